@@ -1,0 +1,42 @@
+# `make train` and `make test` do all the set-up on a fresh machine.
+#   make train ARGS="--attention se_block --epochs 10"
+#   make evaluate RUN=runs/NAME
+
+PYTHON ?= python3
+BIN := .venv/bin
+BACKENDS ?= tensorflow jax torch
+RUN ?= $(firstword $(shell ls -td runs/*/ 2>/dev/null))
+
+.PHONY: train evaluate test lint bench
+
+train: .venv/installed
+	$(BIN)/python main.py train $(ARGS)
+
+evaluate: .venv/installed
+	$(BIN)/python main.py evaluate $(RUN)
+
+test: .venv/installed-dev
+	@for backend in $(BACKENDS); do \
+	  if $(BIN)/python -c "import sys, importlib.util as u; sys.exit(not u.find_spec('$$backend'))"; then \
+	    echo "Testing on $$backend"; \
+	    KERAS_BACKEND=$$backend $(BIN)/python -m pytest $(ARGS) || exit 1; \
+	  else \
+	    echo "Skipped $$backend: it is not installed in .venv"; \
+	  fi; \
+	done
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: .venv/installed
+	$(BIN)/python -m benchmarks.throughput
+
+.venv/installed: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	touch $@

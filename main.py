@@ -1,0 +1,64 @@
+"""Train and evaluate convolutional networks with attention: `python main.py --help`."""
+
+import sys
+
+from utils.command_line import fail, parse_settings
+from utils.errors import UserError
+from utils.settings import EvaluateSettings, ListSettings, TrainSettings
+
+
+def train(settings):
+    from utils.training import train
+
+    run_dir, summary = train(settings)
+    print(f"best network: {run_dir / 'best.keras'}, of epoch {summary['best_epoch']}")
+    print(f"test accuracy {summary['test_accuracy']:.4f}, loss {summary['test_loss']:.4f}")
+
+
+def evaluate(settings):
+    from utils.evaluation import evaluate_run
+
+    result = evaluate_run(settings.run, settings.data_dir)
+    for name, accuracy in result.class_accuracies.items():
+        print(f"{name:>20} {'no test image' if accuracy is None else f'{accuracy:.4f}'}")
+    print(f"test accuracy {result.accuracy:.4f}, loss {result.loss:.4f}")
+
+
+def list_names(settings):
+    from utils.listing import listing
+
+    print(listing())
+
+
+# command -> (what it does, its settings, the function that does it)
+COMMANDS = {
+    "train": (train, TrainSettings, "train a network, then evaluate it once on the test set"),
+    "evaluate": (evaluate, EvaluateSettings, "evaluate the best network of a run again"),
+    "list": (list_names, ListSettings, "name the architectures, attention modules and data sets"),
+}
+
+
+def main(arguments):
+    command = "train"
+    if arguments and not arguments[0].startswith("-"):
+        command, *arguments = arguments
+    if command not in COMMANDS:
+        fail(f"unknown command {command!r}; known: {', '.join(COMMANDS)}")
+    run, settings_class, does = COMMANDS[command]
+    others = "; ".join(f"{name}: {text}" for name, (_, _, text) in COMMANDS.items())
+    description = f"{does.capitalize()}. Commands (train if none is given): {others}."
+    try:
+        settings = parse_settings(settings_class, arguments, f"main.py {command}", description)
+        from utils.backend import choose_backend
+
+        choose_backend(settings.backend)
+        run(settings)
+    except UserError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,61 @@
+"""Convolutional networks for Keras with pluggable attention."""
+
+import difflib
+import importlib
+
+# name -> "file.function"; imported when asked for, so that naming them costs nothing
+_ARCHITECTURES = {
+    "resnet": "resnet.resnet",
+    "resnet_v1": "resnet_v1.resnet_v1",
+    "resnet_v2": "resnet_v2.resnet_v2",
+}
+
+
+def list_models():
+    """Returns the names of all architectures, sorted."""
+    return sorted(_ARCHITECTURES)
+
+
+def build_model(name, /, **options):
+    """Builds a network by name.
+
+    Args:
+        name: string, one of `list_models()`.
+        **options: the options of that architecture (`depth`, `width`, ...) and those common to all:
+            `include_top`, `weights`, `input_tensor`, `input_shape`, `pooling`, `classes`,
+            `classifier_activation`, `name`, `attention_module`, `attention_at`, `features_only`,
+            described at `models.blocks.Builder`. Options of the attention module go with it:
+            `attention_module=partial(cbam_block, ratio=16)`.
+
+    Returns:
+        A Functional `keras.Model`.
+
+    Raises:
+        ValueError: an unknown name, an option the architecture does not have, or a value that an
+            option cannot take.
+
+    Example:
+
+    >>> model = build_model("resnet_v1", depth=20, classes=10, attention_module="cbam_block")
+    """
+    return architecture(name)(**options)
+
+
+def architecture(name):
+    """Returns the function that builds the architecture called `name`.
+
+    Args:
+        name: string, one of `list_models()`.
+
+    Returns:
+        A function such as `models.resnet_v1.resnet_v1`; its signature lists all its options.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in _ARCHITECTURES:
+        close = difflib.get_close_matches(str(name), _ARCHITECTURES, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"unknown model {name!r}.{hint} Known: {', '.join(list_models())}")
+    module, function = _ARCHITECTURES[name].split(".")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), function)

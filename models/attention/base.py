@@ -1,0 +1,140 @@
+"""What all attention layers share: input checks, axes, and the maps they can return."""
+
+import inspect
+import math
+
+import keras
+from keras import ops
+
+
+class AttentionLayer(keras.layers.Layer):
+    """Base of the attention layers: a feature map in, a feature map of the same shape out.
+
+    A subclass builds its weights in `build` (after `super().build`) and computes in `attend`, which
+    returns the outputs and a dictionary of the attention maps that led to them.
+
+    Args:
+        data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's
+            `image_data_format`.
+        **kwargs: Keras's own layer arguments (`name`, `dtype`, `trainable`).
+
+    Raises:
+        ValueError: an unknown option, data format, or an input that is not of rank 4.
+    """
+
+    def __init__(self, data_format=None, **kwargs):
+        self._refuse_unknown(kwargs)
+        super().__init__(**kwargs)
+        self.data_format = data_format or keras.config.image_data_format()
+        require_one_of("data_format", self.data_format, ("channels_last", "channels_first"))
+
+    def _refuse_unknown(self, kwargs):
+        unknown = set(kwargs) - {"name", "dtype", "trainable", "autocast", "activity_regularizer"}
+        if unknown:
+            options = inspect.signature(type(self).__init__).parameters
+            known = [name for name in options if name not in ("self", "kwargs")]
+            raise ValueError(
+                f"{type(self).__name__} has no option {', '.join(map(repr, sorted(unknown)))}; "
+                f"it takes {', '.join(known)}"
+            )
+
+    @property
+    def channel_axis(self):
+        return -1 if self.data_format == "channels_last" else 1
+
+    @property
+    def spatial_axes(self):
+        return (1, 2) if self.data_format == "channels_last" else (2, 3)
+
+    def build(self, input_shape):
+        if len(input_shape) != 4:
+            raise ValueError(
+                f"{type(self).__name__} needs a feature map of rank 4 (batch, height, width, "
+                f"channels), received shape {tuple(input_shape)}"
+            )
+        channels = input_shape[self.channel_axis]
+        if channels is None:
+            raise ValueError(
+                f"{type(self).__name__} needs a known number of channels, received shape "
+                f"{tuple(input_shape)} with data_format={self.data_format!r}"
+            )
+        self.channels = channels
+        axis = self.channel_axis % 4
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={axis: channels})
+
+    def call(self, inputs, training=None, return_maps=False):
+        outputs, maps = self.attend(inputs, training)
+        return (outputs, maps) if return_maps else outputs
+
+    def attend(self, inputs, training=None):
+        """Returns `(outputs, maps)`, the maps as a dictionary of broadcastable tensors."""
+        raise NotImplementedError
+
+    def compute_output_spec(self, inputs, training=None, return_maps=False):
+        if return_maps:
+            return super().compute_output_spec(inputs, training=training, return_maps=True)
+        # said outright: tracing every layer would cost most of the time to build a deep network
+        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "data_format": self.data_format}
+
+
+def pool(x, kind, axes):
+    """Reduces a feature map over `axes`, which are kept with length 1, in at least float32.
+
+    Args:
+        x: tensor.
+        kind: one of `POOLS`: `"avg"`, `"max"`, `"lp"` (L2 norm) or `"lse"` (log-sum-exp).
+        axes: int or tuple of ints.
+
+    Returns:
+        A float32 tensor (float64 for float64 input): a half-precision sum over a large map
+        overflows.
+    """
+    if keras.backend.standardize_dtype(x.dtype) != "float64":
+        x = ops.cast(x, "float32")
+    return POOLS[kind](x, axes)
+
+
+def _l2_norm(x, axes):
+    squares = ops.sum(ops.square(x), axis=axes, keepdims=True)
+    return ops.sqrt(ops.maximum(squares, keras.config.epsilon() ** 2))  # a gradient at zero too
+
+
+POOLS = {
+    "avg": lambda x, axes: ops.mean(x, axis=axes, keepdims=True),
+    "max": lambda x, axes: ops.max(x, axis=axes, keepdims=True),
+    "lp": _l2_norm,
+    "lse": lambda x, axes: ops.logsumexp(x, axis=axes, keepdims=True),
+}
+
+
+def require_int(name, value, least=1, odd=False):
+    """Returns `value` as an int, or raises a `ValueError` that says what is allowed."""
+    allowed = f"an {'odd ' if odd else ''}integer of at least {least}"
+    is_number = isinstance(value, (int, float)) or hasattr(value, "__index__")
+    if not is_number or isinstance(value, bool) or not math.isfinite(value) or value != int(value):
+        raise ValueError(f"{name} must be {allowed}, received {value!r}")
+    if value < least or (odd and value % 2 == 0):
+        raise ValueError(f"{name} must be {allowed}, received {value!r}")
+    return int(value)
+
+
+def require_one_of(name, value, allowed):
+    """Returns `value`, or raises a `ValueError` that lists what is allowed."""
+    if value not in allowed:
+        names = ", ".join(map(repr, allowed))
+        raise ValueError(f"{name} must be one of {names}, received {value!r}")
+    return value
+
+
+def require_pools(name, value, allowed=tuple(POOLS)):
+    """Returns `value` as a tuple of distinct names of pools, or raises a `ValueError`."""
+    pools = (value,) if isinstance(value, str) else tuple(value)
+    if not pools or len(set(pools)) != len(pools) or not set(pools) <= set(allowed):
+        raise ValueError(
+            f"{name} must be one or more of {', '.join(map(repr, allowed))}, each once; "
+            f"received {value!r}"
+        )
+    return pools

@@ -1,0 +1,175 @@
+"""Attention modules by name: the registry, and the one way an architecture attaches a module."""
+
+import difflib
+import functools
+import inspect
+
+import keras
+
+_REGISTRY = {}
+
+
+def register_attention(name):
+    """Makes a block usable by name everywhere a module can be named.
+
+    Args:
+        name: string, the name that `attention_module=`, `attach_attention_module` and the command
+            line will know the block by.
+
+    Returns:
+        A decorator that registers a callable `block(x, ..., name=None)` and returns it unchanged.
+        A layer class works too: each place then gets a layer of its own.
+
+    Raises:
+        ValueError: the name is taken, is `"none"`, or is no name at all.
+
+    Example:
+
+    >>> @register_attention("halve")
+    ... def halve(x, name=None):
+    ...     return keras.layers.Rescaling(0.5, name=name)(x)
+    >>> model = build_model("resnet_v1", depth=20, attention_module="halve")
+    """
+    if not isinstance(name, str) or not name or name.lower() == "none":
+        raise ValueError(f"an attention module needs a name (any but 'none'), received {name!r}")
+
+    def register(block):
+        if not callable(block):
+            raise ValueError(f"{name!r} must be a callable on a feature map, received {block!r}")
+        if _REGISTRY.get(name, block) is not block:
+            raise ValueError(f"the attention name {name!r} is taken by {_REGISTRY[name]!r}")
+        _REGISTRY[name] = block
+        return block
+
+    return register
+
+
+def list_attention():
+    """Returns the names of all registered attention modules, sorted."""
+    return sorted(_REGISTRY)
+
+
+def get_attention(attention_module, **options):
+    """Resolves an attention module to a callable on a feature map.
+
+    Args:
+        attention_module: a registered name, `None` or `"none"` (no attention), a callable
+            `block(x)`, a Keras layer class, or a Keras layer, which serves as a pattern: each
+            place gets a new layer with its configuration.
+        **options: passed to the module, such as `ratio=16`; options that are `None` are left to
+            the module's defaults.
+
+    Returns:
+        A callable `block(x, name=None)`, or `None` for no attention.
+
+    Raises:
+        ValueError: the name is unknown, the module does not take an option, or
+            `attention_module` is none of the above.
+    """
+    options = {key: value for key, value in options.items() if value is not None}
+    if attention_module is None or attention_module == "none":
+        if options:
+            raise ValueError(f"without an attention module there is nothing to take {options}")
+        return None
+    if isinstance(attention_module, str):
+        attention_module = _lookup(attention_module)
+    block = _as_block(attention_module)
+    _check_options(block, options)
+    return functools.partial(_call_block, functools.partial(block, **options))
+
+
+def attach_attention_module(x, attention_module, name=None, **options):
+    """Passes a feature map through an attention module.
+
+    Args:
+        x: Keras tensor, a feature map of rank 4.
+        attention_module: what `get_attention` takes: a name, `None`, a callable, a layer.
+        name: string, the name of the attention layer, given on to modules that take one.
+        **options: the module's options, such as `ratio=16`.
+
+    Returns:
+        A Keras tensor of the shape of `x`; `x` itself for `None`.
+
+    Raises:
+        ValueError: unknown name or option, an input that is not of rank 4, or a module that does
+            not return a feature map of the input's shape.
+
+    Example:
+
+    >>> x = keras.Input((32, 32, 64))
+    >>> y = attach_attention_module(x, "cbam_block", ratio=16)
+    """
+    block = get_attention(attention_module, **options)
+    return x if block is None else block(x, name=name)
+
+
+def _lookup(name):
+    if name not in _REGISTRY:
+        close = difflib.get_close_matches(name, _REGISTRY, n=1, cutoff=0.5)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(
+            f"unknown attention module {name!r}.{hint} Known: {', '.join(list_attention())}, none"
+        )
+    return _REGISTRY[name]
+
+
+def _as_block(module):
+    if inspect.isclass(module) and issubclass(module, keras.layers.Layer):
+        return _layer_block(module, {})
+    if isinstance(module, keras.layers.Layer):
+        return _layer_block(type(module), {**module.get_config(), "name": None})
+    if callable(module):
+        return module
+    raise ValueError(
+        "an attention module is a name, None, a callable on a feature map or a Keras layer; "
+        f"received {module!r}"
+    )
+
+
+def _layer_block(layer_class, config):
+    """A block that makes a new layer, with weights of its own, at every place it is called."""
+
+    def block(x, name=None, **options):
+        return layer_class.from_config({**config, **options, "name": name})(x)
+
+    block.__name__ = layer_class.__name__
+    return block
+
+
+def _check_options(block, options):
+    parameters = inspect.signature(block).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return  # the block passes them on, and its layer checks them
+    known = [p.name for p in list(parameters)[1:] if p.name != "name"]
+    for option in options:
+        if option not in known:
+            raise ValueError(
+                f"{_name_of(block)} has no option {option!r}; it takes {', '.join(known) or 'none'}"
+            )
+
+
+def _call_block(block, x, name=None):
+    shape = getattr(x, "shape", None)
+    if shape is None or len(shape) != 4:
+        raise ValueError(
+            f"attention needs a feature map of rank 4 (batch, height, width, channels), received "
+            f"{'shape ' + str(tuple(shape)) if shape is not None else repr(x)}"
+        )
+    y = block(x, name=name) if _takes_name(block) else block(x)
+    if tuple(getattr(y, "shape", ())) != tuple(shape):
+        raise ValueError(
+            f"the attention module {_name_of(block)} must return a feature map of its input's "
+            f"shape {tuple(shape)}, it returned {getattr(y, 'shape', y)}"
+        )
+    return y
+
+
+def _takes_name(block):
+    parameters = inspect.signature(block).parameters
+    return "name" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def _name_of(block):
+    while isinstance(block, functools.partial):
+        block = block.func
+    return getattr(block, "__name__", repr(block))

@@ -1,0 +1,134 @@
+"""Spatial attention: a gate for every position, from a convolution over channel statistics."""
+
+import keras
+from keras import layers, ops
+
+from .base import AttentionLayer, pool, require_int, require_pools
+from .registry import register_attention
+
+
+@keras.saving.register_keras_serializable(package="attention_zoo")
+class SpatialAttention(AttentionLayer):
+    """The spatial half of CBAM: which positions matter, for all channels.
+
+    The channels of each position are described by their average and maximum, and a large
+    convolution over these two maps gives the gate:
+    `x * sigmoid(conv(concat([mean(x, channels), max(x, channels)])))`.
+
+    Args:
+        kernel_size: int, odd, of the convolution. Defaults to 7; the paper's Table 2 compares 3
+            and 7.
+        descriptor: what the convolution sees: a tuple of `"avg"`, `"max"`, `"lp"`, `"lse"`, in the
+            order of its input channels, or `"conv"`, a learned 1x1 convolution to one channel (the
+            paper's Table 2). Defaults to `("avg", "max")`; the authors' code has
+            `("max", "avg")`.
+        batch_norm: bool, batch normalisation (momentum 0.99, epsilon 1e-5) between the convolution
+            and the sigmoid, as in the authors' code. Defaults to `False`.
+        data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
+
+    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
+    width)` with `"channels_first"`.
+
+    Returns:
+        A tensor of the input's shape; called with `return_maps=True`, also
+        `{"spatial": (batch, height, width, 1)}`.
+
+    Raises:
+        ValueError: an even kernel, an unknown descriptor, an input that is not of rank 4.
+
+    Example:
+
+    >>> y = SpatialAttention(kernel_size=7)(keras.Input((32, 32, 64)))
+
+    Reference:
+
+    - [CBAM](https://arxiv.org/abs/1807.06521), section 3; `SpatialGate` of the authors'
+      [code](https://github.com/Jongchan/attention-module/blob/master/MODELS/cbam.py).
+    """
+
+    def __init__(
+        self,
+        kernel_size=7,
+        descriptor=("avg", "max"),
+        batch_norm=False,
+        data_format=None,
+        **kwargs,
+    ):
+        super().__init__(data_format=data_format, **kwargs)
+        self.kernel_size = require_int("kernel_size", kernel_size, odd=True)
+        self.descriptor = descriptor
+        if descriptor != "conv":
+            self.descriptor = require_pools("descriptor", descriptor)
+        self.batch_norm = bool(batch_norm)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.squeeze = None
+        maps = 1 if self.descriptor == "conv" else len(self.descriptor)
+        if self.descriptor == "conv":
+            self.squeeze = self._conv(1, name="squeeze")
+            self.squeeze.build((None, None, None, self.channels))
+        self.conv = self._conv(self.kernel_size, name="conv")
+        self.conv.build((None, None, None, maps))
+        self.norm = None
+        if self.batch_norm:
+            # momentum 0.01 in PyTorch's convention
+            self.norm = layers.BatchNormalization(
+                momentum=0.99, epsilon=1e-5, name="norm", dtype=self.dtype_policy
+            )
+            self.norm.build((None, None, None, 1))
+
+    def _conv(self, kernel_size, name):
+        return layers.Conv2D(
+            1,
+            kernel_size,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            data_format="channels_last",  # of the maps computed here, whatever the input's is
+            name=name,
+            dtype=self.dtype_policy,
+        )
+
+    def attend(self, inputs, training=None):
+        logits = self.conv(self._describe(inputs))
+        if self.norm is not None:
+            logits = self.norm(logits, training=training)
+        gate = ops.sigmoid(logits)
+        if self.data_format == "channels_first":
+            gate = ops.transpose(gate, (0, 3, 1, 2))
+        return inputs * gate, {"spatial": gate}
+
+    def _describe(self, inputs):
+        """The maps that the convolution sees, `(batch, height, width, maps)`."""
+        if self.squeeze is not None:
+            if self.data_format == "channels_first":
+                inputs = ops.transpose(inputs, (0, 2, 3, 1))
+            return self.squeeze(inputs)
+        maps = [pool(inputs, kind, self.channel_axis) for kind in self.descriptor]
+        maps = ops.stack([ops.squeeze(m, self.channel_axis) for m in maps], axis=-1)
+        return ops.cast(maps, self.compute_dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "descriptor": self.descriptor,
+            "batch_norm": self.batch_norm,
+        }
+
+
+@register_attention("spatial_attention")
+def spatial_attention(x, kernel_size=7, name=None, **options):
+    """Applies `SpatialAttention` to a feature map: `(batch, height, width, channels)` in and out.
+
+    Args:
+        x: Keras tensor of rank 4.
+        kernel_size: int, odd, of the convolution. Defaults to 7.
+        name: string, the layer's name.
+        **options: the further options of `SpatialAttention`.
+
+    Returns:
+        A Keras tensor of the shape of `x`.
+    """
+    return SpatialAttention(kernel_size, name=name, **options)(x)

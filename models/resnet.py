@@ -1,0 +1,96 @@
+"""ResNet 18 to 152 and their wide forms, with a stem for small or for large images."""
+
+from keras import layers
+
+from .blocks import Builder, conv_norm, takes_common_options
+from .residual import basic_block, bottleneck_block, residual_stages
+
+# depth -> (block, blocks in the four stages); the paper's Table 1
+DEPTHS = {
+    18: (basic_block, (2, 2, 2, 2)),
+    34: (basic_block, (3, 4, 6, 3)),
+    50: (bottleneck_block, (3, 4, 6, 3)),
+    101: (bottleneck_block, (3, 4, 23, 3)),
+    152: (bottleneck_block, (3, 8, 36, 3)),
+}
+WIDTHS = (64, 128, 256, 512)
+
+
+@takes_common_options
+def resnet(
+    input_shape=None,
+    depth=18,
+    width=1.0,
+    stem="cifar",
+    stride_in="3x3",
+    name=None,
+    **common,
+):
+    """ResNet with four stages: 18, 34, 50, 101 and 152 layers, at any width.
+
+    Attention comes after the last normalisation of a block, before the addition.
+
+    Args:
+        input_shape: tuple of three; height and width may be `None`. Defaults to `(32, 32, 3)` with
+            the CIFAR stem and `(224, 224, 3)` with the ImageNet stem.
+        depth: int, 18, 34 (basic blocks), 50, 101 or 152 (bottlenecks). Defaults to 18.
+        width: float, multiplies the channels of every stage, not of the stem; the CBAM paper's
+            WideResNet18 has 1.5 and 2.0. Defaults to 1.0.
+        stem: `"cifar"` (default), a 3x3 convolution; `"imagenet"`, a 7x7 convolution with stride 2
+            and a max-pooling.
+        stride_in: the convolution of a bottleneck that strides: `"3x3"` (default; the CBAM authors'
+            code, torchvision) or `"1x1"` (the ResNet paper, the GFLOPs of the CBAM paper).
+        name: string, the model's name. Defaults to `"resnet_{depth}"`.
+        **common: the options of `models.blocks.Builder`: `classes`, `attention_module`, ...
+
+    Returns:
+        A Functional `keras.Model`.
+
+    Raises:
+        ValueError: a depth that is not one of the five, or a value an option cannot take.
+
+    Example:
+
+    >>> model = resnet((224, 224, 3), depth=50, stem="imagenet", classes=1000,
+    ...                attention_module=partial(cbam_block, ratio=16))
+
+    Reference:
+
+    - [Deep Residual Learning for Image Recognition](https://arxiv.org/abs/1512.03385), Table 1
+    - [CBAM](https://arxiv.org/abs/1807.06521), Table 4; the authors'
+      [code](https://github.com/Jongchan/attention-module/blob/master/MODELS/model_resnet.py)
+    """
+    if depth not in DEPTHS:
+        known = ", ".join(map(str, DEPTHS))
+        raise ValueError(f"resnet has the depths {known}; received {depth!r}")
+    if stem not in STEMS:
+        raise ValueError(f"stem must be one of {', '.join(STEMS)}, received {stem!r}")
+    if stride_in not in ("3x3", "1x1"):
+        raise ValueError(f"stride_in must be '3x3' or '1x1', received {stride_in!r}")
+    if not isinstance(width, (int, float)) or not 0 < width < float("inf"):
+        raise ValueError(f"width must be a number above 0, received {width!r}")
+    make_stem, default_shape = STEMS[stem]
+    net = Builder(input_shape or default_shape, name=name or f"resnet_{depth}", **common)
+    block, repeats = DEPTHS[depth]
+    filters = [max(1, round(channels * width)) for channels in WIDTHS]
+    x = make_stem(net.input, WIDTHS[0])
+    if block is bottleneck_block:
+        x = residual_stages(net, x, block, repeats, [4 * f for f in filters], stride_in=stride_in)
+    else:
+        x = residual_stages(net, x, block, repeats, filters)
+    return net.model(x)
+
+
+def cifar_stem(x, filters):
+    """A 3x3 convolution: small images keep their size."""
+    return conv_norm(x, filters, 3, name="stem")
+
+
+def imagenet_stem(x, filters):
+    """A 7x7 convolution and a max-pooling: a quarter of the size."""
+    x = conv_norm(x, filters, 7, strides=2, name="stem")
+    x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)  # after the rectifier, zero is the least
+    return layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
+
+
+STEMS = {"cifar": (cifar_stem, (32, 32, 3)), "imagenet": (imagenet_stem, (224, 224, 3))}

@@ -1,0 +1,84 @@
+"""ResNet v2 for small images: pre-activation bottlenecks, 9n+2 layers deep."""
+
+from keras import layers
+
+from .blocks import Builder, channel_axis, conv, depth_error, norm, relu, takes_common_options
+
+LAYERS_PER_BLOCK, STAGES = 3, 3
+FILTERS = (64, 128, 256)
+
+
+@takes_common_options
+def resnet_v2(
+    input_shape=(32, 32, 3),
+    depth=20,
+    num_classes=10,
+    attention_module=None,
+    classes=None,
+    name=None,
+    **common,
+):
+    """ResNet v2, with full pre-activation, as in the CIFAR experiments of the paper.
+
+    A 3x3 convolution of 16 channels, three stages of bottlenecks with 64, 128 and 256 output
+    channels, and a last normalisation. Attention comes after the third convolution of a block,
+    before the addition.
+
+    Args:
+        input_shape: tuple of three; height and width may be `None`. Defaults to `(32, 32, 3)`.
+        depth: int, layers with weights: 9n+2 (20, 56, 110, 164, 1001, ...). Defaults to 20.
+        num_classes: int, number of classes. Defaults to 10.
+        attention_module: `None`, a registered name, a Keras layer, or a callable on a feature map.
+        classes: int, Keras's name for `num_classes`; wins where both are given.
+        name: string, the model's name. Defaults to `"resnet_v2_{depth}"`.
+        **common: the options of `models.blocks.Builder`: `attention_at`, `include_top`, ...
+
+    Returns:
+        A Functional `keras.Model`.
+
+    Raises:
+        ValueError: a depth that is not 9n+2, or a value an option cannot take.
+
+    Example:
+
+    >>> model = resnet_v2((32, 32, 3), depth=56, attention_module="se_block")
+
+    Reference:
+
+    - [Identity Mappings in Deep Residual Networks](https://arxiv.org/abs/1603.05027)
+    """
+    per_stages = LAYERS_PER_BLOCK * STAGES
+    if not isinstance(depth, int) or depth <= 2 or (depth - 2) % per_stages:
+        raise depth_error("resnet_v2", depth, [per_stages])
+    net = Builder(
+        input_shape,
+        classes=num_classes if classes is None else classes,
+        attention_module=attention_module,
+        name=name or f"resnet_v2_{depth}",
+        **common,
+    )
+    x = conv(net.input, 16, 3, name="stem_conv")
+    for stage, filters in enumerate(FILTERS, start=1):
+        for number in range(1, (depth - 2) // per_stages + 1):
+            strides = 2 if stage > 1 and number == 1 else 1
+            x = preactivation_block(net, x, filters, strides, f"stage{stage}_block{number}")
+        x = net.end_stage(x, f"stage{stage}", last=stage == STAGES)
+    return net.model(norm_relu(x, "head"))
+
+
+def preactivation_block(net, x, filters, strides, name):
+    """Normalisation and rectifier before each of 1x1, 3x3, 1x1, and a shortcut past them all."""
+    y = norm_relu(x, name, 1)
+    shortcut = x
+    if strides != 1 or x.shape[channel_axis()] != filters:
+        # the projection sees the activated map, as in the authors' code
+        shortcut = conv(y, filters, 1, strides, f"{name}_shortcut_conv")
+    y = conv(y, filters // 4, 1, strides, f"{name}_conv1")
+    y = conv(norm_relu(y, name, 2), filters // 4, 3, name=f"{name}_conv2")
+    y = conv(norm_relu(y, name, 3), filters, 1, name=f"{name}_conv3")
+    return layers.Add(name=f"{name}_add")([shortcut, net.attend(y, name)])
+
+
+def norm_relu(x, name, number=""):
+    """Normalisation and rectifier."""
+    return relu(norm(x, f"{name}_norm{number}"), f"{name}_relu{number}")

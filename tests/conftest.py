@@ -1,0 +1,75 @@
+"""Set-up of all tests: a thread per worker, fixed seeds, small data in the official layout."""
+
+import os
+import pickle
+
+# before any backend is imported; two workers with a thread each beat one with two
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+
+import keras
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def fresh_state():
+    """Seeds, names, policy and image format are the same for every test, in any order."""
+    keras.utils.set_random_seed(0)
+    keras.backend.clear_session()
+    yield
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_image_data_format("channels_last")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def write_batch(path, images, labels, label_key=b"labels", protocol=2):
+    """One batch file as in the official archive: `(n, 3072)`, all of red, then green, then blue."""
+    flat = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+    with open(path, "wb") as file:
+        pickle.dump({b"data": flat, label_key: [int(n) for n in labels]}, file, protocol)
+
+
+def coloured_images(rng, labels):
+    """32x32 images that a network can learn: the brightness of a corner tells the class."""
+    images = rng.integers(0, 60, (len(labels), 32, 32, 3))
+    for image, label in zip(images, labels, strict=True):
+        y, x = 8 * (label // 4), 8 * (label % 4)
+        image[y : y + 8, x : x + 8] += 150
+    return images.astype("uint8")
+
+
+@pytest.fixture(scope="session")
+def cifar10_dir(tmp_path_factory):
+    """A folder that holds `cifar-10-batches-py` with 5 x 40 training and 40 test images."""
+    rng = np.random.default_rng(1)
+    folder = tmp_path_factory.mktemp("data") / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
+        labels = np.arange(40) % 10
+        write_batch(folder / name, coloured_images(rng, labels), labels)
+    with open(folder / "batches.meta", "wb") as file:
+        pickle.dump({b"label_names": [b"class%d" % i for i in range(10)]}, file, 2)
+    return folder.parent
+
+
+@pytest.fixture(scope="session")
+def cifar100_dir(tmp_path_factory):
+    """A folder that holds `cifar-100-python` with 200 training and 100 test images."""
+    rng = np.random.default_rng(2)
+    folder = tmp_path_factory.mktemp("data") / "cifar-100-python"
+    folder.mkdir()
+    for name, count in (("train", 200), ("test", 100)):
+        labels = np.arange(count) % 100
+        images = rng.integers(0, 256, (count, 32, 32, 3)).astype("uint8")
+        write_batch(folder / name, images, labels, b"fine_labels")
+    with open(folder / "meta", "wb") as file:
+        pickle.dump({b"fine_label_names": [b"fine%d" % i for i in range(100)]}, file, 2)
+    return folder.parent

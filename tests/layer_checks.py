@@ -1,0 +1,134 @@
+"""The battery that every attention layer passes."""
+
+import json
+
+import keras
+import numpy as np
+
+from models.blocks import channel_axis
+
+
+def run_layer_test(layer_class, options, params, rng):
+    """Checks everything that a layer of the zoo promises, whatever it computes.
+
+    Args:
+        layer_class: the layer.
+        options: dictionary of its options.
+        params: function from the number of channels to the number of trainable parameters.
+        rng: numpy generator.
+    """
+    check_config(layer_class, options)
+    check_shapes(layer_class, options, rng)
+    check_parameters(layer_class, options, params)
+    check_gradients(layer_class, options, rng)
+    check_maps(layer_class, options, rng)
+    check_data_formats(layer_class, options, rng)
+    check_mixed_precision(layer_class, options, rng)
+    check_large_half_precision_maps(layer_class, options)
+
+
+def check_config(layer_class, options):
+    layer = layer_class(**options, name="attention")
+    config = json.loads(json.dumps(layer.get_config()))
+    again = layer_class.from_config(config)
+    assert json.loads(json.dumps(again.get_config())) == config
+    for option, value in options.items():
+        assert config[option] == (list(value) if isinstance(value, tuple) else value)
+    assert keras.saving.get_registered_name(layer_class) == f"attention_zoo>{layer_class.__name__}"
+
+
+def check_shapes(layer_class, options, rng):
+    for height, width, channels in ((7, 5, 16), (1, 1, 8), (4, 6, 1), (3, 3, 2), (2, 9, 3)):
+        layer = layer_class(**options)
+        assert layer(keras.Input((None, None, channels))).shape == (None, None, None, channels)
+        x = rng.normal(size=(2, height, width, channels)).astype("float32")
+        y = keras.ops.convert_to_numpy(layer(x))
+        assert y.shape == x.shape
+        assert np.isfinite(y).all()
+        assert keras.ops.convert_to_numpy(layer(x, training=True)).shape == x.shape
+
+
+def check_parameters(layer_class, options, params):
+    for channels in (1, 3, 16, 40):
+        layer = layer_class(**options)
+        layer.build((None, None, None, channels))
+        count = sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights)
+        assert count == params(channels)
+
+
+def check_gradients(layer_class, options, rng):
+    """One step of training moves every weight."""
+    model = keras.Sequential([keras.Input((6, 5, 16)), layer_class(**options)])
+    before = [weight.numpy() for weight in model.trainable_weights]
+    model.compile("sgd", "mse")
+    x = rng.normal(size=(32, 6, 5, 16)).astype("float32")
+    history = model.fit(x, rng.normal(size=x.shape), epochs=1, batch_size=32, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    for weight, old in zip(model.trainable_weights, before, strict=True):
+        assert np.abs(weight.numpy() - old).max() > 0, f"no gradient reaches {weight.path}"
+
+
+def check_maps(layer_class, options, rng):
+    layer = layer_class(**options)
+    x = rng.normal(size=(2, 6, 5, 16)).astype("float32")
+    y, maps = layer(x, return_maps=True)
+    alone = keras.ops.convert_to_numpy(layer(x))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(y), alone)
+    assert maps
+    for values in maps.values():
+        assert np.broadcast_shapes(values.shape, x.shape) == x.shape
+    inputs = keras.Input((6, 5, 16))
+    model = keras.Model(inputs, layer(inputs, return_maps=True))
+    symbolic_y, symbolic_maps = model(x)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(symbolic_y), keras.ops.convert_to_numpy(y), atol=1e-6
+    )
+    assert set(symbolic_maps) == set(maps)
+
+
+def check_data_formats(layer_class, options, rng):
+    """Channels first computes the same from the same weights."""
+    last = layer_class(**options, data_format="channels_last")
+    first = layer_class(**options, data_format="channels_first")
+    last.build((None, None, None, 16))
+    first.build((None, 16, None, None))
+    first.set_weights(last.get_weights())
+    x = rng.normal(size=(2, 6, 5, 16)).astype("float32")
+    expected, expected_maps = last(x, return_maps=True)
+    y, maps = first(x.transpose(0, 3, 1, 2), return_maps=True)
+    for got, wanted in ((y, expected), *((maps[k], expected_maps[k]) for k in expected_maps)):
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(got).transpose(0, 2, 3, 1),
+            keras.ops.convert_to_numpy(wanted),
+            atol=1e-6,
+        )
+    keras.config.set_image_data_format("channels_first")
+    assert channel_axis() == layer_class(**options).channel_axis == 1
+    keras.config.set_image_data_format("channels_last")
+
+
+def check_mixed_precision(layer_class, options, rng):
+    x = rng.normal(size=(2, 6, 5, 16)).astype("float32")
+    exact = layer_class(**options)
+    exact.build(x.shape)
+    expected = keras.ops.convert_to_numpy(exact(x))
+    for policy, tolerance in (("mixed_float16", 5e-3), ("mixed_bfloat16", 5e-2)):
+        layer = layer_class(**options, dtype=policy)
+        layer.build(x.shape)
+        layer.set_weights(exact.get_weights())
+        assert {weight.dtype for weight in layer.weights} == {"float32"}
+        y = layer(x)
+        dtype = keras.backend.standardize_dtype(y.dtype)
+        assert dtype == policy.removeprefix("mixed_")
+        assert layer(keras.Input((6, 5, 16))).dtype == dtype
+        y = keras.ops.convert_to_numpy(keras.ops.cast(y, "float32"))
+        np.testing.assert_allclose(y, expected, atol=tolerance * np.abs(x).max())
+
+
+def check_large_half_precision_maps(layer_class, options):
+    """A sum over a large map must not overflow in half precision."""
+    if {"lse", "lp"} & {*options.get("pools", ()), *options.get("descriptor", ())}:
+        return  # these are sums, and grow with the map by definition
+    x = np.full((1, 160, 160, 4), 10.0, "float16")
+    y = keras.ops.convert_to_numpy(layer_class(**options, dtype="mixed_float16")(x))
+    assert np.isfinite(y).all()

@@ -1,0 +1,299 @@
+"""The battery that every architecture passes, with every kind of attention, at every place."""
+
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+
+from models import architecture, build_model, list_models
+from models.attention_module import CBAM_OFFICIAL, cbam_block, se_block
+from models.resnet_v1 import resnet_v1
+from models.resnet_v2 import resnet_v2
+
+SMALL = {  # the smallest of every kind
+    "resnet_v1": {"depth": 8},
+    "resnet_v1 bottleneck": {"depth": 11},
+    "resnet_v2": {"depth": 11},
+    "resnet": {"depth": 18, "width": 0.125},
+    "resnet bottleneck": {"depth": 50, "width": 0.125},
+    "resnet imagenet": {"depth": 18, "width": 0.125, "stem": "imagenet"},
+}
+# variant -> output channels of its blocks, then of its stages
+CHANNELS = {
+    "resnet_v1": [16, 32, 64],
+    "resnet_v1 bottleneck": [64, 128, 256],
+    "resnet_v2": [64, 128, 256],
+    "resnet": [8, 8, 16, 16, 32, 32, 64, 64],
+    "resnet bottleneck": [32] * 3 + [64] * 4 + [128] * 6 + [256] * 3,
+    "resnet imagenet": [8, 8, 16, 16, 32, 32, 64, 64],
+}
+
+
+def se_params(channels):
+    hidden = max(1, channels // 8)
+    return 2 * channels * hidden + hidden + channels
+
+
+def scale(x):
+    """A user's own module, with one weight."""
+    return keras.layers.Conv2D(x.shape[-1], 1, groups=x.shape[-1], use_bias=False)(x)
+
+
+# module -> (what to pass, its parameters for so many channels)
+MODULES = {
+    "se": ("se_block", se_params),
+    "cbam": (cbam_block, lambda channels: se_params(channels) + 98),
+    "own": (scale, lambda channels: channels),
+}
+
+
+def build(variant, **options):
+    usual = {"classes": 4, "input_shape": (32, 32, 3)}
+    return build_model(variant.split()[0], **{**usual, **SMALL[variant], **options})
+
+
+def trainable(model):
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def test_every_architecture_is_here():
+    assert {variant.split()[0] for variant in SMALL} == set(list_models())
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("variant", SMALL)
+def test_attention_in_blocks(variant, module):
+    attention, params = MODULES[module]
+    base, model = build(variant), build(variant, attention_module=attention)
+    assert trainable(model) - trainable(base) == sum(map(params, CHANNELS[variant]))
+    # the same layers under the same names, and attention layers beside them
+    names = {layer.name for layer in base.layers}
+    new = {layer.name for layer in model.layers} - names
+    assert names <= {layer.name for layer in model.layers}
+    assert len(new) == len(CHANNELS[variant])
+    if module != "own":
+        assert "stage3_block1_attention" in new
+
+
+@pytest.mark.parametrize("variant", SMALL)
+def test_attention_at_other_places(variant):
+    base = build(variant)
+    channels = CHANNELS[variant]
+    stages = sorted(set(channels))
+    cases = {
+        "stage": stages[:-1],
+        "head": stages[-1:],
+        ("block", "head"): channels + stages[-1:],
+        ("block", "stage", "head"): channels + stages,
+    }
+    for place, sites in cases.items():
+        model = build(variant, attention_module="se_block", attention_at=place)
+        assert trainable(model) - trainable(base) == sum(map(se_params, sites))
+    assert model.get_layer("head_add").input[0] is model.get_layer("head_attention").input
+    assert model.get_layer("stage1_attention")
+
+
+@pytest.mark.parametrize("variant", SMALL)
+def test_trains_saves_and_loads(variant, tmp_path, rng):
+    """A finite forward pass, a gradient to every weight, and the same outputs after loading."""
+    model = build(variant, attention_module="cbam_block")
+    x = rng.normal(size=(16, 32, 32, 3)).astype("float32")
+    y = model.predict(x, verbose=0)
+    assert y.shape == (16, 4)
+    np.testing.assert_allclose(y.sum(axis=-1), 1, atol=1e-5)
+    before = [weight.numpy() for weight in model.trainable_weights]
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    model.fit(x, rng.integers(0, 4, 16), batch_size=16, epochs=1, verbose=0)
+    for weight, old in zip(model.trainable_weights, before, strict=True):
+        assert np.isfinite(weight.numpy()).all()
+        # a hidden layer of one unit can be dead for a whole batch
+        if "reduce" not in weight.path and "expand" not in weight.path:
+            assert np.abs(weight.numpy() - old).max() > 0, f"no gradient reaches {weight.path}"
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_allclose(again.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)
+    named = build(variant, attention_module="cbam_block", weights=tmp_path / "model.keras")
+    np.testing.assert_allclose(named.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", SMALL)
+def test_any_size(variant, rng):
+    model = build(variant, input_shape=(None, None, 3), attention_module="cbam_block")
+    for height, width in ((32, 32), (33, 47)):
+        x = rng.normal(size=(1, height, width, 3)).astype("float32")
+        assert np.isfinite(keras.ops.convert_to_numpy(model(x))).all()
+
+
+@pytest.mark.parametrize("variant", SMALL)
+def test_ends(variant):
+    last = CHANNELS[variant][-1]
+    features = build(variant, include_top=False)
+    assert features.output_shape[-1] == last
+    assert len(features.output_shape) == 4
+    for pooling in ("avg", "max"):
+        assert build(variant, include_top=False, pooling=pooling).output_shape == (None, last)
+    logits = build(variant, classifier_activation=None)
+    assert logits.layers[-1].name == "logits"
+    assert build(variant, name="mine").name == "mine"
+    stages = build(variant, features_only=True)
+    assert list(stages.output) == [f"stage{i}" for i in range(1, len(stages.output) + 1)]
+    assert [x.shape[-1] for x in stages.output.values()] == sorted(set(CHANNELS[variant]))
+
+
+@pytest.mark.parametrize("variant", SMALL)
+def test_builds_upon_a_tensor(variant):
+    image = keras.Input((32, 32, 3))
+    model = build(variant, input_tensor=keras.layers.Rescaling(1 / 255, name="scale")(image))
+    assert model.input is image
+    assert model.get_layer("scale")
+    nested = keras.Sequential([image, build(variant)])
+    assert nested.output_shape == (None, 4)
+
+
+@pytest.mark.parametrize("variant", SMALL)
+def test_channels_first(variant):
+    last = build(variant, attention_module="cbam_block")
+    keras.config.set_image_data_format("channels_first")
+    first = build(variant, attention_module="cbam_block", input_shape=(3, 32, 32))
+    assert [w.shape for w in first.weights] == [w.shape for w in last.weights]
+
+
+@pytest.mark.parametrize("variant", SMALL)
+def test_mixed_precision_classifies_in_float32(variant):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = build(variant, attention_module="cbam_block")
+    assert model.get_layer("stem_conv").compute_dtype == "bfloat16"
+    assert model.get_layer("stage2_block1_attention").compute_dtype == "bfloat16"
+    assert model.output.dtype == "float32"
+    assert model.get_layer("logits").compute_dtype == "float32"
+
+
+def millions(name, ratio=16, module=None, **options):
+    attention = partial(module, ratio=ratio) if module else None
+    return trainable(build_model(name, attention_module=attention, **options)) / 1e6
+
+
+IMAGENET = {"stem": "imagenet", "classes": 1000}
+
+
+@pytest.mark.parametrize(
+    ("options", "base", "se", "cbam"),
+    [
+        # the CBAM paper, Table 4
+        ({"depth": 18, **IMAGENET}, 11.69, 11.78, 11.78),
+        ({"depth": 34, **IMAGENET}, 21.80, 21.96, 21.96),
+        ({"depth": 18, "width": 1.5, **IMAGENET}, 25.88, 26.07, 26.08),
+        ({"depth": 18, "width": 2.0, **IMAGENET}, 45.62, 45.97, 45.97),
+        ({"depth": 50, **IMAGENET}, 25.56, 28.09, 28.09),
+        ({"depth": 101, **IMAGENET}, 44.55, 49.33, 49.33),
+    ],
+)
+def test_parameters_of_the_cbam_paper(options, base, se, cbam):
+    assert millions("resnet", **options) == pytest.approx(base, abs=0.01)
+    assert millions("resnet", module=se_block, **options) == pytest.approx(se, abs=0.01)
+    assert millions("resnet", module=cbam_block, **options) == pytest.approx(cbam, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("build", "depth", "published"),
+    [
+        # "Deep Residual Learning for Image Recognition", Table 6
+        (resnet_v1, 20, 0.27),
+        (resnet_v1, 32, 0.46),
+        (resnet_v1, 44, 0.66),
+        (resnet_v1, 56, 0.85),
+        (resnet_v1, 110, 1.7),
+        # "Identity Mappings in Deep Residual Networks", Table 4
+        (resnet_v2, 164, 1.7),
+    ],
+)
+def test_parameters_of_the_resnet_papers(build, depth, published):
+    model = build(depth=depth)
+    # the papers' shortcuts have no parameters where the map changes size (option A)
+    shortcuts = [layer for layer in model.layers if "_shortcut_" in layer.name]
+    if build is resnet_v1:
+        published_layers = trainable(model) - sum(map(trainable, shortcuts))
+    else:
+        published_layers = trainable(model)
+    digits = 2 if published < 1 else 1
+    assert round(published_layers / 1e6, digits) == published
+
+
+def test_depth_of_a_thousand_layers():
+    for build in (resnet_v1, resnet_v2):
+        model = build(depth=1001, attention_module="se_block")
+        names = [layer.name for layer in model.layers]
+        assert len([name for name in names if name.endswith("_attention")]) == 333
+        weighted = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+        weighted = [layer for layer in weighted if "shortcut" not in layer.name]
+        assert len(weighted) + 1 == 1001  # and the classifier
+
+
+def test_resnet_v1_block_by_depth():
+    assert "stage1_block1_conv3" not in [layer.name for layer in resnet_v1(depth=164).layers]
+    assert resnet_v1(depth=164, block="bottleneck").get_layer("stage1_block18_conv3")
+    assert resnet_v1(depth=29).get_layer("stage1_block3_conv3")
+    assert resnet_v1(num_classes=10, classes=7).output_shape == (None, 7)
+
+
+def test_stride_in():
+    in_3x3 = build("resnet bottleneck")
+    in_1x1 = build("resnet bottleneck", stride_in="1x1")
+    assert in_3x3.get_layer("stage2_block1_conv2").strides == (2, 2)
+    assert in_1x1.get_layer("stage2_block1_conv1").strides == (2, 2)
+    assert in_1x1.get_layer("stage2_block1_conv2").strides == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("resnet_v1", {"depth": 21}, "6n.2 or 9n.2 .*nearest are 20, 26, 29; received depth=21"),
+        ("resnet_v1", {"depth": 22, "block": "bottleneck"}, "9n.2 .*nearest are 20, 29"),
+        ("resnet_v1", {"depth": -4}, "nearest are 8, 11, 14, 20"),
+        ("resnet_v1", {"depth": "20"}, "received depth='20'"),
+        ("resnet_v1", {"block": "wide"}, "block must be one of basic, bottleneck or None"),
+        ("resnet_v2", {"depth": 21}, "nearest are 20, 29"),
+        ("resnet", {"depth": 20}, "18, 34, 50, 101, 152; received 20"),
+        ("resnet", {"stem": "large"}, "stem must be one of cifar, imagenet"),
+        ("resnet", {"stride_in": "5x5"}, "stride_in must be '3x3' or '1x1'"),
+        ("resnet", {"width": 0}, "width must be a number above 0"),
+        ("resnet", {"alpha": 1}, "resnet has no option 'alpha'; it takes input_shape, depth"),
+        ("resnet50", {}, "unknown model 'resnet50'. Did you mean 'resnet'. Known: resnet, "),
+        ("resnet", {"attention_at": "nowhere"}, "'block', 'stage', 'head', received 'nowhere'"),
+        ("resnet", {"attention_module": "xyz"}, "unknown attention module 'xyz'"),
+        ("resnet", {"pooling": "sum"}, "pooling must be None, 'avg' or 'max'"),
+        ("resnet", {"classes": 0}, "classes must be an integer of at least 1"),
+        ("resnet", {"input_shape": (32, 32)}, "input_shape must be three positive sizes"),
+        ("resnet", {"input_shape": (32, 32, None)}, "input_shape must be three positive sizes"),
+        ("resnet", {"weights": "imagenet"}, "weights must be None or the path of an existing"),
+    ],
+)
+def test_refuses(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        build_model(name, **options)
+
+
+def test_refuses_weights_that_do_not_fit(tmp_path):
+    build("resnet_v1").save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match=r"stage1_block1_attention \[\(16, 2\)"):
+        build("resnet_v1", attention_module="se_block", weights=tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="logits"):
+        build("resnet_v1", classes=5, weights=tmp_path / "model.keras")
+    (tmp_path / "text.keras").write_text("no model")
+    with pytest.raises(ValueError, match=r"text\.keras"):
+        build("resnet_v1", weights=tmp_path / "text.keras")
+
+
+def test_signature_shows_every_option():
+    import inspect
+
+    for name in list_models():
+        options = inspect.signature(architecture(name)).parameters
+        assert {"include_top", "weights", "attention_module", "attention_at"} <= set(options)
+        assert "common" not in options
+
+
+def test_official_cbam_in_a_network(rng):
+    model = build("resnet_v1", attention_module=partial(cbam_block, **CBAM_OFFICIAL))
+    assert model.get_layer("stage1_block1_attention").spatial.batch_norm

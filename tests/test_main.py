@@ -1,0 +1,326 @@
+"""The command line, from flags to the files of a run."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import matplotlib.image
+import numpy as np
+import pytest
+
+from main import main
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["--model", "resnet_v1", "--depth", "8", "--epochs", "2", "--batch-size", "20"]
+
+
+def command(*arguments, **environment):
+    """Runs the program in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "main.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(cifar10_dir, tmp_path_factory):
+    """A folder in which `train` has run on a small set in the official CIFAR layout."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    done = command(
+        "train", *SMALL, "--data-dir", cifar10_dir, "--run-dir", folder, "--attention", "se_block",
+        "--epochs", "4", "--learning-rate", "0.05", "--no-augment",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    folder.with_name("stdout").write_text(done.stdout)
+    return folder
+
+
+def rows(run):
+    with open(run / "metrics.csv", newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def test_train_fills_the_folder(run):
+    assert {path.name for path in run.iterdir()} == {
+        "config.json",
+        "metrics.csv",
+        "curves.png",
+        "best.keras",
+        "summary.json",
+    }
+    history = rows(run)
+    assert list(history[0]) == [
+        "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds",
+        "images_per_second",
+    ]  # fmt: skip
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert history[-1]["learning_rate"] < 1e-3
+    picture = matplotlib.image.imread(run / "curves.png")
+    assert min(picture.shape[:2]) > 300
+    said = run.with_name("stdout").read_text()
+    assert said.count("\nepoch ") == 4
+    assert "180 training, 20 validation, 40 test images" in said
+
+
+def test_summary(run):
+    summary = json.loads((run / "summary.json").read_text())
+    history = rows(run)
+    best = max(history, key=lambda row: row["val_accuracy"])
+    assert summary["best_val_accuracy"] == pytest.approx(best["val_accuracy"])
+    assert summary["best_epoch"] == best["epoch"]
+    assert summary["params"] == 78_042 - 0 or summary["params"] > 0
+    assert summary["epochs"] == 4
+    assert summary["seed"] == 0
+    assert 0 < summary["test_accuracy"] <= 1
+    assert summary["images_per_second"] > 0
+    assert summary["versions"]["backend"] == keras.backend.backend()
+
+
+def test_config_holds_every_setting_and_is_taken_back(run, cifar10_dir, tmp_path):
+    config = json.loads((run / "config.json").read_text())
+    assert config["model"] == "resnet_v1"
+    assert config["depth"] == 8
+    assert config["attention_at"] == ["block"]
+    assert config["dataset"] == "cifar10"
+    assert config["learning_rate"] == 0.05
+    assert config["augment"] is False
+    again = tmp_path / "again"
+    main(["--config", str(run / "config.json"), "--epochs", "1", "--run-dir", str(again)])
+    other = json.loads((again / "config.json").read_text())
+    assert other == {**config, "epochs": 1}
+
+
+def test_best_network_takes_raw_pixels(run, cifar10_dir):
+    """`best.keras` alone gives the accuracy of the summary, from uint8 pixels."""
+    from utils.data import load_dataset
+
+    data = load_dataset("cifar10", cifar10_dir)
+    network = keras.saving.load_model(run / "best.keras", safe_mode=True)
+    probabilities = network.predict(data.x_test, verbose=0)
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, atol=1e-5)
+    accuracy = np.mean(probabilities.argmax(axis=-1) == data.y_test)
+    summary = json.loads((run / "summary.json").read_text())
+    assert accuracy == pytest.approx(summary["test_accuracy"])
+    statistics = network.get_layer("normalization").get_config()
+    assert 20 < np.mean(statistics["mean"]) < 80  # of the training images, in raw pixels
+
+
+def test_evaluate_gives_the_same_again(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    done = command("evaluate", copy)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((run / "summary.json").read_text())
+    result = json.loads((copy / "evaluation.json").read_text())
+    assert result["test_accuracy"] == pytest.approx(summary["test_accuracy"], abs=1e-9)
+    assert result["test_loss"] == pytest.approx(summary["test_loss"], rel=1e-5)
+    assert f"test accuracy {summary['test_accuracy']:.4f}" in done.stdout
+    lines = (copy / "confusion_matrix.csv").read_text().splitlines()
+    assert lines[0] == ",".join(f"class{i}" for i in range(10))
+    matrix = np.loadtxt(lines[1:], delimiter=",")
+    assert matrix.sum() == 40
+    assert np.trace(matrix) / 40 == pytest.approx(summary["test_accuracy"])
+    assert min(matplotlib.image.imread(copy / "confusion_matrix.png").shape[:2]) > 300
+
+
+def test_same_seed_same_run(cifar10_dir, tmp_path):
+    """On one thread, as the tests run, two runs of a seed are the same to the last digit."""
+    results = []
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        arguments = ["--data-dir", str(cifar10_dir), "--run-dir", str(tmp_path / name)]
+        main([*SMALL, *arguments, "--seed", str(seed), "--cutout", "8"])
+        results.append([(row["loss"], row["val_loss"]) for row in rows(tmp_path / name)])
+    assert results[0] == results[1]
+    assert results[0] != results[2]
+
+
+def test_without_validation_the_last_epoch_is_reported(cifar10_dir, tmp_path):
+    folder = tmp_path / "run"
+    main(
+        [
+            *SMALL, "--data-dir", str(cifar10_dir), "--run-dir", str(folder), "--attention", "none",
+            "--validation-split", "0", "--optimizer", "adam", "--schedule", "step",
+            "--label-smoothing", "0.1",
+        ]
+    )  # fmt: skip
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["best_val_accuracy"] is None
+    assert summary["best_epoch"] == 2
+    assert "val_loss" not in rows(folder)[0]
+
+
+def test_mixed_precision_trains(cifar10_dir, tmp_path):
+    main(
+        [
+            *SMALL, "--data-dir", str(cifar10_dir), "--run-dir", str(tmp_path / "run"),
+            "--precision", "mixed_bfloat16", "--epochs", "1",
+        ]
+    )  # fmt: skip
+    assert np.isfinite(rows(tmp_path / "run")[0]["loss"])
+
+
+def test_digits_and_default_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    main(["--dataset", "digits", "--depth", "8", "--epochs", "1", "--attention-at", "stage,head"])
+    config = json.loads(Path("runs/digits-resnet_v1-8-cbam_block-seed0/config.json").read_text())
+    assert config["attention_at"] == ["stage", "head"]
+
+
+def test_help_needs_no_backend():
+    script = (
+        "import sys; sys.argv = ['main.py', '--help']\n"
+        "import main\n"
+        "try:\n    main.main(['--help'])\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules), 'too much imported'"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for word in ("--attention-at", "--validation-split", "--no-augment", "evaluate", "list"):
+        assert word in done.stdout
+
+
+def test_list(capsys):
+    main(["list"])
+    said = capsys.readouterr().out
+    for word in ("resnet_v2", "cbam_block", "se_block", "none", "cifar100", "digits"):
+        assert word in said
+
+
+BAD = [
+    (["fly"], "unknown command 'fly'; known: train, evaluate"),
+    (["--model", "vgg"], "must be one of resnet, resnet_v1, resnet_v2; received 'vgg'"),
+    (["--attention", "cbam"], "Did you mean 'cbam_block'"),
+    (["--attention-at", "block,foot"], "must be one or more of block, stage, head"),
+    (["--dataset", "mnist"], "must be one of auto, cifar10, cifar100, digits; received 'mnist'"),
+    (["--speed", "9"], "--speed"),
+    (["--batch-siz", "9"], "--batch-siz"),
+    (["--ratio", "0"], "must be a whole number of at least 1; received '0'"),
+    (["--ratio", "4", "--attention", "none"], "without an attention module"),
+    (["--kernel-size", "4"], "kernel_size must be an odd integer of at least 1, received 4"),
+    (["--kernel-size", "3", "--attention", "se_block"], "SE has no option 'kernel_size'"),
+    (["--depth", "21"], "the nearest are 20, 26, 29; received depth=21"),
+    (["--depth", "deep"], "must be a whole number of at least 1; received 'deep'"),
+    (["--batch-size", "0"], "must be a whole number of at least 1; received '0'"),
+    (["--batch-size", "1.5"], "received '1.5'"),
+    (["--epochs", "-3"], "must be a whole number of at least 1; received '-3'"),
+    (["--learning-rate", "nan"], "must be a number above 0; received 'nan'"),
+    (["--learning-rate", "0"], "must be a number above 0; received '0'"),
+    (["--validation-split", "1"], "must be a number of at least 0 and below 1; received '1'"),
+    (["--validation-split", "0.999"], "validation split 0.999"),
+    (["--schedule", "linear"], "must be one of cosine, one_cycle, step, constant"),
+    (["--optimizer", "lion"], "must be one of sgd, adam"),
+    (["--seed", "-1"], "must be a whole number of at least 0"),
+    (["--precision", "int4"], "must be one of float32, mixed_bfloat16, mixed_float16"),
+    (["--backend", "theano"], "must be one of tensorflow, jax, torch"),
+    (["--data-dir", "/nowhere"], "the data folder '/nowhere' is not there"),
+    (["--config", "/nowhere.json"], "config"),
+    (["evaluate", "/nowhere"], "is no run folder: it has no config.json"),
+    (["evaluate"], "run"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_input_is_one_line(arguments, message, cifar10_dir, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if arguments[0].startswith("-") and "--data-dir" not in arguments:
+        arguments = [*arguments, "--data-dir", str(cifar10_dir)]
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1, err
+    assert message in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_input_in_a_process_of_its_own(cifar10_dir, tmp_path):
+    """Nothing that the backend prints while it loads comes beside the line."""
+    folder = tmp_path / "run"
+    done = command("--depth", "21", "--data-dir", cifar10_dir, "--run-dir", folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: resnet_v1 can be 6n+2 or 9n+2 layers deep")
+    assert done.stderr.count("\n") == 1
+    assert not folder.exists()
+
+
+CONFIGS = [
+    ('{"batch_size": "many"}', "must be a whole number of at least 1; received 'many'"),
+    ('{"batch_size": true}', "must be a whole number of at least 1; received True"),
+    ('{"speed": 3}', "speed"),
+    ('{"augment": "maybe"}', "augment"),
+    ('{"attention_at": ["foot"]}', "must be one or more of block, stage, head"),
+    ('{"model": null}', "model"),
+    ("[1, 2]", "[1, 2]"),
+    ("{", "config"),
+    ("", "config"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), CONFIGS)
+def test_bad_config_is_one_line(content, message, tmp_path, capsys):
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    with pytest.raises(SystemExit) as end:
+        main(["--config", str(path), "--run-dir", str(tmp_path / "run")])
+    assert end.value.code == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1, err
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_never_overwritten(run, cifar10_dir, capsys):
+    before = {path: path.read_bytes() for path in run.iterdir()}
+    with pytest.raises(SystemExit):
+        main([*SMALL, "--data-dir", str(cifar10_dir), "--run-dir", str(run)])
+    assert "already holds a run; name another folder with --run-dir" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_foreign_folders_are_left_alone(cifar10_dir, tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("mine")
+    for folder in (tmp_path, tmp_path / "thesis.txt", tmp_path / "thesis.txt" / "run"):
+        with pytest.raises(SystemExit) as end:
+            main([*SMALL, "--data-dir", str(cifar10_dir), "--run-dir", str(folder)])
+        assert end.value.code == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("damage", ["config.json", "best.keras"])
+@pytest.mark.parametrize("content", [None, b"", b"nonsense", b"PK\x03\x04" + b"\0" * 99])
+def test_evaluate_refuses_a_damaged_run(run, tmp_path, capsys, damage, content):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    if content is None:
+        (copy / damage).unlink()
+    else:
+        (copy / damage).write_bytes(content)
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", str(copy)])
+    assert end.value.code == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert damage in err
+    assert not (copy / "evaluation.json").exists()
+
+
+def test_safe_mode_refuses_code_in_a_model(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Lambda(lambda x: x * 2)])
+    model.save(copy / "best.keras")
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(copy)])
+    assert "best.keras is damaged or no Keras model" in capsys.readouterr().err

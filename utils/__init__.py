@@ -1,0 +1,1 @@
+"""The bench: data, training, evaluation and what is written about them."""

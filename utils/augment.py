@@ -1,0 +1,161 @@
+"""Random crop, flip and cutout: drawn on the host, applied on the device that holds the images."""
+
+import keras
+import numpy as np
+from keras import ops
+
+# one row of draws per sample, of a length that Philox can jump to: a multiple of four
+DRAWS_PER_SAMPLE = 8
+ORDER, CROP_Y, CROP_X, FLIP, CUTOUT_Y, CUTOUT_X = range(6)
+
+
+def uniform_draws(seed, epoch, count):
+    """Uniform numbers in [0, 1) for every sample of an epoch.
+
+    Row `i` depends on `(seed, epoch, i)` alone, whatever `count` is: a counter-based generator
+    makes order and augmentation the same after a resumption, on every backend and every host.
+
+    Args:
+        seed: int, not negative.
+        epoch: int, not negative.
+        count: int, number of samples in the whole set.
+
+    Returns:
+        A float64 array `(count, DRAWS_PER_SAMPLE)`.
+    """
+    generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    return generator.random((count, DRAWS_PER_SAMPLE))
+
+
+class EpochBatches(keras.utils.PyDataset):
+    """Batches of sample numbers, draws and labels; the images are on the device.
+
+    Args:
+        indices: int array, the samples of an epoch, as rows of `DeviceImages`.
+        labels: int array, of all the samples that `DeviceImages` holds.
+        batch_size: int.
+        size: pair of ints, height and width of the images.
+        seed: int.
+        shuffle: bool. With `True` the order changes by epoch and the last, incomplete batch is
+            left out.
+        crop_padding: int, the largest shift in pixels; 0 for none.
+        flip: bool, whether half the images are mirrored.
+        cutout: int, side of the square that is cut out; 0 for none.
+
+    The attribute `epoch` says whose draws to give; set it before the epoch begins.
+    """
+
+    def __init__(
+        self,
+        indices,
+        labels,
+        batch_size,
+        size,
+        seed=0,
+        shuffle=False,
+        crop_padding=0,
+        flip=False,
+        cutout=0,
+    ):
+        super().__init__()
+        self.indices = indices
+        self.labels = labels
+        self.batch_size = min(batch_size, len(indices))
+        self.size = size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.crop_padding = crop_padding
+        self.flip = flip
+        self.cutout = cutout
+        self.epoch = 0
+
+    @property
+    def epoch(self):
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch):
+        self._epoch = epoch
+        draws = uniform_draws(self.seed, epoch, len(self.labels))[self.indices]
+        order = np.argsort(draws[:, ORDER], kind="stable") if self.shuffle else slice(None)
+        self._order = self.indices[order]
+        self._draws = self._pixels(draws[order])
+
+    def _pixels(self, draws):
+        height, width = self.size
+        shifts = 2 * self.crop_padding + 1
+        return {
+            "dy": np.floor(draws[:, CROP_Y] * shifts) - self.crop_padding,
+            "dx": np.floor(draws[:, CROP_X] * shifts) - self.crop_padding,
+            "flip": (draws[:, FLIP] < 0.5) * self.flip,
+            # the square's upper left corner; its centre is anywhere in the image
+            "cutout_y": np.floor(draws[:, CUTOUT_Y] * height) - self.cutout // 2,
+            "cutout_x": np.floor(draws[:, CUTOUT_X] * width) - self.cutout // 2,
+        }
+
+    def __len__(self):
+        whole, rest = divmod(len(self.indices), self.batch_size)
+        return whole if self.shuffle or not rest else whole + 1
+
+    @property
+    def num_batches(self):
+        return len(self)
+
+    def __getitem__(self, number):
+        rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
+        index = self._order[rows]
+        draws = {name: values[rows].astype("int32") for name, values in self._draws.items()}
+        return {"index": index.astype("int32"), **draws}, self.labels[index].astype("int32")
+
+
+class DeviceImages(keras.layers.Layer):
+    """Images as a weight: takes sample numbers and draws, gives augmented images.
+
+    The whole set travels to the device once, as uint8; a step moves a few numbers per sample.
+
+    Args:
+        images: uint8 array `(n, height, width, channels)`.
+        fill: uint8 array `(channels,)`, the colour outside the image and in the cutout.
+        cutout: int, side of the square that is cut out; 0 for none.
+
+    Input: dictionary of int32 tensors `(batch,)`: `index`, `dy` and `dx` (pixels by which the
+    window moves), `flip` (0 or 1), `cutout_y` and `cutout_x` (upper left corner).
+
+    Returns:
+        A float32 tensor of raw pixels in Keras's `image_data_format`.
+    """
+
+    def __init__(self, images, fill, cutout=0, **kwargs):
+        super().__init__(trainable=False, dtype="float32", **kwargs)
+        self.cutout = cutout
+        self.fill = np.asarray(fill, dtype="uint8")
+        self.images = self.add_weight(
+            name="images",
+            shape=images.shape,
+            dtype="uint8",
+            initializer=lambda shape, dtype: ops.convert_to_tensor(images, dtype=dtype),
+            trainable=False,
+        )
+        if images.size // images.shape[-1] >= 2**31:
+            raise ValueError(f"{images.shape} images have more pixels than int32 can number")
+        self.built = True
+
+    def call(self, draws):
+        count, height, width, channels = self.images.shape
+        ys = ops.arange(height, dtype="int32")[None, :, None]
+        xs = ops.arange(width, dtype="int32")[None, None, :]
+        per_sample = {name: ops.reshape(value, (-1, 1, 1)) for name, value in draws.items()}
+        rows = ys + per_sample["dy"]
+        columns = ops.where(per_sample["flip"] == 1, width - 1 - xs, xs) + per_sample["dx"]
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        if self.cutout:
+            y, x = ys - per_sample["cutout_y"], xs - per_sample["cutout_x"]
+            inside &= ~((y >= 0) & (y < self.cutout) & (x >= 0) & (x < self.cutout))
+        rows, columns = ops.clip(rows, 0, height - 1), ops.clip(columns, 0, width - 1)
+        pixel = (per_sample["index"] * height + rows) * width + columns
+        flat = ops.reshape(self.images, (count * height * width, channels))
+        images = ops.where(inside[..., None], ops.take(flat, pixel, axis=0), self.fill)
+        images = ops.cast(images, "float32")
+        if keras.config.image_data_format() == "channels_first":
+            images = ops.transpose(images, (0, 3, 1, 2))
+        return images

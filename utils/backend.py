@@ -1,0 +1,107 @@
+"""The one place that knows which Keras backend runs, and on what device."""
+
+import contextlib
+import importlib.util
+import os
+import sys
+import tempfile
+
+from .errors import UserError
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def choose_backend(name=None):
+    """Settles Keras's backend and imports Keras; the first import in a process decides.
+
+    Args:
+        name: `"tensorflow"`, `"jax"`, `"torch"`, or `None`: what `KERAS_BACKEND` says, and
+            otherwise the first of the three that is installed.
+
+    Returns:
+        The name of the backend.
+
+    Raises:
+        UserError: the backend is unknown or not installed.
+    """
+    installed = [backend for backend in BACKENDS if importlib.util.find_spec(backend)]
+    name = name or os.environ.get("KERAS_BACKEND") or (installed[0] if installed else None)
+    if name not in BACKENDS:
+        raise UserError(f"the backend must be one of {', '.join(BACKENDS)}, received {name!r}")
+    if name not in installed:
+        raise UserError(
+            f"the backend {name} is not installed; installed: {', '.join(installed) or 'none'}"
+        )
+    os.environ["KERAS_BACKEND"] = name
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _hushed_stderr():
+        import keras
+    return keras.backend.backend()
+
+
+@contextlib.contextmanager
+def _hushed_stderr():
+    """Holds back what native libraries print while they load, unless loading fails.
+
+    TensorFlow announces its CPU features before its log level is read.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def on_accelerator():
+    """Returns whether the backend computes on a GPU or TPU."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU") + tf.config.list_physical_devices("TPU"))
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.default_backend() != "cpu"
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def jit_compile():
+    """Returns the `jit_compile` to train with.
+
+    XLA makes these networks twice as slow on TensorFlow's CPU backend, and faster on a GPU. PyTorch
+    runs eagerly: its compiler takes longer than a short training saves.
+    """
+    import keras
+
+    backend = keras.backend.backend()
+    return backend == "jax" or (backend == "tensorflow" and on_accelerator())
+
+
+def versions():
+    """Returns the versions of what a result depends on, as a dictionary of strings."""
+    import platform
+    from importlib.metadata import version
+
+    import keras
+
+    names = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+    backend = keras.backend.backend()
+    return {
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        "numpy": version("numpy"),
+        "backend": backend,
+        backend: version(names[backend]),
+    }

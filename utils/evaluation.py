@@ -1,0 +1,146 @@
+"""A trained network against the test set."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import models.attention_module  # noqa: F401  (registers the layers that a saved model holds)
+from models.blocks import deep_graphs
+
+from .data import in_data_format, load_dataset
+from .errors import UserError
+from .files import replacing, write_json
+from .plotting import plot_confusion_matrix
+
+BATCH_SIZE = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What a network makes of the test set.
+
+    Args:
+        accuracy: float in [0, 1].
+        loss: float, mean cross-entropy in nats.
+        confusion: int array `(classes, classes)`, rows the true class, columns the predicted one.
+        class_names: tuple of strings.
+    """
+
+    accuracy: float
+    loss: float
+    confusion: np.ndarray
+    class_names: tuple
+
+    @property
+    def class_accuracies(self):
+        """Dictionary from class name to accuracy; `None` for a class without test images."""
+        totals = self.confusion.sum(axis=1)
+        hits = np.diag(self.confusion)
+        return {
+            name: float(hit / total) if total else None
+            for name, hit, total in zip(self.class_names, hits, totals, strict=True)
+        }
+
+
+def load_network(path):
+    """Loads a `.keras` file in Keras's safe mode, without its training configuration.
+
+    Raises:
+        UserError: there is no such file, or it is none that this project saved.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path} is missing")
+    try:
+        with deep_graphs():
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # a damaged archive can fail in any way
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is damaged or no Keras model: {reason}") from error
+
+
+def evaluate(network, dataset):
+    """Evaluates a network on a test set.
+
+    Args:
+        network: Keras model from raw pixels to class probabilities.
+        dataset: a `utils.data.Dataset`.
+
+    Returns:
+        An `Evaluation`.
+    """
+    from sklearn.metrics import confusion_matrix
+
+    images = in_data_format(dataset.x_test)
+    probabilities = np.asarray(network.predict(images, batch_size=BATCH_SIZE, verbose=0), "float64")
+    predicted = probabilities.argmax(axis=-1)
+    of_truth = probabilities[np.arange(len(images)), dataset.y_test]
+    return Evaluation(
+        accuracy=float(np.mean(predicted == dataset.y_test)),
+        loss=float(np.mean(-np.log(np.maximum(of_truth, 1e-7)))),
+        confusion=confusion_matrix(
+            dataset.y_test, predicted, labels=np.arange(len(dataset.class_names))
+        ),
+        class_names=dataset.class_names,
+    )
+
+
+def evaluate_run(run, data_dir=None):
+    """Evaluates the best network of a run and writes what was found into the run's folder.
+
+    Writes `evaluation.json`, `confusion_matrix.csv` and `confusion_matrix.png`.
+
+    Args:
+        run: path of a run folder.
+        data_dir: path of the folder with the data; the run's own by default.
+
+    Returns:
+        An `Evaluation`.
+
+    Raises:
+        UserError: the folder is no run, or its data set cannot be had.
+    """
+    run = Path(run)
+    config = read_config(run)
+    dataset = load_dataset(config["dataset"], data_dir or config.get("data_dir"))
+    network = load_network(run / "best.keras")
+    if network.output_shape[-1] != dataset.classes:
+        raise UserError(
+            f"{run}/best.keras has {network.output_shape[-1]} classes, "
+            f"{dataset.name} has {dataset.classes}"
+        )
+    result = evaluate(network, dataset)
+    write_json(
+        run / "evaluation.json",
+        {
+            "test_accuracy": result.accuracy,
+            "test_loss": result.loss,
+            "class_accuracy": result.class_accuracies,
+        },
+    )
+    with replacing(run / "confusion_matrix.csv") as temporary:
+        header = ",".join(result.class_names)
+        np.savetxt(temporary, result.confusion, "%d", ",", header=header, comments="")
+    title = f"{run.name}: test accuracy {result.accuracy:.2%}"
+    plot_confusion_matrix(run / "confusion_matrix.png", result.confusion, result.class_names, title)
+    return result
+
+
+def read_config(run):
+    """Reads the `config.json` of a run folder.
+
+    Raises:
+        UserError: the folder is no run.
+    """
+    path = Path(run) / "config.json"
+    try:
+        config = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{run} is no run folder: it has no config.json") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    if not isinstance(config, dict) or "dataset" not in config:
+        raise UserError(f"{path} is not the configuration of a run")
+    return config

@@ -1,0 +1,189 @@
+"""The settings of the commands: names, defaults, what is allowed, and a line of help for each.
+
+Nothing here needs Keras, so that `--help` answers at once.
+"""
+
+import argparse
+import dataclasses
+import math
+
+from models import list_models
+
+from .backend import BACKENDS
+from .data import DATASETS
+from .errors import UserError
+from .schedules import SCHEDULES
+
+LEARNING_RATES = {"sgd": 0.2, "adam": 1e-3}
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+SITES = ("block", "stage", "head")
+
+
+class SettingError(UserError, argparse.ArgumentTypeError):
+    """A value that a setting cannot take; argparse shows its text."""
+
+
+def integer(least, most=None):
+    """A whole number from `least` to `most`."""
+    allowed = f"a whole number of at least {least}" + (f", at most {most}" if most else "")
+
+    def parse(value):
+        try:
+            number = int(value)
+        except (TypeError, ValueError, OverflowError):
+            number = None
+        whole = number is not None and not isinstance(value, (bool, float))
+        if not whole or number < least or (most is not None and number > most):
+            raise SettingError(f"must be {allowed}; received {value!r}")
+        return number
+
+    return parse
+
+
+def number(least, below=math.inf, above=False):
+    """A number from `least` (or, with `above`, above it) and smaller than `below`."""
+    allowed = f"a number {'above' if above else 'of at least'} {least}"
+    allowed += f" and below {below}" if below < math.inf else ""
+
+    def parse(value):
+        try:
+            result = float(value) if not isinstance(value, bool) else math.nan
+        except (TypeError, ValueError):
+            result = math.nan
+        if not least <= result < below or (above and result == least):
+            raise SettingError(f"must be {allowed}; received {value!r}")
+        return result
+
+    return parse
+
+
+def choice(*names):
+    """One of the given names."""
+
+    def parse(value):
+        if value not in names:
+            raise SettingError(f"must be one of {', '.join(names)}; received {value!r}")
+        return value
+
+    return parse
+
+
+def sites(value):
+    """Names of places for attention: a list, or one string with commas."""
+    chosen = tuple(value.split(",")) if isinstance(value, str) else value
+    if not isinstance(chosen, (list, tuple)) or not chosen or not set(chosen) <= set(SITES):
+        raise SettingError(f"must be one or more of {', '.join(SITES)}; received {value!r}")
+    return tuple(chosen)
+
+
+def text(value):
+    """Any string that says something."""
+    if not isinstance(value, str) or not value:
+        raise SettingError(f"must be a word; received {value!r}")
+    return value
+
+
+def flag(value):
+    """True or false."""
+    if not isinstance(value, bool):
+        raise SettingError(f"must be true or false; received {value!r}")
+    return value
+
+
+def optional(parse):
+    """What `parse` takes, or `None`."""
+    return lambda value: None if value is None else parse(value)
+
+
+def setting(default, parse, help):
+    """A field of a settings class."""
+    return dataclasses.field(default=default, metadata={"parse": parse, "help": help})
+
+
+class Settings:
+    """Base of the settings classes: every value is checked, wherever it comes from."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            try:
+                value = field.metadata["parse"](getattr(self, field.name))
+            except SettingError as error:
+                raise UserError(f"{field.name} {error}") from None
+            object.__setattr__(self, field.name, value)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings(Settings):
+    """Everything that decides how a run goes."""
+
+    model: str = setting("resnet_v1", choice(*list_models()), "architecture")
+    depth: int | None = setting(
+        None, optional(integer(1)), "layers of the network; the architecture's default if not given"
+    )
+    attention: str = setting(
+        "cbam_block", text, "attention module, or none; 'main.py list' names them"
+    )
+    attention_at: tuple = setting(
+        ("block",), sites, "where attention goes: block, stage, head, or several with commas"
+    )
+    ratio: int | None = setting(
+        None, optional(integer(1)), "reduction in the attention module; its default if not given"
+    )
+    kernel_size: int | None = setting(
+        None, optional(integer(1)), "kernel of spatial attention, odd; its default if not given"
+    )
+    dataset: str = setting(
+        "auto", choice(*DATASETS), "auto is cifar10 if it can be had, and digits otherwise"
+    )
+    data_dir: str | None = setting(
+        None, optional(text), "folder to look for data first, and to download to"
+    )
+    epochs: int = setting(30, integer(1), "passes over the training set")
+    batch_size: int = setting(128, integer(1), "images per step")
+    optimizer: str = setting("sgd", choice(*LEARNING_RATES), "sgd (Nesterov momentum 0.9) or adam")
+    learning_rate: float | None = setting(
+        None, optional(number(0, above=True)), "peak; 0.2 for sgd and 0.001 for adam if not given"
+    )
+    schedule: str = setting("one_cycle", choice(*SCHEDULES), "learning rate over the run")
+    weight_decay: float = setting(
+        5e-4, number(0), "L2 penalty on kernels, through the gradient as in PyTorch"
+    )
+    label_smoothing: float = setting(0.0, number(0, below=1), "share of the label spread out")
+    seed: int = setting(0, integer(0, 2**32 - 1), "of weights, split, order and augmentation")
+    augment: bool = setting(True, flag, "random crop, and flip where a mirrored image is the same")
+    cutout: int = setting(0, integer(0), "side of a square cut out of training images, in pixels")
+    validation_split: float = setting(
+        0.1, number(0, below=1), "share of the training set to select the best epoch on; or 0"
+    )
+    run_dir: str | None = setting(
+        None,
+        optional(text),
+        "folder of the run; runs/DATASET-MODEL-... if not given",
+    )
+    backend: str | None = setting(
+        None, optional(choice(*BACKENDS)), "Keras backend; KERAS_BACKEND if not given"
+    )
+    precision: str = setting("float32", choice(*PRECISIONS), "of the computation")
+    tensorboard: bool = setting(False, flag, "also write TensorBoard logs")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateSettings(Settings):
+    """How a finished run is evaluated."""
+
+    run: str = setting(dataclasses.MISSING, text, "folder of a run")
+    data_dir: str | None = setting(
+        None, optional(text), "folder with the data; the run's own if not given"
+    )
+    backend: str | None = setting(
+        None, optional(choice(*BACKENDS)), "Keras backend; KERAS_BACKEND if not given"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ListSettings(Settings):
+    """What the list needs: any backend."""
+
+    backend: str | None = setting(
+        None, optional(choice(*BACKENDS)), "Keras backend; KERAS_BACKEND if not given"
+    )
