@@ -1,15 +1,13 @@
 """What all architectures share: convolution, normalisation, input, attention sites and head."""
 
-import contextlib
 import functools
 import inspect
-import sys
 
 import keras
 from keras import layers
 
 from .attention_module import get_attention
-from .weights import load_weights_by_name
+from .saving import deep_graphs, load_weights_by_name
 
 ATTENTION_SITES = ("block", "stage", "head")
 
@@ -207,17 +205,6 @@ def depth_error(name, depth, periods):
         around = {k * n + 2 for k, least in steps for n in (least, least + 1)}
         nearest = f"; the nearest are {', '.join(map(str, sorted(around)))}"
     return ValueError(f"{name} can be {rule} layers deep{nearest}; received depth={depth!r}")
-
-
-@contextlib.contextmanager
-def deep_graphs():
-    """Lets Keras walk a network of a thousand layers: it recurses once per layer."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, 100_000))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
 
 
 def _checked_shape(shape):

@@ -1,6 +1,7 @@
 """The command line, from flags to the files of a run."""
 
 import csv
+import importlib.util
 import json
 import os
 import shutil
@@ -78,7 +79,11 @@ def test_summary(run):
     best = max(history, key=lambda row: row["val_accuracy"])
     assert summary["best_val_accuracy"] == pytest.approx(best["val_accuracy"])
     assert summary["best_epoch"] == best["epoch"]
-    assert summary["params"] == 78_042 - 0 or summary["params"] > 0
+    convolutions = 9 * (3 * 16 + 2 * 16 * 16 + 16 * 32 + 32 * 32 + 32 * 64 + 64 * 64)
+    shortcuts, classifier = 16 * 32 + 32 * 64, 64 * 10 + 10
+    norms = 2 * (3 * 16 + 3 * 32 + 3 * 64)
+    attention = sum(2 * c * (c // 8) + c // 8 + c for c in (16, 32, 64))
+    assert summary["params"] == convolutions + shortcuts + classifier + norms + attention
     assert summary["epochs"] == 4
     assert summary["seed"] == 0
     assert 0 < summary["test_accuracy"] <= 1
@@ -130,6 +135,19 @@ def test_evaluate_gives_the_same_again(run, tmp_path):
     assert matrix.sum() == 40
     assert np.trace(matrix) / 40 == pytest.approx(summary["test_accuracy"])
     assert min(matplotlib.image.imread(copy / "confusion_matrix.png").shape[:2]) > 300
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_evaluates_on_every_backend(run, tmp_path, backend):
+    if not importlib.util.find_spec(backend):
+        pytest.skip(f"{backend} is not installed")
+    copy = shutil.copytree(run, tmp_path / "copy")
+    done = command("evaluate", copy, "--backend", backend)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((run / "summary.json").read_text())
+    result = json.loads((copy / "evaluation.json").read_text())
+    assert result["test_accuracy"] == pytest.approx(summary["test_accuracy"], abs=1e-9)
+    assert result["test_loss"] == pytest.approx(summary["test_loss"], rel=1e-4)
 
 
 def test_same_seed_same_run(cifar10_dir, tmp_path):

@@ -39,10 +39,16 @@ class EpochBatches(keras.utils.PyDataset):
         shuffle: bool. With `True` the order changes by epoch and the last, incomplete batch is
             left out.
         crop_padding: int, the largest shift in pixels; 0 for none.
-        flip: bool, whether half the images are mirrored.
+        flip: bool, whether images are mirrored: a random half in the first epoch, the others in the
+            second, and so on.
         cutout: int, side of the square that is cut out; 0 for none.
 
     The attribute `epoch` says whose draws to give; set it before the epoch begins.
+
+    Reference:
+
+    - Alternating flips: [94% on CIFAR-10 in 3.29 Seconds](https://arxiv.org/abs/2404.00498),
+      section 3.6
     """
 
     def __init__(
@@ -77,6 +83,9 @@ class EpochBatches(keras.utils.PyDataset):
     def epoch(self, epoch):
         self._epoch = epoch
         draws = uniform_draws(self.seed, epoch, len(self.labels))[self.indices]
+        # which image is mirrored is drawn once, then alternates: see the class's reference
+        first = uniform_draws(self.seed, 0, len(self.labels))[self.indices, FLIP] < 0.5
+        draws[:, FLIP] = first ^ bool(epoch % 2)
         order = np.argsort(draws[:, ORDER], kind="stable") if self.shuffle else slice(None)
         self._order = self.indices[order]
         self._draws = self._pixels(draws[order])
@@ -87,7 +96,7 @@ class EpochBatches(keras.utils.PyDataset):
         return {
             "dy": np.floor(draws[:, CROP_Y] * shifts) - self.crop_padding,
             "dx": np.floor(draws[:, CROP_X] * shifts) - self.crop_padding,
-            "flip": (draws[:, FLIP] < 0.5) * self.flip,
+            "flip": draws[:, FLIP] * self.flip,
             # the square's upper left corner; its centre is anywhere in the image
             "cutout_y": np.floor(draws[:, CUTOUT_Y] * height) - self.cutout // 2,
             "cutout_x": np.floor(draws[:, CUTOUT_X] * width) - self.cutout // 2,

@@ -4,11 +4,9 @@ import dataclasses
 import json
 from pathlib import Path
 
-import keras
 import numpy as np
 
-import models.attention_module  # noqa: F401  (registers the layers that a saved model holds)
-from models.blocks import deep_graphs
+from models.saving import load_model
 
 from .data import in_data_format, load_dataset
 from .errors import UserError
@@ -43,22 +41,6 @@ class Evaluation:
             name: float(hit / total) if total else None
             for name, hit, total in zip(self.class_names, hits, totals, strict=True)
         }
-
-
-def load_network(path):
-    """Loads a `.keras` file in Keras's safe mode, without its training configuration.
-
-    Raises:
-        UserError: there is no such file, or it is none that this project saved.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"{path} is missing")
-    try:
-        with deep_graphs():
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # a damaged archive can fail in any way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is damaged or no Keras model: {reason}") from error
 
 
 def evaluate(network, dataset):
@@ -105,7 +87,10 @@ def evaluate_run(run, data_dir=None):
     run = Path(run)
     config = read_config(run)
     dataset = load_dataset(config["dataset"], data_dir or config.get("data_dir"))
-    network = load_network(run / "best.keras")
+    try:
+        network = load_model(run / "best.keras")
+    except ValueError as error:
+        raise UserError(str(error)) from error
     if network.output_shape[-1] != dataset.classes:
         raise UserError(
             f"{run}/best.keras has {network.output_shape[-1]} classes, "

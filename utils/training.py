@@ -1,6 +1,7 @@
 """One training run, from settings to a folder with the trained network and its figures."""
 
 import dataclasses
+import importlib.util
 import inspect
 import math
 import statistics
@@ -13,13 +14,14 @@ from keras import layers, ops
 
 from models import architecture, build_model
 from models.attention_module import get_attention
-from models.blocks import channel_axis, deep_graphs
+from models.blocks import channel_axis
+from models.saving import deep_graphs, load_model
 
 from .augment import DeviceImages, EpochBatches
 from .backend import jit_compile, versions
 from .data import in_data_format, load_dataset, pixel_statistics, validation_indices
 from .errors import UserError
-from .evaluation import evaluate, load_network
+from .evaluation import evaluate
 from .files import write_json
 from .optimizers import make_optimizer
 from .runs import RunRecorder, check_run_dir, create_run_dir, default_run_dir
@@ -44,6 +46,8 @@ def train(settings, announce=print):
             is taken. Nothing is written then.
     """
     started = time.perf_counter()
+    if settings.tensorboard and not importlib.util.find_spec("tensorflow"):
+        raise UserError("--tensorboard needs TensorFlow, on every backend: pip install tensorflow")
     if settings.run_dir is not None:
         check_run_dir(settings.run_dir)
     dataset = load_dataset(settings.dataset, settings.data_dir, announce)
@@ -76,7 +80,7 @@ def train(settings, announce=print):
         verbose=0,
     )
 
-    test = evaluate(load_network(run_dir / "best.keras"), dataset)
+    test = evaluate(load_model(run_dir / "best.keras"), dataset)
     rows = recorder.history
     summary = {
         "test_accuracy": test.accuracy,

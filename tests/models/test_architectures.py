@@ -266,7 +266,11 @@ def test_stride_in():
         ("resnet", {"classes": 0}, "classes must be an integer of at least 1"),
         ("resnet", {"input_shape": (32, 32)}, "input_shape must be three positive sizes"),
         ("resnet", {"input_shape": (32, 32, None)}, "input_shape must be three positive sizes"),
-        ("resnet", {"weights": "imagenet"}, "weights must be None or the path of an existing"),
+        (
+            "resnet",
+            {"weights": "imagenet"},
+            "weights must be None or a .keras file of this project: imagenet is no",
+        ),
     ],
 )
 def test_refuses(name, options, message):

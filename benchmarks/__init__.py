@@ -1,0 +1,1 @@
+"""Timed comparisons, run by hand; no test depends on a time."""

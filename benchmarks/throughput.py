@@ -1,0 +1,125 @@
+"""Training speed of ResNet20 against a plain Keras loop, timed in turn in one process.
+
+    python -m benchmarks.throughput [--rounds 7] [--steps 30] [--backend tensorflow]
+
+Data of CIFAR-10's shape, batch 128. The plain loop is what one writes by hand: the same network
+from Keras's layers, crop and flip in numpy on the host, `train_on_batch`. Prints images per second
+and, as that depends on the machine, the ratio to the plain loop in the same round (median).
+"""
+
+import dataclasses
+import statistics
+import time
+
+import numpy as np
+
+from utils.backend import choose_backend
+from utils.command_line import parse_settings
+from utils.settings import Settings, TrainSettings, choice, integer, setting
+
+BATCH = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchSettings(Settings):
+    rounds: int = setting(7, integer(1), "rounds in which every contestant runs once")
+    steps: int = setting(30, integer(1), "training steps in a round")
+    backend: str = setting("tensorflow", choice("tensorflow", "jax", "torch"), "Keras backend")
+
+
+def plain_network():
+    """ResNet20 as a Keras user writes it."""
+    from keras import Input, Model, layers
+
+    def conv_norm(x, filters, size=3, strides=1):
+        x = layers.Conv2D(filters, size, strides, padding="same", use_bias=False)(x)
+        return layers.BatchNormalization()(x)
+
+    image = Input((32, 32, 3))
+    x = layers.ReLU()(conv_norm(layers.Rescaling(1 / 255)(image), 16))
+    for filters in (16, 32, 64):
+        for block in range(3):
+            strides = 2 if filters > 16 and block == 0 else 1
+            y = layers.ReLU()(conv_norm(x, filters, strides=strides))
+            y = conv_norm(y, filters)
+            if strides == 2:
+                x = conv_norm(x, filters, size=1, strides=2)
+            x = layers.ReLU()(layers.Add()([x, y]))
+    x = layers.GlobalAveragePooling2D()(x)
+    return Model(image, layers.Dense(10)(x))
+
+
+def plain_loop(images, labels, steps):
+    import keras
+
+    from utils.backend import jit_compile
+
+    model = plain_network()
+    model.compile(
+        keras.optimizers.SGD(0.2, momentum=0.9, nesterov=True),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=jit_compile(),
+    )
+    rng = np.random.default_rng(0)
+    padded = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)))
+
+    def run():
+        order = rng.permutation(len(images))
+        for step in range(steps):
+            batch = order[step * BATCH : (step + 1) * BATCH]
+            x = np.empty((BATCH, 32, 32, 3), "float32")
+            for row, (i, y0, x0, flip) in enumerate(
+                zip(batch, *rng.integers(0, 9, (2, BATCH)), rng.integers(0, 2, BATCH), strict=True)
+            ):
+                window = padded[i, y0 : y0 + 32, x0 : x0 + 32]
+                x[row] = window[:, ::-1] if flip else window
+            model.train_on_batch(x, labels[batch])
+
+    return run
+
+
+def our_loop(images, labels, steps, attention):
+    from utils.data import Dataset
+    from utils.training import EpochDraws, build_network, training_batches, training_model
+
+    names = tuple("0123456789")
+    dataset = Dataset("synthetic", images, labels, images, labels, names, 4, True)
+    settings = TrainSettings(attention=attention, depth=20, learning_rate=0.2, batch_size=BATCH)
+    network = build_network(settings, dataset, np.full(3, 127.0), np.full(3, 4000.0))
+    batches = training_batches(settings, dataset, np.arange(steps * BATCH))
+    model = training_model(settings, dataset, network, np.zeros(3), steps)
+    return lambda: model.fit(batches, callbacks=[EpochDraws(batches)], shuffle=False, verbose=0)
+
+
+def main():
+    settings = parse_settings(BenchSettings, None, "benchmarks.throughput", __doc__.split("\n")[0])
+    choose_backend(settings.backend)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (50_000, 32, 32, 3)).astype("uint8")
+    labels = rng.integers(0, 10, 50_000)
+    data = (images, labels, settings.steps)
+    contestants = {
+        "plain Keras loop": plain_loop(*data),
+        **{
+            f"main.py, {name}": our_loop(*data, name) for name in ("none", "se_block", "cbam_block")
+        },
+    }
+    for run in contestants.values():
+        run()  # traces and compiles
+    seconds = {name: [] for name in contestants}
+    for _ in range(settings.rounds):
+        for name, run in contestants.items():
+            started = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - started)
+    plain = seconds["plain Keras loop"]
+    print(f"ResNet20, batch {BATCH}, {settings.backend}; median of {settings.rounds} rounds")
+    for name, times in seconds.items():
+        rate = settings.steps * BATCH / statistics.median(times)
+        ratio = statistics.median(p / t for p, t in zip(plain, times, strict=True))
+        print(f"{name:<22}{rate:8.0f} images/s   {ratio:.2f} x plain")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Saved models: loaded without trusting them, however deep, and weights taken out by name."""
+
+import contextlib
+import sys
+from pathlib import Path
+
+import keras
+
+from . import attention_module  # noqa: F401  (registers the layers that a saved model holds)
+
+
+@contextlib.contextmanager
+def deep_graphs():
+    """Lets Keras walk a network of a thousand layers: it recurses once per layer."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, 100_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def load_model(path):
+    """Loads a `.keras` file in Keras's safe mode, without its training configuration.
+
+    Args:
+        path: path of the file.
+
+    Returns:
+        A `keras.Model`.
+
+    Raises:
+        ValueError: there is no such file, it is damaged, or it wants to run code.
+    """
+    if not Path(path).is_file() or Path(path).suffix != ".keras":
+        raise ValueError(f"{path} is no .keras file, or is not there")
+    try:
+        with deep_graphs():
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # a damaged archive can fail in any way
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"{path} is damaged or no Keras model: {reason[0]}") from error
+
+
+def load_weights_by_name(model, path):
+    """Copies the weights of a saved model into the layers of `model` that bear the same names.
+
+    Args:
+        model: the Keras model to fill; layers of the file that it does not have are passed over.
+        path: path of a `.keras` file.
+
+    Raises:
+        ValueError: the file cannot be loaded, or lacks a layer of `model` in the same shape;
+            nothing is copied then.
+    """
+    try:
+        source = {layer.name: layer for layer in load_model(path).layers}
+    except ValueError as error:
+        raise ValueError(
+            f"weights must be None or a .keras file of this project: {error}"
+        ) from error
+    misfits = []
+    for layer in model.layers:
+        wanted = [tuple(w.shape) for w in layer.weights]
+        found = source[layer.name].weights if layer.name in source else []
+        if wanted != [tuple(w.shape) for w in found]:
+            misfits.append(f"{layer.name} {wanted}")
+    if misfits:
+        raise ValueError(f"{path} does not have these layers in these shapes: {', '.join(misfits)}")
+    for layer in model.layers:
+        if layer.weights:
+            layer.set_weights(source[layer.name].get_weights())
