@@ -81,11 +81,18 @@ def plain_loop(images, labels, steps):
 
 def our_loop(images, labels, steps, attention):
     from utils.data import Dataset
-    from utils.training import EpochDraws, build_network, training_batches, training_model
+    from utils.training import (
+        EpochDraws,
+        build_network,
+        training_batches,
+        training_model,
+        with_defaults,
+    )
 
     names = tuple("0123456789")
     dataset = Dataset("synthetic", images, labels, images, labels, names, 4, True)
-    settings = TrainSettings(attention=attention, depth=20, learning_rate=0.2, batch_size=BATCH)
+    settings = TrainSettings(attention=attention, depth=20, batch_size=BATCH)
+    settings = with_defaults(settings, dataset)
     network = build_network(settings, dataset, np.full(3, 127.0), np.full(3, 4000.0))
     batches = training_batches(settings, dataset, np.arange(steps * BATCH))
     model = training_model(settings, dataset, network, np.zeros(3), steps)

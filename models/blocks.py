@@ -119,6 +119,8 @@ class Builder:
         self.attention_at = _checked_sites(attention_at)
         self.features_only = features_only
         self.features = {}
+        if input_tensor is not None and not isinstance(input_tensor, keras.KerasTensor):
+            raise ValueError(f"input_tensor must be a Keras tensor, received {input_tensor!r}")
         if input_tensor is None:
             input_tensor = keras.Input(_checked_shape(input_shape), name="image")
         self.input = input_tensor

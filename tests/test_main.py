@@ -150,6 +150,23 @@ def test_evaluates_on_every_backend(run, tmp_path, backend):
     assert result["test_loss"] == pytest.approx(summary["test_loss"], rel=1e-4)
 
 
+def test_needs_tensorflow_only_on_its_own_backend(cifar10_dir, tmp_path):
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        pytest.skip("this is the TensorFlow backend")
+    arguments = [*SMALL, "--epochs", "1", "--data-dir", str(cifar10_dir)]
+    script = (
+        "import sys; sys.modules['tensorflow'] = None\n"  # as if it were not installed
+        f"import main; main.main({[*arguments, '--run-dir', str(tmp_path / 'run')]})\n"
+        f"main.main(['evaluate', {str(tmp_path / 'run')!r}])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test accuracy") == 2
+
+
 def test_same_seed_same_run(cifar10_dir, tmp_path):
     """On one thread, as the tests run, two runs of a seed are the same to the last digit."""
     results = []

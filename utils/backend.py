@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import platform
 import sys
 import tempfile
 
@@ -91,17 +92,14 @@ def jit_compile():
 
 def versions():
     """Returns the versions of what a result depends on, as a dictionary of strings."""
-    import platform
-    from importlib.metadata import version
-
     import keras
+    import numpy
 
-    names = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
     backend = keras.backend.backend()
     return {
         "python": platform.python_version(),
         "keras": keras.__version__,
-        "numpy": version("numpy"),
+        "numpy": numpy.__version__,
         "backend": backend,
-        backend: version(names[backend]),
+        backend: importlib.import_module(backend).__version__,
     }

@@ -36,10 +36,10 @@ class Adam(_L2Penalty, keras.optimizers.Adam):
     """Adam with an L2 penalty; the options are Keras's."""
 
 
-# name -> (class, learning rate by default, options)
+# name -> (class, its options)
 OPTIMIZERS = {
-    "sgd": (SGD, 0.2, {"momentum": 0.9, "nesterov": True}),
-    "adam": (Adam, 1e-3, {}),
+    "sgd": (SGD, {"momentum": 0.9, "nesterov": True}),
+    "adam": (Adam, {}),
 }
 
 
@@ -54,7 +54,7 @@ def make_optimizer(name, learning_rate, l2=0.0):
     Returns:
         A `keras.optimizers.Optimizer`.
     """
-    optimizer_class, _, options = OPTIMIZERS[name]
+    optimizer_class, options = OPTIMIZERS[name]
     optimizer = optimizer_class(learning_rate, **options)
     optimizer.l2 = l2
     return optimizer

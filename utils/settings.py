@@ -12,8 +12,8 @@ from models import list_models
 from .backend import BACKENDS
 from .data import DATASETS
 from .errors import UserError
-from .schedules import SCHEDULES
 
+SCHEDULES = ("one_cycle", "cosine", "step", "constant")
 LEARNING_RATES = {"sgd": 0.2, "adam": 1e-3}
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SITES = ("block", "stage", "head")
@@ -151,6 +151,9 @@ class TrainSettings(Settings):
     label_smoothing: float = setting(0.0, number(0, below=1), "share of the label spread out")
     seed: int = setting(0, integer(0, 2**32 - 1), "of weights, split, order and augmentation")
     augment: bool = setting(True, flag, "random crop, and flip where a mirrored image is the same")
+    crop_padding: int | None = setting(
+        None, optional(integer(0)), "pixels a crop may move; 4 for CIFAR, 1 for digits if not given"
+    )
     cutout: int = setting(0, integer(0), "side of a square cut out of training images, in pixels")
     validation_split: float = setting(
         0.1, number(0, below=1), "share of the training set to select the best epoch on; or 0"

@@ -81,29 +81,33 @@ def train(settings, announce=print):
     )
 
     test = evaluate(load_model(run_dir / "best.keras"), dataset)
+    summary = summarize(settings, network, recorder, test, time.perf_counter() - started)
+    write_json(run_dir / "summary.json", summary)
+    return run_dir, summary
+
+
+def summarize(settings, network, recorder, test, seconds):
+    """What `summary.json` holds: the result, and what it was obtained with."""
     rows = recorder.history
-    summary = {
+    return {
         "test_accuracy": test.accuracy,
         "test_loss": test.loss,
         "best_val_accuracy": recorder.best.get("val_accuracy"),
         "best_epoch": recorder.best["epoch"],
         "params": trainable_params(network),
         "epochs": settings.epochs,
-        "steps_per_epoch": len(batches),
         # the first epoch holds the compilation
         "images_per_second": statistics.median(
             row["images_per_second"] for row in rows[1:] or rows
         ),
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
         "seed": settings.seed,
-        "dataset": dataset.name,
+        "dataset": settings.dataset,
         "model": settings.model,
         "depth": settings.depth,
         "attention": settings.attention,
         "versions": versions(),
     }
-    write_json(run_dir / "summary.json", summary)
-    return run_dir, summary
 
 
 def with_defaults(settings, dataset):
@@ -117,6 +121,9 @@ def with_defaults(settings, dataset):
         dataset=dataset.name,
         depth=depth,
         learning_rate=settings.learning_rate or LEARNING_RATES[settings.optimizer],
+        crop_padding=(
+            dataset.crop_padding if settings.crop_padding is None else settings.crop_padding
+        ),
     )
 
 
@@ -206,7 +213,7 @@ def cross_entropy(classes, label_smoothing):
 
 
 def training_batches(settings, dataset, indices):
-    """The batches of an epoch, shuffled and augmented as the settings say."""
+    """The batches of an epoch, shuffled and augmented as the settings (all filled in) say."""
     return EpochBatches(
         indices,
         dataset.y_train,
@@ -214,7 +221,7 @@ def training_batches(settings, dataset, indices):
         size=dataset.x_train.shape[1:3],
         seed=settings.seed,
         shuffle=True,
-        crop_padding=dataset.crop_padding if settings.augment else 0,
+        crop_padding=settings.crop_padding if settings.augment else 0,
         flip=dataset.flips and settings.augment,
         cutout=settings.cutout,
     )
@@ -244,9 +251,12 @@ def trainable_params(network):
 def describe(settings, dataset, network, training, validation, run_dir):
     """A few lines that say what is about to happen."""
     depth = "" if settings.depth is None else f", depth {settings.depth}"
+    attention = settings.attention
+    if attention != "none":
+        attention += f" ({', '.join(settings.attention_at)})"
+    params = trainable_params(network)
     return (
-        f"{settings.model}{depth}, attention {settings.attention} at "
-        f"{', '.join(settings.attention_at)}: {trainable_params(network):,} parameters\n"
+        f"{settings.model}{depth}, attention {attention}, {params:,} parameters\n"
         f"{dataset.name}: {training:,} training, {validation:,} validation, "
         f"{len(dataset.x_test):,} test images\n"
         f"{settings.epochs} epochs on {keras.backend.backend()}, writing to {run_dir}"

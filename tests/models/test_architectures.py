@@ -99,9 +99,6 @@ def test_trains_saves_and_loads(variant, tmp_path, rng):
     """A finite forward pass, a gradient to every weight, and the same outputs after loading."""
     model = build(variant, attention_module="cbam_block")
     x = rng.normal(size=(16, 32, 32, 3)).astype("float32")
-    y = model.predict(x, verbose=0)
-    assert y.shape == (16, 4)
-    np.testing.assert_allclose(y.sum(axis=-1), 1, atol=1e-5)
     before = [weight.numpy() for weight in model.trainable_weights]
     model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
     model.fit(x, rng.integers(0, 4, 16), batch_size=16, epochs=1, verbose=0)
@@ -111,10 +108,14 @@ def test_trains_saves_and_loads(variant, tmp_path, rng):
         if "reduce" not in weight.path and "expand" not in weight.path:
             assert np.abs(weight.numpy() - old).max() > 0, f"no gradient reaches {weight.path}"
     model.save(tmp_path / "model.keras")
+    y = model.predict(x, verbose=0)
+    assert y.shape == (16, 4)
+    np.testing.assert_allclose(y.sum(axis=-1), 1, atol=1e-5)
     again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    np.testing.assert_allclose(again.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(again.predict(x, verbose=0), y, atol=1e-6)
     named = build(variant, attention_module="cbam_block", weights=tmp_path / "model.keras")
-    np.testing.assert_allclose(named.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)
+    for weight, wanted in zip(named.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, wanted)
 
 
 @pytest.mark.parametrize("variant", SMALL)
@@ -263,6 +264,7 @@ def test_stride_in():
         ("resnet", {"attention_at": "nowhere"}, "'block', 'stage', 'head', received 'nowhere'"),
         ("resnet", {"attention_module": "xyz"}, "unknown attention module 'xyz'"),
         ("resnet", {"pooling": "sum"}, "pooling must be None, 'avg' or 'max'"),
+        ("resnet", {"input_tensor": 3}, "input_tensor must be a Keras tensor, received 3"),
         ("resnet", {"classes": 0}, "classes must be an integer of at least 1"),
         ("resnet", {"input_shape": (32, 32)}, "input_shape must be three positive sizes"),
         ("resnet", {"input_shape": (32, 32, None)}, "input_shape must be three positive sizes"),

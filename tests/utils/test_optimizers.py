@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from utils.optimizers import make_optimizer
-from utils.schedules import SCHEDULES, learning_rate_schedule
+from utils.optimizers import OPTIMIZERS, make_optimizer
+from utils.schedules import _SCHEDULES, OneCycle, learning_rate_schedule
+from utils.settings import LEARNING_RATES, SCHEDULES
 
 
 def trained(optimizer, regularizer, x, y):
@@ -66,12 +67,25 @@ def test_step_schedule_is_the_published_one():
     np.testing.assert_allclose(got[180:], 0.5e-3, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "warmup"), [("cosine", 10), ("one_cycle", 50)])
-def test_cosine_schedules(name, warmup):
-    got = rates(name)
-    np.testing.assert_allclose(got[:warmup], 0.4 * np.arange(warmup) / warmup, atol=1e-6)
-    progress = np.arange(201 - warmup) / (200 - warmup)
-    np.testing.assert_allclose(got[warmup:], 0.2 * (1 + np.cos(np.pi * progress)), atol=1e-6)
+def test_cosine_schedule():
+    got = rates("cosine")
+    np.testing.assert_allclose(got[:10], 0.4 * np.arange(10) / 10, atol=1e-6)
+    progress = np.arange(191) / 190
+    np.testing.assert_allclose(got[10:], 0.2 * (1 + np.cos(np.pi * progress)), atol=1e-6)
+
+
+def test_one_cycle_schedule():
+    got = rates("one_cycle")[:-1]
+    expected = np.interp(np.arange(200) + 0.5, [0, 40, 200], [0, 0.4, 0])
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    assert got.argmax() in (39, 40)
+    again = OneCycle.from_config(OneCycle(0.4, 200).get_config())
+    assert float(again(7)) == pytest.approx(got[7])
+
+
+def test_the_settings_name_what_there_is():
+    assert set(SCHEDULES) == set(_SCHEDULES)
+    assert set(LEARNING_RATES) == set(OPTIMIZERS)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
