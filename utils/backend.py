@@ -37,6 +37,11 @@ def choose_backend(name=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _hushed_stderr():
         import keras
+
+        # Keras imports TensorFlow, where it is installed, to set seeds and to save on any backend;
+        # better now, while its announcements are held back
+        if "tensorflow" in installed:
+            import tensorflow  # noqa: F401
     return keras.backend.backend()
 
 
