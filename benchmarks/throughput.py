@@ -90,7 +90,7 @@ def our_loop(images, labels, steps, attention):
     )
 
     names = tuple("0123456789")
-    dataset = Dataset("synthetic", images, labels, images, labels, names, 4, True)
+    dataset = Dataset("cifar10", images, labels, images, labels, names, 4, True)
     settings = TrainSettings(attention=attention, depth=20, batch_size=BATCH)
     settings = with_defaults(settings, dataset)
     network = build_network(settings, dataset, np.full(3, 127.0), np.full(3, 4000.0))
