@@ -1,6 +1,6 @@
 """Training speed of ResNet20 against a plain Keras loop, timed in turn in one process.
 
-    python -m benchmarks.throughput [--rounds 7] [--steps 30] [--backend tensorflow]
+    python -m benchmarks.throughput [--rounds 7] [--steps 30] [--attention none]
 
 Data of CIFAR-10's shape, batch 128. The plain loop is what one writes by hand: the same network
 from Keras's layers, crop and flip in numpy on the host, `train_on_batch`. Prints images per second
@@ -15,7 +15,7 @@ import numpy as np
 
 from utils.backend import choose_backend
 from utils.command_line import parse_settings
-from utils.settings import Settings, TrainSettings, choice, integer, setting
+from utils.settings import Settings, TrainSettings, choice, integer, setting, text
 
 BATCH = 128
 
@@ -24,6 +24,7 @@ BATCH = 128
 class BenchSettings(Settings):
     rounds: int = setting(7, integer(1), "rounds in which every contestant runs once")
     steps: int = setting(30, integer(1), "training steps in a round")
+    attention: str = setting("none,se_block,cbam_block", text, "modules to time, with commas")
     backend: str = setting("tensorflow", choice("tensorflow", "jax", "torch"), "Keras backend")
 
 
@@ -108,9 +109,7 @@ def main():
     data = (images, labels, settings.steps)
     contestants = {
         "plain Keras loop": plain_loop(*data),
-        **{
-            f"main.py, {name}": our_loop(*data, name) for name in ("none", "se_block", "cbam_block")
-        },
+        **{f"main.py, {name}": our_loop(*data, name) for name in settings.attention.split(",")},
     }
     for run in contestants.values():
         run()  # traces and compiles
