@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from main import main
+from utils.command_line import parse_settings
+from utils.settings import TrainSettings
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--model", "resnet_v1", "--depth", "8", "--epochs", "2", "--batch-size", "20"]
@@ -323,6 +325,12 @@ def test_bad_config_is_one_line(content, message, tmp_path, capsys):
     assert err.count("\n") == 1, err
     assert message in err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.json")), ids=lambda p: p.stem)
+def test_published_configs_are_taken(config):
+    settings = parse_settings(TrainSettings, ["--config", str(config)], "main.py train", "")
+    assert settings.epochs == json.loads(config.read_text())["epochs"]
 
 
 def test_a_run_is_never_overwritten(run, cifar10_dir, capsys):

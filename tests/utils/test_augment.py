@@ -171,3 +171,15 @@ def test_fit_sees_the_draws_of_every_epoch(rng):
         # Keras may look at the first batches more than once to learn their shapes
         assert set(wanted) == {entry for entry in seen if entry[0] == epoch}
         assert [entry for entry in seen if entry[0] == epoch][-len(wanted) :] == wanted
+
+
+def test_flips_alternate():
+    """What is mirrored in one epoch is not in the next, and is again in the one after."""
+    source = EpochBatches(np.arange(50), np.zeros(50), 50, (6, 5), 0, True, flip=True)
+    flips = []
+    for epoch in range(3):
+        ((x, _),) = epoch_of(source, epoch)
+        flips.append(dict(zip(x["index"].tolist(), x["flip"].tolist(), strict=True)))
+    assert flips[0] == flips[2]
+    assert flips[1] == {index: 1 - flip for index, flip in flips[0].items()}
+    assert set(flips[0].values()) == {0, 1}
