@@ -7,6 +7,7 @@ import keras
 from keras import layers
 
 from .attention_module import get_attention
+from .fast import speed_up
 from .saving import deep_graphs, load_weights_by_name
 
 ATTENTION_SITES = ("block", "stage", "head")
@@ -39,7 +40,8 @@ def conv(x, filters, kernel_size, strides=1, name=None, groups=1, use_bias=False
 
 def norm(x, name=None):
     """Batch normalisation with PyTorch's constants: short trainings need the faster average."""
-    return layers.BatchNormalization(axis=channel_axis(), momentum=0.9, epsilon=1e-5, name=name)(x)
+    layer = layers.BatchNormalization(axis=channel_axis(), momentum=0.9, epsilon=1e-5, name=name)
+    return speed_up(layer)(x)
 
 
 def relu(x, name=None):

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 
 from . import attention_module  # noqa: F401  (registers the layers that a saved model holds)
+from .fast import speed_up
 
 
 @contextlib.contextmanager
@@ -36,7 +37,7 @@ def load_model(path):
         raise ValueError(f"{path} is no .keras file, or is not there")
     try:
         with deep_graphs():
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
+            return speed_up(keras.saving.load_model(path, compile=False, safe_mode=True))
     except Exception as error:  # a damaged archive can fail in any way
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{path} is damaged or no Keras model: {reason[0]}") from error

@@ -1,0 +1,76 @@
+"""The fast forms give the numbers, gradients, statistics and files of the plain layers."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from models.fast import speed_up
+from models.saving import load_model
+
+OPTIONS = {
+    "usual": {},
+    "without gamma": {"scale": False},
+    "without beta": {"center": False},
+    "constants": {"momentum": 0.9, "epsilon": 1e-5},
+    "frozen": {"trainable": False},
+    "channels first": {"axis": 1},
+}
+
+
+def trained(fast, options, x, targets):
+    """A network with one normalisation after a step of training on `x`."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input(x.shape[1:])
+    layer = layers.BatchNormalization(gamma_initializer="random_normal", name="norm", **options)
+    y = layers.Conv2D(3, 3, padding="same")(image)
+    y = (speed_up(layer) if fast else layer)(y)
+    model = keras.Model(image, layers.GlobalAveragePooling2D()(y * y))
+    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+    model.train_on_batch(x, targets)
+    return model
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("shape", [(8, 6, 5, 4), (1, 1, 1, 4)])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_normalisation_is_the_plain_one(options, shape, policy, rng):
+    keras.config.set_dtype_policy(policy)
+    x = (3 + 2 * rng.normal(size=shape)).astype("float32")
+    targets = rng.normal(size=(len(x), 3)).astype("float32")
+    plain, fast = (trained(fast, options, x, targets) for fast in (False, True))
+    # weights after a step: the gradients; the moving statistics are among them
+    tolerance = 1e-5 if policy == "float32" else 1e-2
+    for ours, wanted in zip(fast.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=tolerance, atol=tolerance)
+    fast.set_weights(plain.get_weights())
+    np.testing.assert_allclose(
+        fast.predict(x, verbose=0), plain.predict(x, verbose=0), rtol=tolerance, atol=tolerance
+    )
+
+
+def test_files_are_plain_keras(tmp_path, rng):
+    x = rng.normal(size=(2, 6, 5, 4)).astype("float32")
+    model = trained(True, {}, x, np.zeros((2, 3), "float32"))
+    model.save(tmp_path / "model.keras")
+    for load in (keras.saving.load_model, load_model):
+        again = load(tmp_path / "model.keras")
+        assert type(again.get_layer("norm")) is layers.BatchNormalization
+        np.testing.assert_allclose(
+            again.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6
+        )
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own kernel")
+def test_the_kernel_is_in_the_graph(rng):
+    import tensorflow as tf
+
+    from models import build_model
+
+    model = build_model("resnet_v1", depth=8)
+    graph = tf.function(lambda x: model(x, training=True)).get_concrete_function(
+        tf.TensorSpec((2, 32, 32, 3))
+    )
+    kernels = [op for op in graph.graph.get_operations() if op.type == "FusedBatchNormV3"]
+    norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    assert len(kernels) == len(norms)
