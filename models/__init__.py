@@ -8,6 +8,7 @@ _ARCHITECTURES = {
     "resnet": "resnet.resnet",
     "resnet_v1": "resnet_v1.resnet_v1",
     "resnet_v2": "resnet_v2.resnet_v2",
+    "resnext": "resnext.ResNext",
 }
 
 
@@ -24,7 +25,7 @@ def build_model(name, /, **options):
         **options: the options of that architecture (`depth`, `width`, ...) and those common to all:
             `include_top`, `weights`, `input_tensor`, `input_shape`, `pooling`, `classes`,
             `classifier_activation`, `name`, `attention_module`, `attention_at`, `features_only`,
-            described at `models.blocks.Builder`. Options of the attention module go with it:
+            described at `models.builder.Builder`. Options of the attention module go with it:
             `attention_module=partial(cbam_block, ratio=16)`.
 
     Returns:

@@ -2,18 +2,22 @@
 
 from keras import layers
 
-from .blocks import channel_axis, conv_norm, relu
+from .blocks import activate, channel_axis, conv_norm
+
+STRIDES_IN = ("3x3", "1x1")
 
 
-def basic_block(net, x, filters, strides, name):
+def basic_block(net, x, filters, strides, name, use_bias=False):
     """Two 3x3 convolutions and a shortcut; attention after the last normalisation."""
-    y = conv_norm(x, filters, 3, strides, name, 1)
-    y = conv_norm(y, filters, 3, 1, name, 2, activate=False)
-    return _join(net, x, y, strides, name)
+    y = conv_norm(x, filters, 3, strides, name, 1, use_bias=use_bias)
+    y = conv_norm(y, filters, 3, 1, name, 2, activation=None, use_bias=use_bias)
+    return _join(net, x, y, strides, name, use_bias)
 
 
-def bottleneck_block(net, x, filters, strides, name, width=None, groups=1, stride_in="3x3"):
-    """1x1 down to `width` channels, 3x3, 1x1 up to `filters`; attention as in `basic_block`.
+def bottleneck_block(
+    net, x, filters, strides, name, width=None, groups=1, stride_in="3x3", use_bias=False
+):
+    """1x1 down to the width, 3x3, 1x1 up to `filters`; attention as in `basic_block`.
 
     Args:
         net: the network's `Builder`.
@@ -21,23 +25,27 @@ def bottleneck_block(net, x, filters, strides, name, width=None, groups=1, strid
         filters: int, output channels.
         strides: int.
         name: string, prefix of the layers' names.
-        width: int, channels of the 3x3 convolution. Defaults to `filters // 4`.
+        width: float, channels of the 3x3 convolution, as a share of `filters`. Defaults to 1/4.
         groups: int, of the 3x3 convolution.
         stride_in: which convolution strides, `"3x3"` or `"1x1"` (the first).
+        use_bias: bool, whether the convolutions have a bias.
     """
-    width = width or filters // 4
+    inner = round(filters * (width or 1 / 4))
     first, second = (strides, 1) if stride_in == "1x1" else (1, strides)
-    y = conv_norm(x, width, 1, first, name, 1)
-    y = conv_norm(y, width, 3, second, name, 2, groups=groups)
-    y = conv_norm(y, filters, 1, 1, name, 3, activate=False)
-    return _join(net, x, y, strides, name)
+    y = conv_norm(x, inner, 1, first, name, 1, use_bias=use_bias)
+    y = conv_norm(y, inner, 3, second, name, 2, groups=groups, use_bias=use_bias)
+    y = conv_norm(y, filters, 1, 1, name, 3, activation=None, use_bias=use_bias)
+    return _join(net, x, y, strides, name, use_bias)
 
 
-def _join(net, x, y, strides, name):
-    if strides != 1 or x.shape != y.shape:
-        x = conv_norm(x, y.shape[channel_axis()], 1, strides, f"{name}_shortcut", activate=False)
+def _join(net, x, y, strides, name, use_bias):
+    if strides != 1 or x.shape[channel_axis()] != y.shape[channel_axis()]:
+        filters = y.shape[channel_axis()]
+        x = conv_norm(
+            x, filters, 1, strides, f"{name}_shortcut", activation=None, use_bias=use_bias
+        )
     y = net.attend(y, name)
-    return relu(layers.Add(name=f"{name}_add")([x, y]), f"{name}_relu")
+    return activate(layers.Add(name=f"{name}_add")([x, y]), f"{name}_relu")
 
 
 def residual_stages(net, x, block, repeats, filters, **options):

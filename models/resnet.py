@@ -1,9 +1,13 @@
 """ResNet 18 to 152 and their wide forms, with a stem for small or for large images."""
 
-from keras import layers
+from functools import partial
 
-from .blocks import Builder, conv_norm, takes_common_options
-from .residual import basic_block, bottleneck_block, residual_stages
+from keras.applications import imagenet_utils
+
+from .blocks import STEMS
+from .builder import Builder, takes_common_options
+from .checks import require_one_of
+from .residual import STRIDES_IN, basic_block, bottleneck_block, residual_stages
 
 # depth -> (block, blocks in the four stages); the paper's Table 1
 DEPTHS = {
@@ -15,6 +19,8 @@ DEPTHS = {
 }
 WIDTHS = (64, 128, 256, 512)
 
+preprocess_input = partial(imagenet_utils.preprocess_input, mode="torch")
+
 
 @takes_common_options
 def resnet(
@@ -23,6 +29,7 @@ def resnet(
     width=1.0,
     stem="cifar",
     stride_in="3x3",
+    use_bias=False,
     name=None,
     **common,
 ):
@@ -39,9 +46,13 @@ def resnet(
         stem: `"cifar"` (default), a 3x3 convolution; `"imagenet"`, a 7x7 convolution with stride 2
             and a max-pooling.
         stride_in: the convolution of a bottleneck that strides: `"3x3"` (default; the CBAM authors'
-            code, torchvision) or `"1x1"` (the ResNet paper, the GFLOPs of the CBAM paper).
+            code, torchvision: more accurate, as no activation is passed over) or `"1x1"` (the
+            ResNet paper, the GFLOPs of the CBAM paper, `keras.applications`).
+        use_bias: bool, whether convolutions have a bias, of no use before a normalisation; `True`
+            together with `stride_in="1x1"` is the network of `keras.applications`. Defaults to
+            `False`.
         name: string, the model's name. Defaults to `"resnet_{depth}"`.
-        **common: the options of `models.blocks.Builder`: `classes`, `attention_module`, ...
+        **common: the options of `models.builder.Builder`: `classes`, `attention_module`, ...
 
     Returns:
         A Functional `keras.Model`.
@@ -60,37 +71,18 @@ def resnet(
     - [CBAM](https://arxiv.org/abs/1807.06521), Table 4; the authors'
       [code](https://github.com/Jongchan/attention-module/blob/master/MODELS/model_resnet.py)
     """
-    if depth not in DEPTHS:
-        known = ", ".join(map(str, DEPTHS))
-        raise ValueError(f"resnet has the depths {known}; received {depth!r}")
-    if stem not in STEMS:
-        raise ValueError(f"stem must be one of {', '.join(STEMS)}, received {stem!r}")
-    if stride_in not in ("3x3", "1x1"):
-        raise ValueError(f"stride_in must be '3x3' or '1x1', received {stride_in!r}")
+    require_one_of("depth of resnet", depth, DEPTHS)
+    require_one_of("stem", stem, STEMS)
+    require_one_of("stride_in", stride_in, STRIDES_IN)
     if not isinstance(width, (int, float)) or not 0 < width < float("inf"):
         raise ValueError(f"width must be a number above 0, received {width!r}")
-    make_stem, default_shape = STEMS[stem]
-    net = Builder(input_shape or default_shape, name=name or f"resnet_{depth}", **common)
+    make_stem, size = STEMS[stem]
+    net = Builder(input_shape, name=name or f"resnet_{depth}", default_size=size, **common)
     block, repeats = DEPTHS[depth]
     filters = [max(1, round(channels * width)) for channels in WIDTHS]
-    x = make_stem(net.input, WIDTHS[0])
+    x = make_stem(net.input, WIDTHS[0], use_bias=use_bias)
+    options = {"use_bias": use_bias}
     if block is bottleneck_block:
-        x = residual_stages(net, x, block, repeats, [4 * f for f in filters], stride_in=stride_in)
-    else:
-        x = residual_stages(net, x, block, repeats, filters)
-    return net.model(x)
-
-
-def cifar_stem(x, filters):
-    """A 3x3 convolution: small images keep their size."""
-    return conv_norm(x, filters, 3, name="stem")
-
-
-def imagenet_stem(x, filters):
-    """A 7x7 convolution and a max-pooling: a quarter of the size."""
-    x = conv_norm(x, filters, 7, strides=2, name="stem")
-    x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)  # after the rectifier, zero is the least
-    return layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
-
-
-STEMS = {"cifar": (cifar_stem, (32, 32, 3)), "imagenet": (imagenet_stem, (224, 224, 3))}
+        filters = [4 * channels for channels in filters]
+        options["stride_in"] = stride_in
+    return net.model(residual_stages(net, x, block, repeats, filters, **options))

@@ -1,6 +1,11 @@
 """ResNet v1 for small images: three stages of residual blocks, 6n+2 or 9n+2 layers deep."""
 
-from .blocks import Builder, conv_norm, depth_error, takes_common_options
+from functools import partial
+
+from keras.applications import imagenet_utils
+
+from .blocks import cifar_stem
+from .builder import Builder, depth_error, takes_common_options
 from .residual import basic_block, bottleneck_block, residual_stages
 
 # block -> (its function, layers per three stages, output channels of the three stages)
@@ -9,10 +14,12 @@ BLOCKS = {
     "bottleneck": (bottleneck_block, 9, (64, 128, 256)),
 }
 
+preprocess_input = partial(imagenet_utils.preprocess_input, mode="torch")
+
 
 @takes_common_options
 def resnet_v1(
-    input_shape=(32, 32, 3),
+    input_shape=None,
     depth=20,
     num_classes=10,
     attention_module=None,
@@ -29,7 +36,7 @@ def resnet_v1(
     option B).
 
     Args:
-        input_shape: tuple of three; height and width may be `None`. Defaults to `(32, 32, 3)`.
+        input_shape: tuple of three; height and width may be `None`. Defaults to 32x32 in colour.
         depth: int, layers with weights: 6n+2 in basic blocks (20, 32, 44, 56, 110, 164, ...), 9n+2
             in bottlenecks (1001, ...). Defaults to 20.
         num_classes: int, number of classes. Defaults to 10.
@@ -37,7 +44,7 @@ def resnet_v1(
         block: `"basic"`, `"bottleneck"`, or `None` (default): basic where the depth fits.
         classes: int, Keras's name for `num_classes`; wins where both are given.
         name: string, the model's name. Defaults to `"resnet_v1_{depth}"`.
-        **common: the options of `models.blocks.Builder`: `attention_at`, `include_top`, ...
+        **common: the options of `models.builder.Builder`: `attention_at`, `include_top`, ...
 
     Returns:
         A Functional `keras.Model`.
@@ -61,7 +68,7 @@ def resnet_v1(
         name=name or f"resnet_v1_{depth}",
         **common,
     )
-    x = conv_norm(net.input, 16, 3, name="stem")
+    x = cifar_stem(net.input, 16)
     x = residual_stages(net, x, make_block, [(depth - 2) // per_stages] * 3, filters)
     return net.model(x)
 

@@ -1,16 +1,22 @@
 """ResNet v2 for small images: pre-activation bottlenecks, 9n+2 layers deep."""
 
-from keras import layers
+from functools import partial
 
-from .blocks import Builder, channel_axis, conv, depth_error, norm, relu, takes_common_options
+from keras import layers
+from keras.applications import imagenet_utils
+
+from .blocks import channel_axis, conv, norm_relu
+from .builder import Builder, depth_error, takes_common_options
 
 LAYERS_PER_BLOCK, STAGES = 3, 3
 FILTERS = (64, 128, 256)
 
+preprocess_input = partial(imagenet_utils.preprocess_input, mode="torch")
+
 
 @takes_common_options
 def resnet_v2(
-    input_shape=(32, 32, 3),
+    input_shape=None,
     depth=20,
     num_classes=10,
     attention_module=None,
@@ -25,13 +31,13 @@ def resnet_v2(
     before the addition.
 
     Args:
-        input_shape: tuple of three; height and width may be `None`. Defaults to `(32, 32, 3)`.
+        input_shape: tuple of three; height and width may be `None`. Defaults to 32x32 in colour.
         depth: int, layers with weights: 9n+2 (20, 56, 110, 164, 1001, ...). Defaults to 20.
         num_classes: int, number of classes. Defaults to 10.
         attention_module: `None`, a registered name, a Keras layer, or a callable on a feature map.
         classes: int, Keras's name for `num_classes`; wins where both are given.
         name: string, the model's name. Defaults to `"resnet_v2_{depth}"`.
-        **common: the options of `models.blocks.Builder`: `attention_at`, `include_top`, ...
+        **common: the options of `models.builder.Builder`: `attention_at`, `include_top`, ...
 
     Returns:
         A Functional `keras.Model`.
@@ -77,8 +83,3 @@ def preactivation_block(net, x, filters, strides, name):
     y = conv(norm_relu(y, name, 2), filters // 4, 3, name=f"{name}_conv2")
     y = conv(norm_relu(y, name, 3), filters, 1, name=f"{name}_conv3")
     return layers.Add(name=f"{name}_add")([shortcut, net.attend(y, name)])
-
-
-def norm_relu(x, name, number=""):
-    """Normalisation and rectifier."""
-    return relu(norm(x, f"{name}_norm{number}"), f"{name}_relu{number}")

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.util
 import inspect
-import math
 import statistics
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from .errors import UserError
 from .evaluation import evaluate
 from .files import write_json
 from .optimizers import make_optimizer
+from .profiling import trainable_params
 from .runs import RunRecorder, check_run_dir, create_run_dir, default_run_dir
 from .schedules import learning_rate_schedule
 from .settings import LEARNING_RATES
@@ -241,11 +241,6 @@ class EpochDraws(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.epoch = epoch
-
-
-def trainable_params(network):
-    """Number of trainable parameters, as papers count them."""
-    return sum(math.prod(weight.shape) for weight in network.trainable_weights)
 
 
 def describe(settings, dataset, network, training, validation, run_dir):

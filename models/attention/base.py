@@ -1,10 +1,11 @@
 """What all attention layers share: input checks, axes, and the maps they can return."""
 
 import inspect
-import math
 
 import keras
 from keras import ops
+
+from ..checks import require_one_of
 
 
 class AttentionLayer(keras.layers.Layer):
@@ -108,25 +109,6 @@ POOLS = {
     "lp": _l2_norm,
     "lse": lambda x, axes: ops.logsumexp(x, axis=axes, keepdims=True),
 }
-
-
-def require_int(name, value, least=1, odd=False):
-    """Returns `value` as an int, or raises a `ValueError` that says what is allowed."""
-    allowed = f"an {'odd ' if odd else ''}integer of at least {least}"
-    is_number = isinstance(value, (int, float)) or hasattr(value, "__index__")
-    if not is_number or isinstance(value, bool) or not math.isfinite(value) or value != int(value):
-        raise ValueError(f"{name} must be {allowed}, received {value!r}")
-    if value < least or (odd and value % 2 == 0):
-        raise ValueError(f"{name} must be {allowed}, received {value!r}")
-    return int(value)
-
-
-def require_one_of(name, value, allowed):
-    """Returns `value`, or raises a `ValueError` that lists what is allowed."""
-    if value not in allowed:
-        names = ", ".join(map(repr, allowed))
-        raise ValueError(f"{name} must be one of {names}, received {value!r}")
-    return value
 
 
 def require_pools(name, value, allowed=tuple(POOLS)):

@@ -2,7 +2,8 @@
 
 import keras
 
-from .base import AttentionLayer, require_one_of
+from ..checks import require_one_of
+from .base import AttentionLayer
 from .channel import ChannelAttention
 from .registry import register_attention
 from .spatial import SpatialAttention

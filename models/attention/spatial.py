@@ -3,7 +3,8 @@
 import keras
 from keras import layers, ops
 
-from .base import AttentionLayer, pool, require_int, require_pools
+from ..checks import require_int
+from .base import AttentionLayer, pool, require_pools
 from .registry import register_attention
 
 

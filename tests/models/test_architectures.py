@@ -18,6 +18,7 @@ SMALL = {  # the smallest of every kind
     "resnet": {"depth": 18, "width": 0.125},
     "resnet bottleneck": {"depth": 50, "width": 0.125},
     "resnet imagenet": {"depth": 18, "width": 0.125, "stem": "imagenet"},
+    "resnext": {"depth": 29, "cardinality": 2, "width": 4},
 }
 # variant -> output channels of its blocks, then of its stages
 CHANNELS = {
@@ -27,6 +28,7 @@ CHANNELS = {
     "resnet": [8, 8, 16, 16, 32, 32, 64, 64],
     "resnet bottleneck": [32] * 3 + [64] * 4 + [128] * 6 + [256] * 3,
     "resnet imagenet": [8, 8, 16, 16, 32, 32, 64, 64],
+    "resnext": [256] * 3 + [512] * 3 + [1024] * 3,
 }
 
 
@@ -255,15 +257,15 @@ def test_stride_in():
         ("resnet_v1", {"depth": "20"}, "received depth='20'"),
         ("resnet_v1", {"block": "wide"}, "block must be one of basic, bottleneck or None"),
         ("resnet_v2", {"depth": 21}, "nearest are 20, 29"),
-        ("resnet", {"depth": 20}, "18, 34, 50, 101, 152; received 20"),
-        ("resnet", {"stem": "large"}, "stem must be one of cifar, imagenet"),
-        ("resnet", {"stride_in": "5x5"}, "stride_in must be '3x3' or '1x1'"),
+        ("resnet", {"depth": 20}, "18, 34, 50, 101, 152, received 20"),
+        ("resnet", {"stem": "large"}, "stem must be one of .cifar., .imagenet."),
+        ("resnet", {"stride_in": "5x5"}, "stride_in must be one of .3x3., .1x1."),
         ("resnet", {"width": 0}, "width must be a number above 0"),
         ("resnet", {"alpha": 1}, "resnet has no option 'alpha'; it takes input_shape, depth"),
         ("resnet50", {}, "unknown model 'resnet50'. Did you mean 'resnet'. Known: resnet, "),
-        ("resnet", {"attention_at": "nowhere"}, "'block', 'stage', 'head', received 'nowhere'"),
+        ("resnet", {"attention_at": "nowhere"}, "'block', 'head', 'stage'; received"),
         ("resnet", {"attention_module": "xyz"}, "unknown attention module 'xyz'"),
-        ("resnet", {"pooling": "sum"}, "pooling must be None, 'avg' or 'max'"),
+        ("resnet", {"pooling": "sum"}, "pooling must be one of None, .avg., .max., received .sum."),
         ("resnet", {"input_tensor": 3}, "input_tensor must be a Keras tensor, received 3"),
         ("resnet", {"classes": 0}, "classes must be an integer of at least 1"),
         ("resnet", {"input_shape": (32, 32)}, "input_shape must be three positive sizes"),

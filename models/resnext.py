@@ -1,0 +1,91 @@
+"""ResNeXt: bottlenecks with grouped 3x3 convolutions, for CIFAR and for ImageNet."""
+
+from functools import partial
+
+from keras.applications import imagenet_utils
+
+from .blocks import STEMS
+from .builder import Builder, takes_common_options
+from .checks import require_int, require_one_of
+from .residual import STRIDES_IN, bottleneck_block, residual_stages
+
+# depth -> (stem, blocks per stage, default cardinality, default width of a group in stage 1)
+DEPTHS = {
+    29: ("cifar", (3, 3, 3), 8, 64),
+    50: ("imagenet", (3, 4, 6, 3), 32, 4),
+    101: ("imagenet", (3, 4, 23, 3), 32, 4),
+}
+FILTERS = (256, 512, 1024, 2048)
+
+preprocess_input = partial(imagenet_utils.preprocess_input, mode="torch")
+
+
+@takes_common_options
+def ResNext(
+    input_shape=None,
+    depth=29,
+    cardinality=None,
+    width=None,
+    stride_in="3x3",
+    stem=None,
+    name=None,
+    **common,
+):
+    """ResNeXt with 29 layers (CIFAR), 50 or 101 (ImageNet).
+
+    Attention comes after the last normalisation of a block, before the addition.
+
+    Args:
+        input_shape: tuple of three; height and width may be `None`. Defaults to `(32, 32, 3)` with
+            the CIFAR stem and `(224, 224, 3)` with the ImageNet stem.
+        depth: int, 29, 50 or 101. Defaults to 29.
+        cardinality: int, groups of the 3x3 convolutions. Defaults to 8 at depth 29 (the paper has
+            16 too) and 32 otherwise.
+        width: int, channels of a group in the first stage; they double with every stage. Defaults
+            to 64 at depth 29 and 4 otherwise.
+        stride_in: the convolution of a bottleneck that strides: `"3x3"` (default; the ResNeXt
+            authors' code, torchvision) or `"1x1"` (the GFLOPs of the CBAM paper).
+        stem: `"cifar"` or `"imagenet"`. Defaults to the one that the depth was published with.
+        name: string, the model's name. Defaults to `"resnext_{depth}"`.
+        **common: the options of `models.builder.Builder`: `classes`, `attention_module`, ...
+
+    Returns:
+        A Functional `keras.Model`.
+
+    Raises:
+        ValueError: a depth that is not one of the three, or a value an option cannot take.
+
+    Example:
+
+    >>> model = ResNext((32, 32, 3), depth=29, cardinality=16, attention_module="se_block")
+
+    Reference:
+
+    - [Aggregated Residual Transformations for Deep Neural Networks](
+      https://arxiv.org/abs/1611.05431), Table 1 and section 5.3
+    """
+    require_one_of("depth of resnext", depth, DEPTHS)
+    require_one_of("stem", stem, (None, *STEMS))
+    require_one_of("stride_in", stride_in, STRIDES_IN)
+    own_stem, repeats, own_cardinality, own_width = DEPTHS[depth]
+    groups = require_int("cardinality", own_cardinality if cardinality is None else cardinality)
+    group_width = require_int("width", own_width if width is None else width)
+    make_stem, size = STEMS[stem or own_stem]
+    net = Builder(input_shape, name=name or f"resnext_{depth}", default_size=size, **common)
+    x = make_stem(net.input, 64)
+    x = residual_stages(
+        net,
+        x,
+        bottleneck_block,
+        repeats,
+        FILTERS[: len(repeats)],
+        width=groups * group_width / FILTERS[0],
+        groups=groups,
+        stride_in=stride_in,
+    )
+    return net.model(x)
+
+
+def ResNextImageNet(input_shape=None, depth=50, classes=1000, **options):
+    """`ResNext` with 50 or 101 layers in 32 groups of 4 channels, for the 1000 ImageNet classes."""
+    return ResNext(input_shape, depth, classes=classes, **options)

@@ -1,0 +1,29 @@
+"""Weights from a network of `keras.applications` into ours, layer by layer."""
+
+import numpy as np
+
+
+def transfer_weights(source, target):
+    """Copies all weights in the order of the layers, which both networks build alike.
+
+    Args:
+        source: a `keras.Model`.
+        target: a `keras.Model` with the same layers, under other names; a classifier may be a 1x1
+            convolution in one and a dense layer in the other.
+    """
+    give, take = ([layer for layer in model.layers if layer.weights] for model in (source, target))
+    for ours, theirs in zip(take, give, strict=True):
+        values = theirs.get_weights()
+        shapes = [tuple(weight.shape) for weight in ours.weights]
+        assert [np.size(value) for value in values] == [int(np.prod(s)) for s in shapes], (
+            f"{theirs.name} does not fit {ours.name}"
+        )
+        ours.set_weights([np.reshape(v, s) for v, s in zip(values, shapes, strict=True)])
+
+
+def randomise(model, rng):
+    """Gives every weight a value other than its initial one, so that none can be confused."""
+    for weight in model.weights:
+        spread = 0.1 * rng.normal(size=weight.shape)
+        positive = "variance" in weight.path or "gamma" in weight.path
+        weight.assign(1 + np.abs(spread) if positive else spread + weight.numpy())
