@@ -102,6 +102,17 @@ class Builder:
         self.features[name] = x
         return x
 
+    @property
+    def image_size(self):
+        """Height and width of the image, `None` where they are not known."""
+        shape = list(self.input.shape[1:])
+        del shape[channel_axis() % 4 - 1]
+        return tuple(shape)
+
+    def is_below(self, least):
+        """Whether the height or the width is known to be less than `least`."""
+        return any(size is not None and size < least for size in self.image_size)
+
     def require_size(self, least):
         """Refuses an image that the network would shrink to nothing.
 
@@ -111,12 +122,11 @@ class Builder:
         Raises:
             ValueError: the height or the width is smaller.
         """
-        shape = list(self.input.shape[1:])
-        del shape[channel_axis() % 4 - 1]
-        if any(size is not None and size < least for size in shape):
+        height, width = self.image_size
+        if self.is_below(least):
             raise ValueError(
                 f"{self.name} takes images of at least {least}x{least} pixels, received "
-                f"{shape[0]}x{shape[1]}"
+                f"{height}x{width}"
             )
 
     def model(self, x, dropout=0.0):
