@@ -195,19 +195,23 @@ def takes_common_options(function):
     return build
 
 
-def depth_error(name, depth, periods):
+def depth_error(name, depth, periods, rest=2, others=()):
     """The error for a depth that is not kn+2, naming the nearest that are.
 
     Args:
         name: string, the architecture.
         depth: what was received.
         periods: list of ints, the k that the architecture can take.
+        rest: int, what is in the place of the 2.
+        others: depths that the architecture takes besides.
     """
-    rule = " or ".join(f"{k}n+2" for k in periods)
+    rule = " or ".join(f"{k}n+{rest}" for k in periods)
+    rule = ", ".join([rule, *map(str, others)])
     nearest = ""
     if isinstance(depth, int) and not isinstance(depth, bool):
-        steps = [(k, max(1, (depth - 2) // k)) for k in periods]
-        around = {k * n + 2 for k, least in steps for n in (least, least + 1)}
+        steps = [(k, max(1, (depth - rest) // k)) for k in periods]
+        around = {k * n + rest for k, least in steps for n in (least, least + 1)}
+        around |= {other for other in others if min(around) < other < max(around)}
         nearest = f"; the nearest are {', '.join(map(str, sorted(around)))}"
     return ValueError(f"{name} can be {rule} layers deep{nearest}; received depth={depth!r}")
 

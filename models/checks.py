@@ -14,6 +14,14 @@ def require_int(name, value, least=1, odd=False):
     return int(value)
 
 
+def require_number(name, value, most=math.inf):
+    """Returns `value`, or raises a `ValueError` if it is no finite number above 0, up to `most`."""
+    if not isinstance(value, (int, float)) or not (0 < value <= most and value < math.inf):
+        limit = "" if most == math.inf else f" and at most {most}"
+        raise ValueError(f"{name} must be a number above 0{limit}, received {value!r}")
+    return value
+
+
 def require_one_of(name, value, allowed):
     """Returns `value`, or raises a `ValueError` that lists what is allowed."""
     if value not in tuple(allowed):

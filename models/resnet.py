@@ -6,7 +6,7 @@ from keras.applications import imagenet_utils
 
 from .blocks import STEMS
 from .builder import Builder, takes_common_options
-from .checks import require_one_of
+from .checks import require_number, require_one_of
 from .residual import STRIDES_IN, basic_block, bottleneck_block, residual_stages
 
 # depth -> (block, blocks in the four stages); the paper's Table 1
@@ -74,8 +74,7 @@ def resnet(
     require_one_of("depth of resnet", depth, DEPTHS)
     require_one_of("stem", stem, STEMS)
     require_one_of("stride_in", stride_in, STRIDES_IN)
-    if not isinstance(width, (int, float)) or not 0 < width < float("inf"):
-        raise ValueError(f"width must be a number above 0, received {width!r}")
+    require_number("width", width)
     make_stem, size = STEMS[stem]
     net = Builder(input_shape, name=name or f"resnet_{depth}", default_size=size, **common)
     block, repeats = DEPTHS[depth]
