@@ -46,7 +46,7 @@ def parse_settings(settings_class, arguments, prog, description):
         flag = "--" + field.name.replace("_", "-")
         if field.default is dataclasses.MISSING:
             parser.add_argument(field.name, type=parse, metavar=field.name.upper(), help=help)
-        elif field.type is bool:
+        elif field.type in (bool, bool | None):
             switch = ActionYesNo(no_prefix="no-")
             action = parser.add_argument(flag, action=switch, default=field.default, help=help)
             action._check_type = _named(parse, field.name)  # its own message names no setting

@@ -35,7 +35,7 @@ def multiply_adds(model, input_shape=None):
     >>> multiply_adds(build_model("resnet_v1", depth=20))
     41214720
     """
-    shape = tuple(input_shape or model.input.shape[1:])
+    shape = tuple(input_shape or model.inputs[0].shape[1:])
     if None in shape:
         raise ValueError(
             f"multiply-adds depend on the image's size, and the model leaves it open: {shape}"

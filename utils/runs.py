@@ -18,8 +18,11 @@ COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "sec
 
 def default_run_dir(settings, dataset_name):
     """Returns the folder that a run goes to when none is named, below `runs/`."""
-    depth = [] if settings.depth is None else [str(settings.depth)]
-    parts = [dataset_name, settings.model, *depth, settings.attention, f"seed{settings.seed}"]
+    options = settings.architecture_options()
+    depth = [str(options.pop("depth"))] if "depth" in options else []
+    others = [f"{name}{value}" for name, value in options.items()]
+    network = [settings.model, *depth, *others, settings.attention]
+    parts = [dataset_name, *network, f"seed{settings.seed}"]
     return Path("runs") / "-".join(parts)
 
 

@@ -16,7 +16,6 @@ from .errors import UserError
 SCHEDULES = ("one_cycle", "cosine", "step", "constant")
 LEARNING_RATES = {"sgd": 0.2, "adam": 1e-3}
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-SITES = ("block", "stage", "head")
 
 
 class SettingError(UserError, argparse.ArgumentTypeError):
@@ -68,12 +67,16 @@ def choice(*names):
     return parse
 
 
-def sites(value):
-    """Names of places for attention: a list, or one string with commas."""
-    chosen = tuple(value.split(",")) if isinstance(value, str) else value
-    if not isinstance(chosen, (list, tuple)) or not chosen or not set(chosen) <= set(SITES):
-        raise SettingError(f"must be one or more of {', '.join(SITES)}; received {value!r}")
-    return tuple(chosen)
+def names(value):
+    """Words: a list of them, or one string with commas."""
+    words = tuple(value.split(",")) if isinstance(value, str) else value
+    if not isinstance(words, (list, tuple)) or not words or not all(map(_is_word, words)):
+        raise SettingError(f"must be one or more words, with commas; received {value!r}")
+    return tuple(words)
+
+
+def _is_word(value):
+    return isinstance(value, str) and value.strip() == value and value != ""
 
 
 def text(value):
@@ -100,6 +103,12 @@ def setting(default, parse, help):
     return dataclasses.field(default=default, metadata={"parse": parse, "help": help})
 
 
+def option(parse, help):
+    """An option that not every architecture has; without it, the architecture's default holds."""
+    metadata = {"parse": optional(parse), "help": help, "option": True}
+    return dataclasses.field(default=None, metadata=metadata)
+
+
 class Settings:
     """Base of the settings classes: every value is checked, wherever it comes from."""
 
@@ -113,18 +122,31 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainSettings(Settings):
-    """Everything that decides how a run goes."""
+class ModelSettings(Settings):
+    """Which network: its architecture with its options, and its attention.
+
+    The architecture checks its own options: most of them are not every architecture's.
+    """
 
     model: str = setting("resnet_v1", choice(*list_models()), "architecture")
-    depth: int | None = setting(
-        None, optional(integer(1)), "layers of the network; the architecture's default if not given"
+    depth: int | None = option(integer(1), "layers of the network")
+    width: float | None = option(number(0, above=True), "resnet: factor; resnext: of a group")
+    stem: str | None = option(
+        choice("cifar", "imagenet"), "first layers, for small or large images"
     )
+    stride_in: str | None = option(choice("3x3", "1x1"), "convolution that strides in a bottleneck")
+    block: str | None = option(choice("basic", "bottleneck"), "resnet_v1: kind of block")
+    cardinality: int | None = option(integer(1), "resnext: groups of a convolution")
+    alpha: float | None = option(number(0, above=True), "mobilenet: factor on the channels")
+    depth_multiplier: int | None = option(integer(1), "mobilenet: depthwise outputs per channel")
+    growth_rate: int | None = option(integer(1), "densenet: channels that a layer adds")
+    bottleneck: bool | None = option(flag, "densenet: 1x1 before each 3x3 convolution")
+    compression: float | None = option(number(0, above=True), "densenet: share that goes on")
     attention: str = setting(
         "cbam_block", text, "attention module, or none; 'main.py list' names them"
     )
-    attention_at: tuple = setting(
-        ("block",), sites, "where attention goes: block, stage, head, or several with commas"
+    attention_at: tuple[str, ...] = setting(
+        ("block",), names, "where attention goes: block, stage, head, or several with commas"
     )
     ratio: int | None = setting(
         None, optional(integer(1)), "reduction in the attention module; its default if not given"
@@ -132,6 +154,17 @@ class TrainSettings(Settings):
     kernel_size: int | None = setting(
         None, optional(integer(1)), "kernel of spatial attention, odd; its default if not given"
     )
+
+    def architecture_options(self):
+        """Returns the options of the architecture that are given, as a dictionary."""
+        names = [f.name for f in dataclasses.fields(ModelSettings) if "option" in f.metadata]
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings(ModelSettings):
+    """Everything that decides how a run goes."""
+
     dataset: str = setting(
         "auto", choice(*DATASETS), "auto is cifar10 if it can be had, and digits otherwise"
     )

@@ -142,7 +142,6 @@ def build_network(settings, dataset, mean, variance):
     Raises:
         UserError: an architecture or attention module that is unknown, or an option it cannot take.
     """
-    options = {} if settings.depth is None else {"depth": settings.depth}
     image = keras.Input(in_data_format(dataset.x_test[:1]).shape[1:], name="image")
     pixels = layers.Normalization(
         axis=channel_axis(),
@@ -161,7 +160,7 @@ def build_network(settings, dataset, mean, variance):
             classes=len(dataset.class_names),
             attention_module=attention,
             attention_at=settings.attention_at,
-            **options,
+            **settings.architecture_options(),
         )
     except ValueError as error:
         raise UserError(str(error)) from error

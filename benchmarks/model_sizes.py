@@ -1,0 +1,19 @@
+"""Parameters and multiply-adds of every published variant, for `python main.py list`.
+
+    python -m benchmarks.model_sizes
+
+Builds all networks (about two minutes) and writes `results/model_sizes.json`.
+"""
+
+from utils.backend import choose_backend
+
+
+def main():
+    choose_backend()
+    from utils.listing import measure_sizes
+
+    measure_sizes()
+
+
+if __name__ == "__main__":
+    main()
