@@ -5,6 +5,8 @@ import importlib
 
 # name -> "file.function"; imported when asked for, so that naming them costs nothing
 _ARCHITECTURES = {
+    "densenet": "densenet.DenseNet",
+    "mobilenet": "mobilenets.MobileNet",
     "resnet": "resnet.resnet",
     "resnet_v1": "resnet_v1.resnet_v1",
     "resnet_v2": "resnet_v2.resnet_v2",

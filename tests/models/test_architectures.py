@@ -19,8 +19,13 @@ SMALL = {  # the smallest of every kind
     "resnet bottleneck": {"depth": 50, "width": 0.125},
     "resnet imagenet": {"depth": 18, "width": 0.125, "stem": "imagenet"},
     "resnext": {"depth": 29, "cardinality": 2, "width": 4},
+    "mobilenet": {"alpha": 0.125, "stem": "cifar"},
+    "mobilenet imagenet": {"alpha": 0.125, "stem": "imagenet"},
+    "densenet": {"depth": 13},
+    "densenet bottleneck": {"depth": 16, "bottleneck": True, "compression": 0.5},
+    "densenet imagenet": {"depth": 16, "bottleneck": True, "stem": "imagenet"},
 }
-# variant -> output channels of its blocks, then of its stages
+# variant -> channels wherever attention in blocks goes
 CHANNELS = {
     "resnet_v1": [16, 32, 64],
     "resnet_v1 bottleneck": [64, 128, 256],
@@ -29,6 +34,21 @@ CHANNELS = {
     "resnet bottleneck": [32] * 3 + [64] * 4 + [128] * 6 + [256] * 3,
     "resnet imagenet": [8, 8, 16, 16, 32, 32, 64, 64],
     "resnext": [256] * 3 + [512] * 3 + [1024] * 3,
+    "mobilenet": [8] + [16] * 2 + [32] * 2 + [64] * 6 + [128] * 2,
+    "mobilenet imagenet": [8] + [16] * 2 + [32] * 2 + [64] * 6 + [128] * 2,
+    "densenet": [52, 52, 88, 88, 124],
+    "densenet bottleneck": [48, 24, 48, 24, 48],
+    "densenet imagenet": [40, 40, 64, 64, 88],
+}
+# variant -> channels of the maps it gives out, and between stages, where the stages are not told
+# by their channels
+STAGES = {
+    "densenet bottleneck": ([48, 48, 48], [24, 24]),
+}
+# family -> names of the first place in a stage and of the place after it, and whether attention in
+# blocks goes there too
+PLACES = {
+    "densenet": ("stage{}_block", "stage{}_transition", True),
 }
 
 
@@ -55,6 +75,15 @@ def build(variant, **options):
     return build_model(variant.split()[0], **{**usual, **SMALL[variant], **options})
 
 
+def stages_of(variant):
+    widths = sorted(set(CHANNELS[variant]))
+    return STAGES.get(variant, (widths, widths[:-1]))
+
+
+def places_of(variant):
+    return PLACES.get(variant.split()[0], ("stage{}_block1", "stage{}", False))
+
+
 def trainable(model):
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
@@ -75,25 +104,26 @@ def test_attention_in_blocks(variant, module):
     assert names <= {layer.name for layer in model.layers}
     assert len(new) == len(CHANNELS[variant])
     if module != "own":
-        assert "stage3_block1_attention" in new
+        assert f"{places_of(variant)[0].format(3)}_attention" in new
 
 
 @pytest.mark.parametrize("variant", SMALL)
 def test_attention_at_other_places(variant):
     base = build(variant)
-    channels = CHANNELS[variant]
-    stages = sorted(set(channels))
+    channels, last = CHANNELS[variant], CHANNELS[variant][-1:]
+    _, between = stages_of(variant)
+    _, stage_place, is_block = places_of(variant)
     cases = {
-        "stage": stages[:-1],
-        "head": stages[-1:],
-        ("block", "head"): channels + stages[-1:],
-        ("block", "stage", "head"): channels + stages,
+        "stage": between,
+        "head": last,
+        ("block", "head"): channels + last,
+        ("block", "stage", "head"): channels + ([] if is_block else between) + last,
     }
     for place, sites in cases.items():
         model = build(variant, attention_module="se_block", attention_at=place)
         assert trainable(model) - trainable(base) == sum(map(se_params, sites))
     assert model.get_layer("head_add").input[0] is model.get_layer("head_attention").input
-    assert model.get_layer("stage1_attention")
+    assert model.get_layer(f"{stage_place.format(1)}_attention")
 
 
 @pytest.mark.parametrize("variant", SMALL)
@@ -141,7 +171,7 @@ def test_ends(variant):
     assert build(variant, name="mine").name == "mine"
     stages = build(variant, features_only=True)
     assert list(stages.output) == [f"stage{i}" for i in range(1, len(stages.output) + 1)]
-    assert [x.shape[-1] for x in stages.output.values()] == sorted(set(CHANNELS[variant]))
+    assert [x.shape[-1] for x in stages.output.values()] == stages_of(variant)[0]
 
 
 @pytest.mark.parametrize("variant", SMALL)
@@ -167,7 +197,8 @@ def test_mixed_precision_classifies_in_float32(variant):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = build(variant, attention_module="cbam_block")
     assert model.get_layer("stem_conv").compute_dtype == "bfloat16"
-    assert model.get_layer("stage2_block1_attention").compute_dtype == "bfloat16"
+    attention = model.get_layer(f"{places_of(variant)[0].format(2)}_attention")
+    assert attention.compute_dtype == "bfloat16"
     assert model.output.dtype == "float32"
     assert model.get_layer("logits").compute_dtype == "float32"
 
@@ -262,7 +293,7 @@ def test_stride_in():
         ("resnet", {"stride_in": "5x5"}, "stride_in must be one of .3x3., .1x1."),
         ("resnet", {"width": 0}, "width must be a number above 0"),
         ("resnet", {"alpha": 1}, "resnet has no option 'alpha'; it takes input_shape, depth"),
-        ("resnet50", {}, "unknown model 'resnet50'. Did you mean 'resnet'. Known: resnet, "),
+        ("resnet50", {}, "unknown model 'resnet50'. Did you mean 'resnet'. Known: .*resnet, "),
         ("resnet", {"attention_at": "nowhere"}, "'block', 'head', 'stage'; received"),
         ("resnet", {"attention_module": "xyz"}, "unknown attention module 'xyz'"),
         ("resnet", {"pooling": "sum"}, "pooling must be one of None, .avg., .max., received .sum."),

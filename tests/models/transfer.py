@@ -21,9 +21,16 @@ def transfer_weights(source, target):
         ours.set_weights([np.reshape(v, s) for v, s in zip(values, shapes, strict=True)])
 
 
-def randomise(model, rng):
-    """Gives every weight a value other than its initial one, so that none can be confused."""
+def randomise(model, rng, spread=0.1):
+    """Gives every weight a value other than its initial one, so that none can be confused.
+
+    Args:
+        model: a `keras.Model`.
+        rng: a `numpy` generator.
+        spread: float, standard deviation of what is added; of the gammas and variances, of the
+            distance from 1.
+    """
     for weight in model.weights:
-        spread = 0.1 * rng.normal(size=weight.shape)
+        noise = spread * rng.normal(size=weight.shape)
         positive = "variance" in weight.path or "gamma" in weight.path
-        weight.assign(1 + np.abs(spread) if positive else spread + weight.numpy())
+        weight.assign(1 + np.abs(noise) if positive else noise + weight.numpy())
