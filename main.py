@@ -4,7 +4,13 @@ import sys
 
 from utils.command_line import fail, parse_settings
 from utils.errors import UserError
-from utils.settings import EvaluateSettings, ListSettings, TrainSettings
+from utils.settings import (
+    EvaluateSettings,
+    ImportTorchSettings,
+    ListSettings,
+    ProfileSettings,
+    TrainSettings,
+)
 
 
 def train(settings):
@@ -24,6 +30,18 @@ def evaluate(settings):
     print(f"test accuracy {result.accuracy:.4f}, loss {result.loss:.4f}")
 
 
+def profile(settings):
+    from utils.profiling import cost_table, profile
+
+    print(cost_table(profile(settings)))
+
+
+def import_torch(settings):
+    from utils.importing import import_torch
+
+    print(f"written: {import_torch(settings)}")
+
+
 def list_names(settings):
     from utils.listing import listing
 
@@ -34,6 +52,8 @@ def list_names(settings):
 COMMANDS = {
     "train": (train, TrainSettings, "train a network, then evaluate it once on the test set"),
     "evaluate": (evaluate, EvaluateSettings, "evaluate the best network of a run again"),
+    "profile": (profile, ProfileSettings, "compare the costs of a network's attention modules"),
+    "import-torch": (import_torch, ImportTorchSettings, "turn a PyTorch ResNet into a Keras model"),
     "list": (list_names, ListSettings, "name the architectures, attention modules and data sets"),
 }
 

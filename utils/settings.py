@@ -216,6 +216,45 @@ class EvaluateSettings(Settings):
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProfileSettings(ModelSettings):
+    """Which costs are compared, and how."""
+
+    attention: tuple[str, ...] | None = setting(
+        None, optional(names), "modules to compare with none, with commas; all if not given"
+    )
+    input_size: int | None = setting(
+        None, optional(integer(1)), "side of the image; the architecture's own if not given"
+    )
+    classes: int = setting(10, integer(1), "classes to tell apart")
+    batch_size: int = setting(32, integer(1), "images per batch that is timed")
+    rounds: int = setting(5, integer(0), "rounds in which every network is timed once; 0: no times")
+    backend: str | None = setting(
+        None, optional(choice(*BACKENDS)), "Keras backend; KERAS_BACKEND if not given"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImportTorchSettings(ModelSettings):
+    """Which network a PyTorch file holds."""
+
+    file: str = setting(dataclasses.MISSING, text, "file with a PyTorch state dict, or safetensors")
+    model: str = setting("resnet", choice("resnet"), "architecture")
+    attention: str = setting(
+        "none", choice("none", "cbam_block", "bam_block"), "attention module in the file's network"
+    )
+    input_size: int | None = setting(
+        None, optional(integer(1)), "side of the image; any size if not given"
+    )
+    classes: int = setting(1000, integer(1), "classes that the network tells apart")
+    output: str | None = setting(
+        None, optional(text), "file to write; FILE with .keras for its ending if not given"
+    )
+    backend: str | None = setting(
+        None, optional(choice(*BACKENDS)), "Keras backend; KERAS_BACKEND if not given"
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class ListSettings(Settings):
     """What the list needs: any backend."""

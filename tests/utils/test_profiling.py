@@ -6,7 +6,15 @@ from keras import layers
 
 from models import build_model
 from models.attention_module import cbam_block
-from utils.profiling import multiply_adds, trainable_params
+from utils.errors import UserError
+from utils.profiling import (
+    activation_bytes,
+    cost_table,
+    multiply_adds,
+    profile,
+    trainable_params,
+)
+from utils.settings import ProfileSettings
 
 
 def test_layers_with_a_kernel():
@@ -57,3 +65,44 @@ def test_counting_leaves_the_model_as_it_was(rng):
     multiply_adds(model)
     assert (model.predict(x, verbose=0) == before).all()
     assert trainable_params(model) == sum(w.numpy().size for w in model.trainable_weights)
+
+
+def test_memory_of_activations():
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same")(image)
+    model = keras.Model(image, layers.GlobalAveragePooling2D()(layers.ReLU()(x)))
+    # the input layer computes nothing: convolution, rectifier, average
+    assert activation_bytes(model) == 4 * (8 * 8 * 4 + 8 * 8 * 4 + 4)
+
+
+def test_half_precision_takes_half_the_memory():
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, layers.Conv2D(4, 3, dtype="mixed_bfloat16")(image))
+    assert activation_bytes(model) == 2 * 6 * 6 * 4
+
+
+def test_profile_of_modules():
+    settings = ProfileSettings(depth=8, attention="cbam_block,se_block", ratio=4, rounds=0)
+    costs = profile(settings)
+    assert list(costs) == ["none", "cbam_block", "se_block"]
+    base, cbam = costs["none"], costs["cbam_block"]
+    assert base.params == trainable_params(build_model("resnet_v1", depth=8))
+    gates = sum(2 * c * (c // 4) + c // 4 + c + 98 for c in (16, 32, 64))
+    assert cbam.params - base.params == gates
+    assert cbam.multiply_adds > base.multiply_adds
+    assert cbam.activation_bytes > base.activation_bytes
+    assert [line.split()[0] for line in cost_table(costs).splitlines()[1:]] == list(costs)
+
+
+def test_profile_times_in_turn(capsys):
+    costs = profile(ProfileSettings(depth=8, attention="se_block", rounds=1, batch_size=2))
+    assert costs["none"].latency == costs["none"].training_step == 1
+    assert costs["se_block"].latency > 0
+    assert costs["se_block"].training_step > 0
+
+
+def test_profile_refuses_what_a_module_cannot_take():
+    with pytest.raises(UserError, match="no option 'kernel_size'"):
+        profile(ProfileSettings(depth=8, attention="se_block", kernel_size=3))
+    with pytest.raises(UserError, match="unknown attention module 'xyz'"):
+        profile(ProfileSettings(attention="xyz"))

@@ -1,0 +1,154 @@
+"""Weights of PyTorch ResNets, the CBAM authors' and torchvision's, for the networks of this zoo."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+# the path of a weight here, without its last part -> the same place in a PyTorch state dict
+_PLACES = [
+    (r"stem_conv", "conv1"),
+    (r"stem_norm", "bn1"),
+    (r"stage(\d+)_block(\d+)_conv(\d)", "layer{0}.{1}.conv{2}"),
+    (r"stage(\d+)_block(\d+)_norm(\d)", "layer{0}.{1}.bn{2}"),
+    (r"stage(\d+)_block(\d+)_shortcut_conv", "layer{0}.{1}.downsample.0"),
+    (r"stage(\d+)_block(\d+)_shortcut_norm", "layer{0}.{1}.downsample.1"),
+    (r"logits", "fc"),
+    (r"stage(\d+)_block(\d+)_attention/channel/reduce", "layer{0}.{1}.cbam.ChannelGate.mlp.1"),
+    (r"stage(\d+)_block(\d+)_attention/channel/expand", "layer{0}.{1}.cbam.ChannelGate.mlp.3"),
+    (
+        r"stage(\d+)_block(\d+)_attention/spatial/conv",
+        "layer{0}.{1}.cbam.SpatialGate.spatial.conv",
+    ),
+    (r"stage(\d+)_block(\d+)_attention/spatial/norm", "layer{0}.{1}.cbam.SpatialGate.spatial.bn"),
+]
+_WEIGHTS = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+_AXES = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}  # output, input, height, width -> Keras's order
+
+
+def load_torch_weights(model, state_dict):
+    """Copies a PyTorch ResNet's weights into the same network of this zoo.
+
+    The outputs are then equal if the options are: the CBAM authors' networks are
+    `build_model("resnet", stem=..., attention_module=partial(cbam_block, **CBAM_OFFICIAL))`, BAM
+    ones have `attention_module=bam_block, attention_at="stage"`, torchvision's have no attention.
+
+    Args:
+        model: a model of `build_model("resnet", ...)`; it is filled in place.
+        state_dict: path of a file (`.safetensors`, or what `torch.save` wrote, which is read with
+            `weights_only=True`), or a dictionary of arrays or tensors under the names of the
+            authors' code or torchvision's, with or without `module.` before them.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: the file cannot be read, or weights are missing, left over, or of another shape;
+            all of them are listed, and nothing is copied.
+
+    Example:
+
+    >>> model = build_model("resnet", depth=50, stem="imagenet", classes=1000,
+    ...                     input_shape=(224, 224, 3))
+    >>> load_torch_weights(model, "resnet50-0676ba61.pth")
+
+    Reference:
+
+    - the CBAM and BAM authors'
+      [code](https://github.com/Jongchan/attention-module/blob/master/MODELS/model_resnet.py)
+    - [torchvision](https://github.com/pytorch/vision/blob/main/torchvision/models/resnet.py)
+    """
+    if isinstance(state_dict, (str, Path)):
+        state_dict = read_state_dict(state_dict)
+    given = {
+        name.removeprefix("module."): value
+        for name, value in state_dict.items()
+        if not name.endswith("num_batches_tracked")  # a counter, of no use to us
+    }
+    values, misfits = [], []
+    for weight in model.weights:
+        name = torch_name(weight.path)
+        if name not in given:
+            misfits.append(f"missing {name}")
+            continue
+        value = np.asarray(given.pop(name), dtype="float32")
+        found = value.shape
+        if value.ndim in _AXES:
+            value = value.transpose(_AXES[value.ndim])
+        if value.shape != tuple(weight.shape):
+            misfits.append(f"{name} has shape {found}, which {weight.path} {weight.shape} is not")
+        values.append(value)
+    misfits += [f"left over {name}" for name in given]
+    if misfits:
+        raise ValueError(f"the weights do not fit {model.name}: {'; '.join(misfits)}")
+    for weight, value in zip(model.weights, values, strict=True):
+        weight.assign(value)
+    return model
+
+
+def torch_name(path):
+    """Returns the name that the weight at `path` of a ResNet has in a PyTorch state dict.
+
+    Args:
+        path: string, a Keras weight's path such as `"stage1_block1_conv1/kernel"`.
+
+    Raises:
+        ValueError: PyTorch's ResNets have no such layer.
+    """
+    place, _, kind = path.rpartition("/")
+    for pattern, name in _PLACES:
+        match = re.fullmatch(pattern, place)
+        if match and kind in _WEIGHTS:
+            stage, *numbers = match.groups() or ("",)
+            if "_block" in place:  # PyTorch counts blocks from zero
+                numbers[0] = int(numbers[0]) - 1
+            return f"{name.format(stage, *numbers)}.{_WEIGHTS[kind]}"
+    raise ValueError(
+        f"{path} has no counterpart in PyTorch's ResNets: only networks of "
+        "build_model('resnet', ...) without attention, with cbam_block at 'block' or bam_block at "
+        "'stage' can take these weights"
+    )
+
+
+def read_state_dict(path):
+    """Reads a PyTorch state dict from a file without running anything in it.
+
+    Args:
+        path: path of a `.safetensors` file, or of what `torch.save` wrote: the state dict itself or
+            a dictionary that holds it under `"state_dict"`, as the CBAM authors' training does.
+
+    Returns:
+        A dictionary of numpy arrays.
+
+    Raises:
+        ValueError: the file is not there, is of another kind, or holds more than tensors; or the
+            library that reads it is not installed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    library = "safetensors" if path.suffix == ".safetensors" else "torch"
+    try:
+        if library == "safetensors":
+            from safetensors.numpy import load_file
+
+            return load_file(path)
+        import torch
+
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except ImportError as error:
+        raise ValueError(f"reading {path} needs {library}: pip install {library}") from error
+    except Exception as error:  # a damaged or hostile file can fail in any way
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} is no state dict that can be read safely: {reason}") from error
+    tensors = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):
+        raise ValueError(f"{path} holds no state dict: a dictionary of names and tensors")
+    return {name: tensor.float().numpy() for name, tensor in tensors.items()}

@@ -1,0 +1,222 @@
+"""PyTorch's ResNets, with the CBAM authors' attention and without, give the same outputs here."""
+
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+
+from models import build_model
+from models.attention_module import CBAM_OFFICIAL, cbam_block, se_block
+from models.torch_weights import load_torch_weights, read_state_dict, torch_name
+
+torch = pytest.importorskip("torch")
+nn, functional = torch.nn, torch.nn.functional
+
+
+class Flatten(nn.Module):
+    def forward(self, x):
+        return x.reshape(len(x), -1)
+
+
+class ChannelGate(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        hidden = channels // 16
+        self.mlp = nn.Sequential(
+            Flatten(), nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels)
+        )
+
+    def forward(self, x):
+        pooled = (functional.adaptive_avg_pool2d(x, 1), functional.adaptive_max_pool2d(x, 1))
+        return x * torch.sigmoid(sum(map(self.mlp, pooled)))[:, :, None, None]
+
+
+class BasicConv(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+        self.bn = nn.BatchNorm2d(1)
+
+
+class SpatialGate(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.spatial = BasicConv()
+
+    def forward(self, x):
+        maps = torch.stack([x.amax(1), x.mean(1)], dim=1)
+        return x * torch.sigmoid(self.spatial.bn(self.spatial.conv(maps)))
+
+
+class Attention(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.ChannelGate = ChannelGate(channels)
+        self.SpatialGate = SpatialGate()
+
+    def forward(self, x):
+        return self.SpatialGate(self.ChannelGate(x))
+
+
+class Block(nn.Module):
+    """A basic block or a bottleneck, under the names of torchvision and of the authors."""
+
+    def __init__(self, inputs, width, stride, bottleneck, cbam):
+        super().__init__()
+        shapes = [(width, 3, stride), (width, 3, 1)]
+        if bottleneck:
+            shapes = [(width, 1, 1), (width, 3, stride), (4 * width, 1, 1)]
+        self.count, channels = len(shapes), inputs
+        for i, (filters, size, step) in enumerate(shapes, 1):
+            conv = nn.Conv2d(channels, filters, size, step, padding=size // 2, bias=False)
+            setattr(self, f"conv{i}", conv)
+            setattr(self, f"bn{i}", nn.BatchNorm2d(filters))
+            channels = filters
+        self.downsample = None
+        if stride != 1 or inputs != channels:
+            shortcut = nn.Conv2d(inputs, channels, 1, stride, bias=False)
+            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(channels))
+        self.cbam = Attention(channels) if cbam else None
+
+    def forward(self, x):
+        y = x
+        for i in range(1, self.count + 1):
+            y = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(y))
+            y = functional.relu(y) if i < self.count else y
+        x = x if self.downsample is None else self.downsample(x)
+        return functional.relu(x + (y if self.cbam is None else self.cbam(y)))
+
+
+class ResNet(nn.Module):
+    def __init__(self, depth, cbam=False, imagenet=True, classes=7):
+        super().__init__()
+        repeats = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}[depth]
+        size, stride = (7, 2) if imagenet else (3, 1)
+        self.conv1 = nn.Conv2d(3, 64, size, stride, padding=size // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.pool = nn.MaxPool2d(3, 2, padding=1) if imagenet else nn.Identity()
+        channels = 64
+        for stage, count in enumerate(repeats, 1):
+            width, blocks = 32 * 2**stage, []
+            for number in range(count):
+                stride = 2 if stage > 1 and number == 0 else 1
+                blocks.append(Block(channels, width, stride, depth >= 50, cbam))
+                channels = width * (4 if depth >= 50 else 1)
+            setattr(self, f"layer{stage}", nn.Sequential(*blocks))
+        self.fc = nn.Linear(channels, classes)
+
+    def forward(self, x):
+        x = self.pool(functional.relu(self.bn1(self.conv1(x))))
+        for stage in range(1, 5):
+            x = getattr(self, f"layer{stage}")(x)
+        return self.fc(x.mean((2, 3)))
+
+
+def random_network(depth, **options):
+    """With normalisation statistics and gates that are not the initial ones."""
+    torch.manual_seed(0)
+    network = ResNet(depth, **options).eval()
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if name.endswith("running_var") or ("bn" in name and name.endswith("weight")):
+                value.uniform_(0.5, 1.5)
+            elif value.ndim == 1:
+                value.normal_(0, 0.1)
+    return network
+
+
+def our_network(depth, imagenet=True, **options):
+    return build_model(
+        "resnet",
+        depth=depth,
+        stem="imagenet" if imagenet else "cifar",
+        classes=7,
+        classifier_activation=None,
+        input_shape=(None, None, 3),
+        **options,
+    )
+
+
+CASES = [
+    (18, {}, {}),
+    (50, {}, {}),
+    (18, {"cbam": True}, {"attention_module": partial(cbam_block, **CBAM_OFFICIAL)}),
+    (50, {"cbam": True}, {"attention_module": partial(cbam_block, **CBAM_OFFICIAL)}),
+    (34, {"imagenet": False}, {"imagenet": False}),
+]
+
+
+@pytest.mark.parametrize(("depth", "theirs", "ours"), CASES)
+def test_outputs_are_equal(depth, theirs, ours, rng, tmp_path):
+    network = random_network(depth, **theirs)
+    x = rng.normal(size=(2, 65, 48, 3)).astype("float32")
+    with torch.no_grad():
+        expected = network(torch.tensor(x.transpose(0, 3, 1, 2))).numpy()
+    state = {f"module.{name}": value for name, value in network.state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "weights.pth")
+    model = load_torch_weights(our_network(depth, **ours), tmp_path / "weights.pth")
+    got = keras.ops.convert_to_numpy(model(x, training=False))
+    np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_dictionary_of_arrays(rng):
+    state = {k: v.numpy() for k, v in random_network(18).state_dict().items()}
+    model = load_torch_weights(our_network(18), state)
+    kernel = model.get_layer("stage2_block1_conv1").kernel.numpy()
+    np.testing.assert_array_equal(kernel.transpose(3, 2, 0, 1), state["layer2.0.conv1.weight"])
+
+
+def test_everything_that_does_not_fit_is_listed():
+    state = random_network(18).state_dict()
+    state["layer1.0.conv9.weight"] = state.pop("layer1.0.conv1.weight")
+    state["fc.weight"] = torch.zeros(9, 512)
+    model = our_network(18)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="resnet_18") as error:
+        load_torch_weights(model, state)
+    for text in (
+        "missing layer1.0.conv1.weight",
+        "fc.weight has shape (9, 512), which logits/kernel (512, 7) is not",
+        "left over layer1.0.conv9.weight",
+    ):
+        assert text in str(error.value)
+    for weight, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+def test_networks_without_counterpart():
+    with pytest.raises(
+        ValueError, match="stage1_block1_attention/reduce/kernel has no counterpart"
+    ):
+        load_torch_weights(our_network(18, attention_module=se_block), {})
+    assert torch_name("stage2_block3_shortcut_norm/beta") == "layer2.2.downsample.1.bias"
+
+
+class Hostile:
+    def __reduce__(self):
+        return print, ("run",)
+
+
+def test_files_that_cannot_be_read(tmp_path, capsys):
+    with pytest.raises(ValueError, match="there is no file"):
+        read_state_dict(tmp_path / "none.pth")
+    (tmp_path / "text.pth").write_text("weights")
+    with pytest.raises(ValueError, match=r"text\.pth is no state dict"):
+        read_state_dict(tmp_path / "text.pth")
+    torch.save({"state_dict": Hostile()}, tmp_path / "hostile.pth")
+    with pytest.raises(ValueError, match=r"hostile\.pth is no state dict"):
+        read_state_dict(tmp_path / "hostile.pth")
+    assert capsys.readouterr().out == ""
+    torch.save([torch.zeros(3)], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="a dictionary of names and tensors"):
+        read_state_dict(tmp_path / "list.pth")
+
+
+def test_safetensors(tmp_path):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    state = {k: v.numpy() for k, v in random_network(18).state_dict().items()}
+    safetensors.save_file(state, tmp_path / "weights.safetensors")
+    read = read_state_dict(tmp_path / "weights.safetensors")
+    assert set(read) == set(state)
+    load_torch_weights(our_network(18), read)

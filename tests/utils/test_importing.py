@@ -1,0 +1,52 @@
+"""The command that turns a PyTorch file into a model of this project."""
+
+import keras
+import numpy as np
+import pytest
+
+from main import main
+from models import build_model
+from models.attention_module import CBAM_OFFICIAL, get_attention
+from models.saving import load_model
+from models.torch_weights import torch_name
+
+torch = pytest.importorskip("torch")
+
+
+def torch_state(model, rng):
+    """Random weights under PyTorch's names and in its order of axes."""
+    state = {}
+    for weight in model.weights:
+        axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[len(weight.shape)]
+        value = rng.uniform(0.5, 1, weight.shape).astype("float32").transpose(axes)
+        state[torch_name(weight.path)] = torch.tensor(np.ascontiguousarray(value))
+    return state
+
+
+def test_import_torch(tmp_path, rng, capsys):
+    module = get_attention("cbam_block", **CBAM_OFFICIAL)
+    network = build_model("resnet", depth=18, attention_module=module, classes=3)
+    state = torch_state(network, rng)
+    torch.save(state, tmp_path / "weights.pth")
+    words = ["import-torch", str(tmp_path / "weights.pth"), "--depth", "18", "--stem", "cifar"]
+    words += ["--attention", "cbam_block", "--classes", "3"]
+    main(words)
+    assert "weights.keras" in capsys.readouterr().out
+    model = load_model(tmp_path / "weights.keras")
+    kernel = model.get_layer("stage3_block2_attention").channel.reduce.kernel
+    wanted = state["layer3.1.cbam.ChannelGate.mlp.1.weight"].numpy().T
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), wanted)
+    assert model(np.zeros((1, 40, 33, 3), "float32")).shape == (1, 3)
+    for more, message in (
+        ([], "weights.keras is there already; name another file with --output"),
+        (["--output", str(tmp_path / "a.h5")], "the output must end in .keras"),
+        (["--output", str(tmp_path / "b.keras"), "--depth", "34"], "missing layer1.2.conv1.weight"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(words + more)
+        assert end.value.code == 2
+        err = capsys.readouterr().err
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert message in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["weights.keras", "weights.pth"]

@@ -1,0 +1,54 @@
+"""Networks trained in PyTorch, written as models of this project."""
+
+from pathlib import Path
+
+from models import build_model
+from models.attention_module import CBAM_OFFICIAL, get_attention
+from models.torch_weights import load_torch_weights
+
+from .errors import UserError
+from .files import replacing
+
+
+def import_torch(settings):
+    """Reads a PyTorch ResNet and writes it as a `.keras` file.
+
+    Args:
+        settings: an `ImportTorchSettings`. `cbam_block` has the options of the authors' code then;
+            `bam_block` goes between the stages, as there.
+
+    Returns:
+        The path of the file that was written.
+
+    Raises:
+        UserError: the file cannot be read or does not hold this network, or the output is there
+            already.
+    """
+    output = Path(settings.output or Path(settings.file).with_suffix(".keras"))
+    if output.suffix != ".keras":
+        raise UserError(f"the output must end in .keras, received {output}")
+    if output.exists():
+        raise UserError(f"{output} is there already; name another file with --output")
+    size = settings.input_size
+    try:
+        model = build_model(
+            settings.model,
+            input_shape=(size, size, 3),
+            classes=settings.classes,
+            attention_module=_authors_module(settings),
+            attention_at="stage" if settings.attention == "bam_block" else "block",
+            **{"stem": "imagenet", **settings.architecture_options()},
+        )
+        load_torch_weights(model, settings.file)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    with replacing(output) as temporary:
+        model.save(temporary)
+    return output
+
+
+def _authors_module(settings):
+    options = dict(CBAM_OFFICIAL) if settings.attention == "cbam_block" else {}
+    given = {"ratio": settings.ratio, "kernel_size": settings.kernel_size}
+    options.update({option: value for option, value in given.items() if value is not None})
+    return get_attention(settings.attention, **options)
