@@ -6,6 +6,8 @@ import importlib
 # name -> "file.function"; imported when asked for, so that naming them costs nothing
 _ARCHITECTURES = {
     "densenet": "densenet.DenseNet",
+    "inception_resnet_v2": "inception_resnet_v2.InceptionResNetV2",
+    "inception_v3": "inception_v3.InceptionV3",
     "mobilenet": "mobilenets.MobileNet",
     "resnet": "resnet.resnet",
     "resnet_v1": "resnet_v1.resnet_v1",

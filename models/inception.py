@@ -1,0 +1,117 @@
+"""What the Inception networks share: blocks of parallel branches, and the stem.
+
+A block is data: a tuple of branches. A branch is a tuple of steps, one after the other, and a step
+is one of
+
+- `(filters, kernel_size, strides, padding)`, a convolution with normalisation and rectifier; the
+  strides default to 1 and the padding to `"same"`;
+- `"average"`, a 3x3 average-pooling that keeps the size;
+- `"max"`, a 3x3 max-pooling with stride 2, unpadded;
+- a list of branches that part here and are concatenated again.
+"""
+
+from collections import namedtuple
+from itertools import count
+
+from keras import layers
+
+from .blocks import channel_axis, conv_norm
+
+_POOLS = {
+    "average": (layers.AveragePooling2D, {"strides": 1, "padding": "same"}),
+    "max": (layers.MaxPooling2D, {"strides": 2, "padding": "valid"}),
+}
+
+_IMAGENET = (
+    (32, 3, 2, "valid"),
+    (32, 3, 1, "valid"),
+    (64, 3),
+    "max",
+    (80, 1),
+    (192, 3, 1, "valid"),
+    "max",
+)
+# the same convolutions, none of which takes from the size
+_CIFAR = tuple(step[:2] for step in _IMAGENET if step != "max")
+
+Stem = namedtuple("Stem", "steps, size, least")
+# name -> (steps, side of the images it is made for, smallest side); the two unpadded reductions
+# after the first stage leave one pixel of 7x7, and the published stem makes 7x7 of 75x75
+STEMS = {"cifar": Stem(_CIFAR, 32, 7), "imagenet": Stem(_IMAGENET, 299, 75)}
+
+
+def inception_stem(net, stem=None):
+    """The five convolutions before the first block.
+
+    Args:
+        net: the network's `Builder`.
+        stem: `"imagenet"`, as published: strides, unpadded convolutions and poolings leave an
+            eighth of the size (35x35 of 299x299); `"cifar"`, the same convolutions with strides 1
+            and `"same"` padding, and no pooling: images keep their size; or `None` (default):
+            `"cifar"` where the height or the width is known to be too small for `"imagenet"`.
+
+    Returns:
+        A Keras tensor of rank 4.
+
+    Raises:
+        ValueError: the image is too small.
+    """
+    if stem is None:
+        stem = "cifar" if net.is_below(STEMS["imagenet"].least) else "imagenet"
+    net.require_size(STEMS[stem].least)
+    return _branch(net.input, STEMS[stem].steps, "stem")
+
+
+def inception_a(direct, pooled):
+    """The block for the 35x35 map, which both networks begin with.
+
+    Args:
+        direct: int, channels of the lone 1x1 convolution.
+        pooled: int, channels of the 1x1 convolution after the pooling.
+
+    Returns:
+        A tuple of branches.
+    """
+    return (
+        ((direct, 1),),
+        ((48, 1), (64, 5)),
+        ((64, 1), (96, 3), (96, 3)),
+        ("average", (pooled, 1)),
+    )
+
+
+def parallel(x, branches, name):
+    """Runs branches side by side and concatenates what they give.
+
+    Args:
+        x: Keras tensor of rank 4.
+        branches: tuple of branches, as described at the top of this file.
+        name: string, prefix of the layers' names.
+
+    Returns:
+        A Keras tensor of rank 4.
+    """
+    ends = [_branch(x, steps, f"{name}_branch{i}") for i, steps in enumerate(branches, start=1)]
+    return layers.Concatenate(axis=channel_axis(), name=f"{name}_concat")(ends)
+
+
+def unit(x, name, number, filters, kernel_size, strides=1, padding="same"):
+    """Convolution, normalisation without a gamma and rectifier: what these networks consist of."""
+    # a gamma would do nothing that the next convolution cannot
+    return conv_norm(
+        x, filters, kernel_size, strides, name, number, padding=padding, epsilon=1e-3, scale=False
+    )
+
+
+def _branch(x, steps, name):
+    # counted apart, so that layers have the same names in both stems
+    convs, pools = count(1), count(1)
+    for step in steps:
+        if isinstance(step, list):
+            x = parallel(x, step, name)
+        elif step in _POOLS:
+            pool, options = _POOLS[step]
+            x = pool(3, name=f"{name}_pool{next(pools)}", **options)(x)
+        else:
+            x = unit(x, name, next(convs), *step)
+    return x
