@@ -9,13 +9,13 @@ and, as that depends on the machine, the ratio to the plain loop in the same rou
 
 import dataclasses
 import statistics
-import time
 
 import numpy as np
 
 from utils.backend import choose_backend
 from utils.command_line import parse_settings
 from utils.settings import Settings, TrainSettings, choice, integer, setting, text
+from utils.timing import ratios, time_in_turn
 
 BATCH = 128
 
@@ -111,20 +111,12 @@ def main():
         "plain Keras loop": plain_loop(*data),
         **{f"main.py, {name}": our_loop(*data, name) for name in settings.attention.split(",")},
     }
-    for run in contestants.values():
-        run()  # traces and compiles
-    seconds = {name: [] for name in contestants}
-    for _ in range(settings.rounds):
-        for name, run in contestants.items():
-            started = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - started)
-    plain = seconds["plain Keras loop"]
+    seconds = time_in_turn(contestants, settings.rounds)
+    times = ratios(seconds, "plain Keras loop")
     print(f"ResNet20, batch {BATCH}, {settings.backend}; median of {settings.rounds} rounds")
-    for name, times in seconds.items():
-        rate = settings.steps * BATCH / statistics.median(times)
-        ratio = statistics.median(p / t for p, t in zip(plain, times, strict=True))
-        print(f"{name:<22}{rate:8.0f} images/s   {ratio:.2f} x plain")
+    for name, ratio in times.items():
+        rate = settings.steps * BATCH / statistics.median(seconds[name])
+        print(f"{name:<22}{rate:8.0f} images/s   {1 / ratio:.2f} x plain")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Set-up of all tests: a thread per worker, fixed seeds, small data in the official layout."""
 
+import importlib.util
 import os
 import pickle
 
@@ -13,6 +14,21 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 import keras
 import numpy as np
 import pytest
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers",
+        "once: shapes and counts, the same on every backend; runs on TensorFlow where it is there",
+    )
+
+
+def pytest_collection_modifyitems(items):
+    if keras.backend.backend() == "tensorflow" or not importlib.util.find_spec("tensorflow"):
+        return
+    for item in items:
+        if item.get_closest_marker("once"):
+            item.add_marker(pytest.mark.skip(reason="runs once, on TensorFlow"))
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models import architecture, build_model, list_models
-from models.attention_module import CBAM_OFFICIAL, cbam_block, se_block
+from models.attention_module import CBAM_OFFICIAL, cbam_block
 from models.resnet_v1 import resnet_v1
 from models.resnet_v2 import resnet_v2
 
@@ -102,10 +102,12 @@ def trainable(model):
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
+@pytest.mark.once
 def test_every_architecture_is_here():
     assert {variant.split()[0] for variant in SMALL} == set(list_models())
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("variant", SMALL)
 def test_attention_in_blocks(variant, module):
@@ -121,6 +123,7 @@ def test_attention_in_blocks(variant, module):
         assert f"{places_of(variant)[0].format(3)}_attention" in new
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("variant", SMALL)
 def test_attention_at_other_places(variant):
     base = build(variant)
@@ -173,6 +176,7 @@ def test_any_size(variant, rng):
         assert np.isfinite(keras.ops.convert_to_numpy(model(x))).all()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("variant", SMALL)
 def test_ends(variant):
     last = last_of(variant)
@@ -189,6 +193,7 @@ def test_ends(variant):
     assert [x.shape[-1] for x in stages.output.values()] == stages_of(variant)[0]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("variant", SMALL)
 def test_builds_upon_a_tensor(variant):
     image = keras.Input((32, 32, 3))
@@ -199,6 +204,7 @@ def test_builds_upon_a_tensor(variant):
     assert nested.output_shape == (None, 4)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("variant", SMALL)
 def test_channels_first(variant):
     last = build(variant, attention_module="cbam_block")
@@ -219,32 +225,7 @@ def test_mixed_precision_classifies_in_float32(variant):
     assert model.get_layer("logits").compute_dtype == "float32"
 
 
-def millions(name, ratio=16, module=None, **options):
-    attention = partial(module, ratio=ratio) if module else None
-    return trainable(build_model(name, attention_module=attention, **options)) / 1e6
-
-
-IMAGENET = {"stem": "imagenet", "classes": 1000}
-
-
-@pytest.mark.parametrize(
-    ("options", "base", "se", "cbam"),
-    [
-        # the CBAM paper, Table 4
-        ({"depth": 18, **IMAGENET}, 11.69, 11.78, 11.78),
-        ({"depth": 34, **IMAGENET}, 21.80, 21.96, 21.96),
-        ({"depth": 18, "width": 1.5, **IMAGENET}, 25.88, 26.07, 26.08),
-        ({"depth": 18, "width": 2.0, **IMAGENET}, 45.62, 45.97, 45.97),
-        ({"depth": 50, **IMAGENET}, 25.56, 28.09, 28.09),
-        ({"depth": 101, **IMAGENET}, 44.55, 49.33, 49.33),
-    ],
-)
-def test_parameters_of_the_cbam_paper(options, base, se, cbam):
-    assert millions("resnet", **options) == pytest.approx(base, abs=0.01)
-    assert millions("resnet", module=se_block, **options) == pytest.approx(se, abs=0.01)
-    assert millions("resnet", module=cbam_block, **options) == pytest.approx(cbam, abs=0.01)
-
-
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("build", "depth", "published"),
     [
@@ -270,6 +251,7 @@ def test_parameters_of_the_resnet_papers(build, depth, published):
     assert round(published_layers / 1e6, digits) == published
 
 
+@pytest.mark.once
 def test_depth_of_a_thousand_layers():
     for build in (resnet_v1, resnet_v2):
         model = build(depth=1001, attention_module="se_block")
@@ -280,6 +262,7 @@ def test_depth_of_a_thousand_layers():
         assert len(weighted) + 1 == 1001  # and the classifier
 
 
+@pytest.mark.once
 def test_resnet_v1_block_by_depth():
     assert "stage1_block1_conv3" not in [layer.name for layer in resnet_v1(depth=164).layers]
     assert resnet_v1(depth=164, block="bottleneck").get_layer("stage1_block18_conv3")
@@ -287,6 +270,7 @@ def test_resnet_v1_block_by_depth():
     assert resnet_v1(num_classes=10, classes=7).output_shape == (None, 7)
 
 
+@pytest.mark.once
 def test_stride_in():
     in_3x3 = build("resnet bottleneck")
     in_1x1 = build("resnet bottleneck", stride_in="1x1")
@@ -295,6 +279,7 @@ def test_stride_in():
     assert in_1x1.get_layer("stage2_block1_conv2").strides == (1, 1)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -340,6 +325,7 @@ def test_refuses_weights_that_do_not_fit(tmp_path):
         build("resnet_v1", weights=tmp_path / "text.keras")
 
 
+@pytest.mark.once
 def test_signature_shows_every_option():
     import inspect
 

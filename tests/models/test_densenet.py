@@ -9,6 +9,8 @@ from models import densenet
 from models.densenet import DenseNet
 from utils.profiling import trainable_params
 
+pytestmark = pytest.mark.once
+
 BC = {"bottleneck": True, "compression": 0.5}
 
 

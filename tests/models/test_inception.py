@@ -10,6 +10,8 @@ from models.builder import Builder
 from models.inception import inception_stem
 from utils.profiling import multiply_adds, trainable_params
 
+pytestmark = pytest.mark.once
+
 THEIRS = {
     "inception_v3": keras.applications.InceptionV3,
     "inception_resnet_v2": keras.applications.InceptionResNetV2,

@@ -11,6 +11,8 @@ from models.attention_module import cbam_block, se_block
 from models.mobilenets import MobileNet
 from utils.profiling import multiply_adds, trainable_params
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("options", [{}, {"alpha": 0.5}, {"depth_multiplier": 2}])
 def test_parameters_of_keras_applications(options):

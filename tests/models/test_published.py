@@ -11,6 +11,8 @@ from models.attention_module import get_attention
 from utils.profiling import multiply_adds, trainable_params
 from utils.settings import TrainSettings
 
+pytestmark = pytest.mark.once
+
 CONFIGS = Path(__file__).parents[2] / "configs" / "cbam-paper"
 
 # network -> (parameters in millions, multiply-adds in 10^9) without attention, with SE, with CBAM
