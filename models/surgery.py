@@ -1,0 +1,271 @@
+"""Attention into an existing Keras model: pretrained networks keep their weights and outputs."""
+
+import contextlib
+import itertools
+import tempfile
+
+import keras
+from keras import layers
+
+from .attention.identity import IdentityStart
+from .attention.registry import get_attention
+from .checks import require_one_of
+from .fast import speed_up
+from .saving import deep_graphs
+from .sites import as_graph, calls, find_calls, is_graph
+
+
+def add_attention(model, attention_module, at="auto", start="identity", freeze=None, **options):
+    """Puts attention into an existing model.
+
+    The model is copied call by call, its weights with it; the old one is left as it is and shares
+    none. After every call that `at` finds, the copy has an attention layer called
+    `{layer}_attention`. A layer with weights that is called several times has one attention layer
+    with one set of weights for all its calls; one without weights (an activation that serves the
+    whole network) has one per call, `{layer}_attention_1` and so on. Attention takes the dtype
+    policy of the layer that it follows.
+
+    With `start="identity"` the new model computes what the old one did until it is trained, while
+    every attention weight has its full gradient from the first step on: the module's computation
+    with its initial weights is kept and subtracted, `x + a(x; w) - a(x; w0)`. This suits any
+    module, gated or not, and leaves training as it is: neither does a gate have to leave the flat
+    end of its sigmoid, nor do the module's weights wait for a scale to grow from zero. It costs the
+    module's computation twice (see `IdentityStart`, the layer that does it; the module is its
+    attribute `module`).
+
+    Args:
+        model: a Functional or Sequential Keras model, such as those of `keras.applications`. Models
+            inside it are copied in the same way. Sequential ones become Functional. A subclass of
+            Functional becomes a plain one, and compilation is not carried over.
+        attention_module: a name of `list_attention()`, a callable on a feature map, a Keras layer
+            class, or a Keras layer, which serves as a pattern.
+        at: where attention goes. A pattern of layer names such as `"conv*_block*_out"`; a list of
+            names or patterns; a predicate `at(layer)` on layers; or `"auto"` (default), the outputs
+            of residual blocks (the addition, or the activation after it) or, in a network without
+            any, of its stages (before each reduction of the spatial size, and at its end). Names
+            inside a nested model count too, on their own or as a path, `"inner/conv1"`; `*` also
+            stands for `/`. Inputs, and layers inside layers that are no models, cannot be reached.
+        start: `"identity"` (default) or `"standard"`, the module as it was published.
+        freeze: `None` (default), what was trainable stays so; or `"backbone"`, only attention is
+            trained, and batch normalisations of the old layers keep their statistics.
+        **options: the module's options, such as `ratio=16`.
+
+    Returns:
+        A Functional `keras.Model` with the name, inputs and outputs of `model`. An output that is
+        attended is called after its attention layer.
+
+    Raises:
+        ValueError: a subclassed or an unbuilt model, no layer found, a layer whose output is not a
+            feature map, a layer that cannot be copied, or an option that cannot have that value.
+
+    Example:
+
+    >>> old = keras.applications.ResNet50(weights="imagenet")
+    >>> model = add_attention(old, "cbam_block", at="conv*_block*_out", freeze="backbone")
+    >>> model.compile("adam", "sparse_categorical_crossentropy")
+
+    Reference:
+
+    - [On Lazy Training in Differentiable Programming](https://arxiv.org/abs/1812.07956), for the
+      subtraction of the initial function
+    """
+    require_one_of("start", start, ("identity", "standard"))
+    require_one_of("freeze", freeze, (None, "backbone"))
+    block = get_attention(attention_module, **options)
+    if block is None:
+        raise ValueError("add_attention needs an attention module, received None")
+    with deep_graphs():
+        model = _require_graph(model)
+        surgeon = _Surgeon(model, at, block, start)
+        copy = surgeon.copy_graph(model)
+        surgeon.copy_state()
+    if freeze == "backbone":
+        for layer in surgeon.backbone():
+            layer.trainable = False
+    return copy
+
+
+def _require_graph(model):
+    graph = as_graph(model)
+    if is_graph(graph):
+        return graph
+    kind = type(model).__name__
+    if isinstance(model, keras.Sequential):
+        raise ValueError(
+            f"the {kind} {model.name!r} does not know its input yet; build it first, with "
+            "model.build(input_shape) or a keras.Input as its first layer"
+        )
+    if isinstance(model, keras.Model):
+        raise ValueError(
+            f"{model.name!r} is a subclassed model ({kind}), which has no graph to put attention "
+            "into; make it Functional, as keras.Model(x, model.call(x)) with a keras.Input x"
+        )
+    raise ValueError(f"add_attention needs a Functional or Sequential model, received {model!r}")
+
+
+class _Surgeon:
+    """Copies a model, its layers and the models in it, with attention at the chosen calls."""
+
+    def __init__(self, model, at, block, start):
+        self.block = block
+        self.start = start
+        self.copies = {}
+        self.pairs = []
+        self.attention = {}
+        self.graphs = {}  # Sequential models as Functional ones: one each, as calls are compared
+        sites = find_calls(self._collect(model), at)
+        self.sites = {id(node) for node, _ in sites}
+        formats = (getattr(layer, "data_format", None) for layer in model._flatten_layers())
+        self.data_format = next(filter(None, formats), keras.config.image_data_format())
+
+    def _graph_of(self, layer):
+        """The layer as a Functional model, or `None` if it is no model with a graph."""
+        if id(layer) not in self.graphs:
+            graph = as_graph(layer)
+            self.graphs[id(layer)] = graph if is_graph(graph) else None
+        return self.graphs[id(layer)]
+
+    def _collect(self, model, prefix="", found=None):
+        """All graphs in a model by their paths, each once, the outermost first."""
+        found = {} if found is None else found
+        found[prefix] = model
+        for node in calls(model):
+            inner = self._graph_of(node.operation)
+            if inner is not None and all(inner is not known for known in found.values()):
+                self._collect(inner, f"{prefix}{node.operation.name}/", found)
+        return found
+
+    def copy_graph(self, model):
+        """A Functional model of new layers, called as those of `model` are."""
+        tensors = {id(x): self._input(x) for x in model.inputs}
+        names = {operation.name for operation in model.operations}
+        for node in calls(model):
+            args, kwargs = node.arguments.fill_in(tensors)
+            outputs = keras.tree.flatten(self._copy(node.operation)(*args, **kwargs))
+            if id(node) in self.sites:
+                outputs = [self._attend(node, outputs[0], names)]
+            tensors.update(zip(map(id, node.outputs), outputs, strict=True))
+        inputs, outputs = (
+            keras.tree.map_structure(lambda x: tensors[id(x)], structure)
+            for structure in (model.input, model.output)
+        )
+        return keras.Model(inputs, outputs, name=model.name)
+
+    def _input(self, x):
+        layer = x._keras_history.operation
+        return type(layer).from_config(layer.get_config()).output
+
+    def _copy(self, operation):
+        if id(operation) not in self.copies:
+            graph = self._graph_of(operation)
+            if graph is not None:
+                copy = self.copy_graph(graph)
+            elif isinstance(operation, layers.Layer):
+                copy = self._copy_layer(operation)
+            else:
+                copy = operation  # a function of keras.ops, without any state
+            self.copies[id(operation)] = copy
+        return self.copies[id(operation)]
+
+    def _copy_layer(self, layer):
+        try:
+            copy = type(layer).from_config(layer.get_config())
+        except Exception as error:  # whatever the layer's own code raises
+            if not layer.variables:
+                return layer  # there is nothing in it to train: a Lambda, say, that Keras refuses
+            raise _cannot_copy(layer, error) from error
+        self.pairs.append((layer, copy))
+        return copy
+
+    def _attend(self, node, x, names):
+        """Attends one output: by the layer's attention if it has weights and was called before."""
+        layer = node.operation
+        key = id(layer if getattr(layer, "weights", None) else node)
+        if key in self.attention:
+            return self.attention[key](x)
+        name = _new_name(f"{layer.name}_attention", names)
+        data_format = getattr(layer, "data_format", None) or self.data_format
+        # the scope is for the paths of the weights: a block's own layers may be called anything
+        with _settings(_policy(layer, x), data_format), keras.name_scope(name):
+            if self.start == "standard":
+                self.attention[key], y = _as_layer(self.block, x, name)
+                return y
+            module, _ = _as_layer(self.block, x, "module")
+        with _settings(_policy(layer, x), data_format):
+            self.attention[key] = IdentityStart(module, name=name)
+        return self.attention[key](x)
+
+    def copy_state(self):
+        """Gives the copies the weights of their originals, and what else is not in a config."""
+        for layer, copy in self.pairs:
+            try:
+                parts = zip(layer._flatten_layers(), copy._flatten_layers(), strict=True)
+                for part, new in parts:
+                    _copy_part(part, new)
+            except Exception as error:  # whatever the layer's own code raises
+                raise _cannot_copy(layer, error) from error
+
+    def backbone(self):
+        """The layers that came from the old model."""
+        return [copy for _, copy in self.pairs]
+
+
+def _copy_part(layer, copy):
+    copy.trainable = layer.trainable
+    store = {}
+    layer.save_own_variables(store)
+    copy.load_own_variables(store)
+    if hasattr(layer, "save_assets"):  # a vocabulary
+        with tempfile.TemporaryDirectory() as folder:
+            layer.save_assets(folder)
+            copy.load_assets(folder)
+    if "call" in vars(layer):  # its fast form
+        speed_up(copy)
+
+
+def _cannot_copy(layer, error):
+    return ValueError(
+        f"the layer {layer.name!r} ({type(layer).__name__}) cannot be copied from its config: "
+        f"{error}. Its get_config must return all arguments of its constructor"
+    )
+
+
+def _as_layer(block, x, name):
+    """The block as one layer or model called `name`, and its output for `x`."""
+    y = block(x, name=name)
+    if y is x:
+        raise ValueError("the attention module returned its input; there is nothing to add")
+    layer, number, _ = y._keras_history
+    is_one = isinstance(layer, layers.Layer) and layer.name == name
+    if is_one and [id(t) for t in layer._inbound_nodes[number].input_tensors] == [id(x)]:
+        return layer, y
+    # several layers: in a model of their own, where their names meet no others
+    model = keras.Model(x, y, name=name)
+    return model, model(x)
+
+
+def _new_name(name, names):
+    numbered = (f"{name}_{number}" for number in itertools.count(1))
+    new = next(n for n in itertools.chain([name], numbered) if n not in names)
+    names.add(new)
+    return new
+
+
+def _policy(layer, x):
+    """The dtype policy of a layer, as its output shows it: it may be a model or a function."""
+    half = x.dtype in ("float16", "bfloat16")
+    mixed = half and getattr(layer, "variable_dtype", "float32") == "float32"
+    return f"mixed_{x.dtype}" if mixed else x.dtype
+
+
+@contextlib.contextmanager
+def _settings(policy, data_format):
+    """Keras's settings for the layers that are made meanwhile."""
+    before = keras.config.dtype_policy(), keras.config.image_data_format()
+    keras.config.set_dtype_policy(policy)
+    keras.config.set_image_data_format(data_format)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before[0])
+        keras.config.set_image_data_format(before[1])
