@@ -6,30 +6,55 @@
 - Your own, `@register_attention("my_block")`, then usable by name in every architecture.
 """
 
+from .attention.bam import BAM, bam_block
 from .attention.base import AttentionLayer
 from .attention.cbam import CBAM, CBAM_OFFICIAL, cbam_block
 from .attention.channel import SE, ChannelAttention, channel_attention, se_block
+from .attention.coordinate import CoordinateAttention, coordinate_block
+from .attention.eca import ECA, eca_block
+from .attention.global_context import GlobalContext, gc_block
 from .attention.registry import (
     attach_attention_module,
     get_attention,
     list_attention,
     register_attention,
 )
+from .attention.scse import CSE, SCSE, SSE, cse_block, scse_block, sse_block
+from .attention.simam import SimAM, simam_block
 from .attention.spatial import SpatialAttention, spatial_attention
+from .attention.triplet import TripletAttention, triplet_block
 
 __all__ = [
+    "BAM",
     "CBAM",
     "CBAM_OFFICIAL",
+    "CSE",
+    "ECA",
+    "SCSE",
     "SE",
+    "SSE",
     "AttentionLayer",
     "ChannelAttention",
+    "CoordinateAttention",
+    "GlobalContext",
+    "SimAM",
     "SpatialAttention",
+    "TripletAttention",
     "attach_attention_module",
+    "bam_block",
     "cbam_block",
     "channel_attention",
+    "coordinate_block",
+    "cse_block",
+    "eca_block",
+    "gc_block",
     "get_attention",
     "list_attention",
     "register_attention",
+    "scse_block",
     "se_block",
+    "simam_block",
     "spatial_attention",
+    "sse_block",
+    "triplet_block",
 ]

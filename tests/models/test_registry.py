@@ -34,12 +34,9 @@ def x():
 
 
 def test_lists_names():
-    assert list_attention() == [
-        "cbam_block",
-        "channel_attention",
-        "se_block",
-        "spatial_attention",
-    ]
+    names = list_attention()
+    assert names == sorted(names)
+    assert {"cbam_block", "channel_attention", "se_block", "spatial_attention"} <= set(names)
 
 
 def test_by_name(x):
@@ -98,8 +95,12 @@ def test_refuses_to_register(name):
 @pytest.mark.parametrize(
     ("module", "options", "message"),
     [
-        ("cbam", {}, "unknown attention module 'cbam'. Did you mean 'cbam_block'. Known: cbam_bl"),
-        ("xyz", {}, "unknown attention module 'xyz'. Known: cbam_block, channel_attention, "),
+        (
+            "cbam",
+            {},
+            "unknown attention module 'cbam'. Did you mean 'cbam_block'. Known: .*cbam",
+        ),
+        ("xyz", {}, "unknown attention module 'xyz'. Known: .*cbam_block, .*se_block"),
         (7, {}, "a name, None, a callable on a feature map or a Keras layer; received 7"),
         (None, {"ratio": 4}, "without an attention module"),
         ("se_block", {"kernel_size": 7}, "SE has no option 'kernel_size'"),

@@ -1,0 +1,227 @@
+"""scSE: squeeze in space and excite channels, squeeze channels and excite in space, or both."""
+
+import keras
+from keras import layers, ops
+
+from ..checks import require_one_of
+from .base import AttentionLayer
+from .channel import SE
+from .parts import from_channels_last, to_channels_last
+from .registry import register_attention
+
+
+@keras.saving.register_keras_serializable(package="attention_zoo")
+class CSE(SE):
+    """Spatial squeeze and channel excitation: `SE` as the scSE papers have it.
+
+    `x * sigmoid(expand(relu(reduce(mean(x)))))`
+
+    Args:
+        ratio: int, reduction of the hidden layer: `max(1, channels // ratio)` units. Defaults to 2,
+            as in the papers and the authors' code.
+        use_bias: bool, biases in the two dense layers. Defaults to `True`, as in the authors' code.
+        data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
+
+    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
+    width)` with `"channels_first"`.
+
+    Returns:
+        A tensor of the input's shape; called with `return_maps=True`, also
+        `{"channel": (batch, 1, 1, channels)}`.
+
+    Raises:
+        ValueError: `ratio` below 1, an input that is not of rank 4.
+
+    Example:
+
+    >>> y = CSE()(keras.Input((32, 32, 64)))
+
+    Reference:
+
+    - [Concurrent Spatial and Channel Squeeze & Excitation](https://arxiv.org/abs/1803.02579); the
+      authors' [code](https://github.com/ai-med/squeeze_and_excitation).
+    """
+
+    def __init__(self, ratio=2, use_bias=True, data_format=None, **kwargs):
+        super().__init__(ratio, use_bias=use_bias, data_format=data_format, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="attention_zoo")
+class SSE(AttentionLayer):
+    """Channel squeeze and spatial excitation: a gate for every position.
+
+    `x * sigmoid(conv(x))` with a 1x1 convolution to one channel.
+
+    Args:
+        use_bias: bool, a bias in the convolution. Defaults to `True`, as in the authors' code; the
+            papers' formula has none.
+        data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
+
+    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
+    width)` with `"channels_first"`.
+
+    Returns:
+        A tensor of the input's shape; called with `return_maps=True`, also
+        `{"spatial": (batch, height, width, 1)}`.
+
+    Raises:
+        ValueError: an input that is not of rank 4.
+
+    Example:
+
+    >>> y = SSE()(keras.Input((32, 32, 64)))
+
+    Reference:
+
+    - [Concurrent Spatial and Channel Squeeze & Excitation](https://arxiv.org/abs/1803.02579); the
+      authors' [code](https://github.com/ai-med/squeeze_and_excitation).
+    """
+
+    def __init__(self, use_bias=True, data_format=None, **kwargs):
+        super().__init__(data_format=data_format, **kwargs)
+        self.use_bias = bool(use_bias)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.conv = layers.Conv2D(
+            1,
+            1,
+            use_bias=self.use_bias,
+            kernel_initializer="he_normal",
+            data_format="channels_last",
+            name="conv",
+            dtype=self.dtype_policy,
+        )
+        self.conv.build((None, None, None, self.channels))
+
+    def attend(self, inputs, training=None):
+        gate = ops.sigmoid(self.conv(to_channels_last(inputs, self.data_format)))
+        gate = from_channels_last(gate, self.data_format)
+        return inputs * gate, {"spatial": gate}
+
+    def get_config(self):
+        return {**super().get_config(), "use_bias": self.use_bias}
+
+
+@keras.saving.register_keras_serializable(package="attention_zoo")
+class SCSE(AttentionLayer):
+    """Concurrent spatial and channel squeeze and excitation: both halves on the same map.
+
+    `maximum(CSE(x), SSE(x))`, or with `combine="add"` `CSE(x) + SSE(x)`.
+
+    Args:
+        ratio: int, reduction of the hidden layer of `CSE`. Defaults to 2, as in the papers and the
+            authors' code.
+        combine: `"max"` (default), value by value the larger of both, as in the authors' code and
+            among the variants of the second paper; or `"add"`, as in the first paper.
+        use_bias: bool, biases in both halves. Defaults to `True`, as in the authors' code.
+        data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
+
+    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
+    width)` with `"channels_first"`.
+
+    Returns:
+        A tensor of the input's shape; called with `return_maps=True`, also
+        `{"channel": (batch, 1, 1, channels), "spatial": (batch, height, width, 1)}`.
+
+    Raises:
+        ValueError: `ratio` below 1, an unknown `combine`, an input that is not of rank 4.
+
+    Example:
+
+    >>> y = SCSE()(keras.Input((32, 32, 64)))
+    >>> y = SCSE(ratio=16, combine="add")(keras.Input((32, 32, 64)))
+
+    Reference:
+
+    - [Concurrent Spatial and Channel Squeeze & Excitation](https://arxiv.org/abs/1803.02579), and
+      [Recalibrating Fully Convolutional Networks](https://arxiv.org/abs/1808.08127); the authors'
+      [code](https://github.com/ai-med/squeeze_and_excitation).
+    """
+
+    def __init__(self, ratio=2, combine="max", use_bias=True, data_format=None, **kwargs):
+        super().__init__(data_format=data_format, **kwargs)
+        self.combine = require_one_of("combine", combine, ("max", "add"))
+        shared = {"data_format": self.data_format, "dtype": self.dtype_policy}
+        self.channel = CSE(ratio, use_bias, name="channel", **shared)
+        self.spatial = SSE(use_bias, name="spatial", **shared)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.channel.build(input_shape)
+        self.spatial.build(input_shape)
+
+    def attend(self, inputs, training=None):
+        channel, maps = self.channel(inputs, return_maps=True)
+        spatial, more = self.spatial(inputs, return_maps=True)
+        outputs = ops.maximum(channel, spatial) if self.combine == "max" else channel + spatial
+        return outputs, {**maps, **more}
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "ratio": self.channel.ratio,
+            "combine": self.combine,
+            "use_bias": self.channel.use_bias,
+        }
+
+
+@register_attention("cse_block")
+def cse_block(x, ratio=2, name=None, **options):
+    """Applies `CSE` to a feature map: `(batch, height, width, channels)` in and out.
+
+    Args:
+        x: Keras tensor of rank 4.
+        ratio: int, reduction of the hidden layer. Defaults to 2, as in the papers.
+        name: string, the layer's name.
+        **options: the further options of `CSE`.
+
+    Returns:
+        A Keras tensor of the shape of `x`.
+    """
+    return CSE(ratio, name=name, **options)(x)
+
+
+@register_attention("sse_block")
+def sse_block(x, name=None, **options):
+    """Applies `SSE` to a feature map: `(batch, height, width, channels)` in and out.
+
+    Args:
+        x: Keras tensor of rank 4.
+        name: string, the layer's name.
+        **options: the options of `SSE`.
+
+    Returns:
+        A Keras tensor of the shape of `x`.
+    """
+    return SSE(name=name, **options)(x)
+
+
+@register_attention("scse_block")
+def scse_block(x, ratio=2, combine="max", name=None, **options):
+    """Applies `SCSE` (concurrent spatial and channel squeeze and excitation) to a feature map.
+
+    Args:
+        x: Keras tensor of rank 4, `(batch, height, width, channels)`.
+        ratio: int, reduction of the hidden layer of the channel half. Defaults to 2, as in the
+            papers.
+        combine: `"max"` (default, the authors' code) or `"add"` (the first paper).
+        name: string, the layer's name.
+        **options: the further options of `SCSE`.
+
+    Returns:
+        A Keras tensor of the shape of `x`.
+
+    Raises:
+        ValueError: `ratio` below 1, an unknown option, an input that is not of rank 4.
+
+    Example:
+
+    >>> x = keras.layers.Conv2D(64, 3)(keras.Input((32, 32, 3)))
+    >>> x = scse_block(x, combine="add")
+
+    Reference:
+
+    - [Concurrent Spatial and Channel Squeeze & Excitation](https://arxiv.org/abs/1803.02579)
+    """
+    return SCSE(ratio, combine, name=name, **options)(x)

@@ -1,0 +1,70 @@
+"""ECA: the common battery, and its numbers against the authors' formulation."""
+
+import keras
+import pytest
+from torch_reference import check_in_a_network, compare_with_torch, weights_of
+
+from models.attention_module import ECA, eca_block
+from tests.layer_checks import run_layer_test
+
+# the paper's equation, at gamma 2 and b 1
+SIZES = {1: 1, 3: 1, 8: 3, 16: 3, 40: 3, 64: 3, 128: 5, 256: 5, 512: 5, 1024: 5, 2048: 7}
+
+
+@pytest.mark.parametrize(
+    ("options", "params"),
+    [
+        ({}, SIZES.get),
+        ({"kernel_size": 5}, lambda channels: 5),
+        ({"gamma": 1, "b": 0.5}, lambda channels: {1: 1, 3: 3, 16: 5, 40: 5}[channels]),
+    ],
+)
+def test_battery(options, params, rng):
+    run_layer_test(ECA, options, params, rng)
+
+
+@pytest.mark.parametrize(("channels", "size"), SIZES.items())
+def test_adapts_its_kernel(channels, size):
+    layer = ECA()
+    layer.build((None, None, None, channels))
+    assert layer.conv.kernel.shape == (size, 1, 1)
+
+
+def reference(layer, x):
+    from torch.nn import functional
+
+    pooled = functional.adaptive_avg_pool2d(x, 1).squeeze(-1).transpose(-1, -2)
+    (kernel,) = weights_of(layer.conv)
+    gate = functional.conv1d(pooled, kernel, padding=(kernel.shape[-1] - 1) // 2)
+    return x * gate.transpose(-1, -2).unsqueeze(-1).sigmoid()
+
+
+@pytest.mark.parametrize("options", [{}, {"kernel_size": 5}, {"gamma": 1, "b": -1}])
+def test_equals_the_authors_code(options, rng):
+    compare_with_torch(lambda: ECA(**options), reference, rng)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kernel_size": 4}, "kernel_size must be an odd integer of at least 1, received 4"),
+        ({"kernel_size": 0}, "kernel_size must be an odd integer of at least 1, received 0"),
+        ({"gamma": 0}, "gamma must be a number above 0, received 0"),
+        ({"b": float("nan")}, "b must be a finite number, received nan"),
+        ({"b": "1"}, "b must be a finite number, received '1'"),
+        ({"ratio": 4}, "ECA has no option 'ratio'; it takes kernel_size, gamma, b"),
+    ],
+)
+def test_refuses_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        eca_block(keras.Input((8, 8, 16)), **options)
+
+
+def test_block_is_a_call_of_its_layer():
+    layer = eca_block(keras.Input((8, 8, 16)), 5, name="here", gamma=3)._keras_history.operation
+    assert (layer.name, layer.kernel_size, layer.gamma) == ("here", 5, 3)
+
+
+@pytest.mark.parametrize("place", ["block", "stage", "head"])
+def test_in_a_network(place, tmp_path, rng):
+    check_in_a_network("eca_block", place, tmp_path, rng)
