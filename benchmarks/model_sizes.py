@@ -2,7 +2,7 @@
 
     python -m benchmarks.model_sizes
 
-Builds all networks (about two minutes) and writes `results/model_sizes.json`.
+Builds all networks (a few minutes) and writes `results/model_sizes.json`.
 """
 
 from utils.backend import choose_backend
