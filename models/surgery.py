@@ -5,7 +5,7 @@ import itertools
 import tempfile
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from .attention.identity import IdentityStart
 from .attention.registry import get_attention
@@ -214,7 +214,8 @@ def _copy_part(layer, copy):
     copy.trainable = layer.trainable
     store = {}
     layer.save_own_variables(store)
-    copy.load_own_variables(store)
+    # values of its own: JAX's trainer gives its buffers away, and would take the old model's
+    copy.load_own_variables({key: ops.copy(ops.convert_to_tensor(v)) for key, v in store.items()})
     if hasattr(layer, "save_assets"):  # a vocabulary
         with tempfile.TemporaryDirectory() as folder:
             layer.save_assets(folder)
