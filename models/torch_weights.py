@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+_CBAM = r"stage(\d+)_block(\d+)_attention"
+_BAM = r"stage(\d+)_attention"
+
 # the path of a weight here, without its last part -> the same place in a PyTorch state dict
 _PLACES = [
     (r"stem_conv", "conv1"),
@@ -14,13 +17,18 @@ _PLACES = [
     (r"stage(\d+)_block(\d+)_shortcut_conv", "layer{0}.{1}.downsample.0"),
     (r"stage(\d+)_block(\d+)_shortcut_norm", "layer{0}.{1}.downsample.1"),
     (r"logits", "fc"),
-    (r"stage(\d+)_block(\d+)_attention/channel/reduce", "layer{0}.{1}.cbam.ChannelGate.mlp.1"),
-    (r"stage(\d+)_block(\d+)_attention/channel/expand", "layer{0}.{1}.cbam.ChannelGate.mlp.3"),
-    (
-        r"stage(\d+)_block(\d+)_attention/spatial/conv",
-        "layer{0}.{1}.cbam.SpatialGate.spatial.conv",
-    ),
-    (r"stage(\d+)_block(\d+)_attention/spatial/norm", "layer{0}.{1}.cbam.SpatialGate.spatial.bn"),
+    (rf"{_CBAM}/channel/reduce", "layer{0}.{1}.cbam.ChannelGate.mlp.1"),
+    (rf"{_CBAM}/channel/expand", "layer{0}.{1}.cbam.ChannelGate.mlp.3"),
+    (rf"{_CBAM}/spatial/conv", "layer{0}.{1}.cbam.SpatialGate.spatial.conv"),
+    (rf"{_CBAM}/spatial/norm", "layer{0}.{1}.cbam.SpatialGate.spatial.bn"),
+    (rf"{_BAM}/channel_hidden0", "bam{0}.channel_att.gate_c.gate_c_fc_0"),
+    (rf"{_BAM}/channel_norm0", "bam{0}.channel_att.gate_c.gate_c_bn_1"),
+    (rf"{_BAM}/channel_out", "bam{0}.channel_att.gate_c.gate_c_fc_final"),
+    (rf"{_BAM}/spatial_reduce", "bam{0}.spatial_att.gate_s.gate_s_conv_reduce0"),
+    (rf"{_BAM}/spatial_reduce_norm", "bam{0}.spatial_att.gate_s.gate_s_bn_reduce0"),
+    (rf"{_BAM}/spatial_dilated(\d)", "bam{0}.spatial_att.gate_s.gate_s_conv_di_{1}"),
+    (rf"{_BAM}/spatial_dilated(\d)_norm", "bam{0}.spatial_att.gate_s.gate_s_bn_di_{1}"),
+    (rf"{_BAM}/spatial_out", "bam{0}.spatial_att.gate_s.gate_s_conv_final"),
 ]
 _WEIGHTS = {
     "kernel": "weight",

@@ -1,5 +1,6 @@
 """PyTorch's ResNets, with the CBAM authors' attention and without, give the same outputs here."""
 
+from collections import OrderedDict
 from functools import partial
 
 import keras
@@ -59,6 +60,41 @@ class Attention(nn.Module):
         return self.SpatialGate(self.ChannelGate(x))
 
 
+class BAM(nn.Module):
+    """The authors' module under the authors' names; their pooling assumes square maps."""
+
+    def __init__(self, channels):
+        super().__init__()
+        hidden = channels // 16
+        conv = partial(nn.Conv2d, hidden, hidden, 3, padding=4, dilation=4)
+        channel = {
+            "flatten": Flatten(),
+            "gate_c_fc_0": nn.Linear(channels, hidden),
+            "gate_c_bn_1": nn.BatchNorm1d(hidden),
+            "gate_c_relu_1": nn.ReLU(),
+            "gate_c_fc_final": nn.Linear(hidden, channels),
+        }
+        spatial = {
+            "gate_s_conv_reduce0": nn.Conv2d(channels, hidden, 1),
+            "gate_s_bn_reduce0": nn.BatchNorm2d(hidden),
+            "gate_s_relu_reduce0": nn.ReLU(),
+            "gate_s_conv_di_0": conv(),
+            "gate_s_bn_di_0": nn.BatchNorm2d(hidden),
+            "gate_s_relu_di_0": nn.ReLU(),
+            "gate_s_conv_di_1": conv(),
+            "gate_s_bn_di_1": nn.BatchNorm2d(hidden),
+            "gate_s_relu_di_1": nn.ReLU(),
+            "gate_s_conv_final": nn.Conv2d(hidden, 1, 1),
+        }
+        self.channel_att = nn.ModuleDict({"gate_c": nn.Sequential(OrderedDict(channel))})
+        self.spatial_att = nn.ModuleDict({"gate_s": nn.Sequential(OrderedDict(spatial))})
+
+    def forward(self, x):
+        pooled = functional.adaptive_avg_pool2d(x, 1)
+        channel = self.channel_att["gate_c"](pooled)[:, :, None, None]
+        return x * (1 + torch.sigmoid(channel * self.spatial_att["gate_s"](x)))
+
+
 class Block(nn.Module):
     """A basic block or a bottleneck, under the names of torchvision and of the authors."""
 
@@ -89,7 +125,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    def __init__(self, depth, cbam=False, imagenet=True, classes=7):
+    def __init__(self, depth, cbam=False, bam=False, imagenet=True, classes=7):
         super().__init__()
         repeats = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}[depth]
         size, stride = (7, 2) if imagenet else (3, 1)
@@ -104,12 +140,15 @@ class ResNet(nn.Module):
                 blocks.append(Block(channels, width, stride, depth >= 50, cbam))
                 channels = width * (4 if depth >= 50 else 1)
             setattr(self, f"layer{stage}", nn.Sequential(*blocks))
+            if stage < 4:
+                setattr(self, f"bam{stage}", BAM(channels) if bam else nn.Identity())
         self.fc = nn.Linear(channels, classes)
 
     def forward(self, x):
         x = self.pool(functional.relu(self.bn1(self.conv1(x))))
         for stage in range(1, 5):
             x = getattr(self, f"layer{stage}")(x)
+            x = getattr(self, f"bam{stage}")(x) if stage < 4 else x
         return self.fc(x.mean((2, 3)))
 
 
@@ -143,6 +182,7 @@ CASES = [
     (50, {}, {}),
     (18, {"cbam": True}, {"attention_module": partial(cbam_block, **CBAM_OFFICIAL)}),
     (50, {"cbam": True}, {"attention_module": partial(cbam_block, **CBAM_OFFICIAL)}),
+    (18, {"bam": True}, {"attention_module": "bam_block", "attention_at": "stage"}),
     (34, {"imagenet": False}, {"imagenet": False}),
 ]
 
