@@ -10,9 +10,13 @@ from .attention.bam import BAM, bam_block
 from .attention.base import AttentionLayer
 from .attention.cbam import CBAM, CBAM_OFFICIAL, cbam_block
 from .attention.channel import SE, ChannelAttention, channel_attention, se_block
+from .attention.context_transform import GCT, LCT, gct_block, lct_block
 from .attention.coordinate import CoordinateAttention, coordinate_block
+from .attention.double_attention import DoubleAttention, double_attention_block
 from .attention.eca import ECA, eca_block
+from .attention.gather_excite import GE, ge_block
 from .attention.global_context import GlobalContext, gc_block
+from .attention.non_local import NonLocal, non_local_block
 from .attention.registry import (
     attach_attention_module,
     get_attention,
@@ -20,8 +24,10 @@ from .attention.registry import (
     register_attention,
 )
 from .attention.scse import CSE, SCSE, SSE, cse_block, scse_block, sse_block
+from .attention.selective_kernel import SK, sk_block
 from .attention.simam import SimAM, simam_block
 from .attention.spatial import SpatialAttention, spatial_attention
+from .attention.srm import SRM, srm_block
 from .attention.triplet import TripletAttention, triplet_block
 
 __all__ = [
@@ -30,13 +36,20 @@ __all__ = [
     "CBAM_OFFICIAL",
     "CSE",
     "ECA",
+    "GCT",
+    "GE",
+    "LCT",
     "SCSE",
     "SE",
+    "SK",
+    "SRM",
     "SSE",
     "AttentionLayer",
     "ChannelAttention",
     "CoordinateAttention",
+    "DoubleAttention",
     "GlobalContext",
+    "NonLocal",
     "SimAM",
     "SpatialAttention",
     "TripletAttention",
@@ -46,15 +59,22 @@ __all__ = [
     "channel_attention",
     "coordinate_block",
     "cse_block",
+    "double_attention_block",
     "eca_block",
     "gc_block",
+    "gct_block",
+    "ge_block",
     "get_attention",
+    "lct_block",
     "list_attention",
+    "non_local_block",
     "register_attention",
     "scse_block",
     "se_block",
     "simam_block",
+    "sk_block",
     "spatial_attention",
+    "srm_block",
     "sse_block",
     "triplet_block",
 ]

@@ -1,0 +1,231 @@
+"""Context transforms: a gate for every channel, from how its average differs from the others'."""
+
+import math
+
+import keras
+from keras import ops
+
+from ..checks import require_int, require_number
+from .base import AttentionLayer, pool
+from .parts import largest_divisor
+from .registry import register_attention
+
+EPSILON = 1e-5  # of the variances, as in PyTorch's normalisations
+C_LEAST, C_MOST = 1, 4  # between which GCT learns its deviation
+
+
+def normalised_context(x, axes, channels, groups=1):
+    """The channels' averages, normalised among the channels of each group.
+
+    Args:
+        x: tensor, a feature map.
+        axes: the two axes of height and width.
+        channels: int.
+        groups: int, divides the channels.
+
+    Returns:
+        A tensor `(batch, channels)` in at least float32.
+    """
+    context = ops.reshape(pool(x, "avg", axes), (-1, groups, channels // groups))
+    centred = context - ops.mean(context, axis=-1, keepdims=True)
+    variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
+    return ops.reshape(centred / ops.sqrt(variance + EPSILON), (-1, channels))
+
+
+class _ContextTransform(AttentionLayer):
+    """A gate for every channel, of shape `(batch, channels)` from `gate`."""
+
+    def gate(self, inputs):
+        raise NotImplementedError
+
+    def attend(self, inputs, training=None):
+        shape = (-1, 1, 1, self.channels) if self.channel_axis == -1 else (-1, self.channels, 1, 1)
+        gate = ops.cast(ops.reshape(self.gate(inputs), shape), self.compute_dtype)
+        return inputs * gate, {"channel": gate}
+
+
+@keras.saving.register_keras_serializable(package="attention_zoo")
+class LCT(_ContextTransform):
+    """Linear Context Transform: a normalisation among channels, and a line for every channel.
+
+    The channels' averages are normalised within groups of channels, and each channel's gate is a
+    linear function of its own: `x * sigmoid(w * normalise(mean(x)) + b)`.
+
+    Args:
+        groups: int, the number of groups. Defaults to 8, as in the PyTorch forms in use. Where it
+            does not divide the channels, the largest divisor below it is taken, and where groups of
+            one channel would come of it, the largest that leaves two: alone in its group, a channel
+            is always average.
+        data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
+
+    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
+    width)` with `"channels_first"`.
+
+    Returns:
+        A tensor of the input's shape; called with `return_maps=True`, also
+        `{"channel": (batch, 1, 1, channels)}`.
+
+    Raises:
+        ValueError: `groups` below 1, an input that is not of rank 4.
+
+    Example:
+
+    >>> y = LCT(groups=16)(keras.Input((32, 32, 64)))
+
+    Reference:
+
+    - [Linear Context Transform Block](https://arxiv.org/abs/1909.03834), section 3. No code of the
+      authors is known. `w` starts at 0 and `b` at 1, so that all gates are 0.73 at first, as in
+      the [gate](https://github.com/openvinotoolkit/deep-object-reid) of OpenVINO's networks; other
+      PyTorch forms start them at 1 and 0.
+    """
+
+    def __init__(self, groups=8, data_format=None, **kwargs):
+        super().__init__(data_format=data_format, **kwargs)
+        self.groups = require_int("groups", groups)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        # not cast to half precision: the normalised averages they meet are float32
+        shared = {"shape": (self.channels,), "autocast": False}
+        self.w = self.add_weight(name="w", initializer="zeros", **shared)
+        self.b = self.add_weight(name="b", initializer="ones", **shared)
+        self.used_groups = largest_divisor(
+            self.channels, min(self.groups, max(1, self.channels // 2))
+        )
+
+    def gate(self, inputs):
+        context = normalised_context(inputs, self.spatial_axes, self.channels, self.used_groups)
+        return ops.sigmoid(context * self.w + self.b)
+
+    def get_config(self):
+        return {**super().get_config(), "groups": self.groups}
+
+
+@keras.saving.register_keras_serializable(package="attention_zoo")
+class GCT(_ContextTransform):
+    """Gaussian Context Transformer: the further from the average, the smaller the gate.
+
+    The channels' averages are normalised among all channels and passed through a Gaussian of
+    deviation `c`: `z = normalise(mean(x))`, `x * exp(-z ** 2 / (2 * c ** 2))`. Not to be confused
+    with the Gated Channel Transformation, which is called GCT too.
+
+    Args:
+        c: float, deviation of the Gaussian. Defaults to 2.
+        learnable: bool, whether one number is learned for `c`, which then stays between 1 and 4,
+            `1 + 3 * sigmoid(theta)`, and starts at `c`. Defaults to `False`, the paper's GCT-B0,
+            without parameters; `True` is GCT-B1.
+        data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
+
+    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
+    width)` with `"channels_first"`.
+
+    Returns:
+        A tensor of the input's shape; called with `return_maps=True`, also
+        `{"channel": (batch, 1, 1, channels)}`.
+
+    Raises:
+        ValueError: `c` that is no number above 0, or not between 1 and 4 if it is learned; an input
+            that is not of rank 4.
+
+    Example:
+
+    >>> y = GCT()(keras.Input((32, 32, 64)))
+    >>> y = GCT(c=2.5, learnable=True)(keras.Input((32, 32, 64)))
+
+    Reference:
+
+    - [Gaussian Context Transformer](https://openaccess.thecvf.com/content/CVPR2021/papers/
+      Ruan_Gaussian_Context_Transformer_CVPR_2021_paper.pdf), CVPR 2021. No code of the authors is
+      known. `c` is the deviation, as in the paper; some PyTorch forms have `exp(-z ** 2 / 2 * c)`,
+      which is this layer with the deviation `c ** -0.5`. Learned, `theta` is 0 at first in PyTorch,
+      which is `c=2.5`.
+    """
+
+    def __init__(self, c=2.0, learnable=False, data_format=None, **kwargs):
+        super().__init__(data_format=data_format, **kwargs)
+        self.learnable = bool(learnable)
+        self.c = require_number("c", c)
+        if self.learnable and not C_LEAST < c < C_MOST:
+            raise ValueError(
+                f"c must be between {C_LEAST} and {C_MOST} where it is learned, received {c!r}"
+            )
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.theta = None
+        if self.learnable:
+            start = math.log((self.c - C_LEAST) / (C_MOST - self.c))
+            self.theta = self.add_weight(
+                shape=(),
+                name="theta",
+                initializer=keras.initializers.Constant(start),
+                autocast=False,
+            )
+
+    def gate(self, inputs):
+        context = normalised_context(inputs, self.spatial_axes, self.channels)
+        deviation = self.c
+        if self.theta is not None:
+            deviation = C_LEAST + (C_MOST - C_LEAST) * ops.sigmoid(self.theta)
+        return ops.exp(-0.5 * ops.square(context / deviation))
+
+    def get_config(self):
+        return {**super().get_config(), "c": self.c, "learnable": self.learnable}
+
+
+@register_attention("lct_block")
+def lct_block(x, groups=8, name=None, **options):
+    """Applies `LCT` (Linear Context Transform) to a feature map.
+
+    Args:
+        x: Keras tensor of rank 4, `(batch, height, width, channels)`.
+        groups: int, groups of channels to normalise in. Defaults to 8.
+        name: string, the layer's name.
+        **options: the further options of `LCT`.
+
+    Returns:
+        A Keras tensor of the shape of `x`.
+
+    Raises:
+        ValueError: `groups` below 1, an unknown option, an input that is not of rank 4.
+
+    Example:
+
+    >>> x = keras.layers.Conv2D(64, 3)(keras.Input((32, 32, 3)))
+    >>> x = lct_block(x, groups=16)
+
+    Reference:
+
+    - [Linear Context Transform Block](https://arxiv.org/abs/1909.03834)
+    """
+    return LCT(groups, name=name, **options)(x)
+
+
+@register_attention("gct_block")
+def gct_block(x, c=2.0, name=None, **options):
+    """Applies `GCT` (Gaussian Context Transformer) to a feature map.
+
+    Args:
+        x: Keras tensor of rank 4, `(batch, height, width, channels)`.
+        c: float, deviation of the Gaussian. Defaults to 2.
+        name: string, the layer's name.
+        **options: the further options of `GCT`, such as `learnable=True`.
+
+    Returns:
+        A Keras tensor of the shape of `x`.
+
+    Raises:
+        ValueError: `c` not above 0, an unknown option, an input that is not of rank 4.
+
+    Example:
+
+    >>> x = keras.layers.Conv2D(64, 3)(keras.Input((32, 32, 3)))
+    >>> x = gct_block(x)
+
+    Reference:
+
+    - [Gaussian Context Transformer](https://openaccess.thecvf.com/content/CVPR2021/papers/
+      Ruan_Gaussian_Context_Transformer_CVPR_2021_paper.pdf)
+    """
+    return GCT(c, name=name, **options)(x)

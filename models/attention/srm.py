@@ -1,0 +1,102 @@
+"""Style recalibration: a gate for every channel, from its own mean and deviation."""
+
+import keras
+from keras import layers, ops
+
+from .base import AttentionLayer, pool
+from .parts import batch_norm, from_channels_last, to_channels_last
+from .registry import register_attention
+
+
+@keras.saving.register_keras_serializable(package="attention_zoo")
+class SRM(AttentionLayer):
+    """Style-based Recalibration Module: each channel's style tells its weight.
+
+    Style pooling takes the mean and the standard deviation of each channel, a channel-wise fully
+    connected layer (two weights per channel) mixes them, and batch normalisation and sigmoid make
+    a gate: `x * sigmoid(norm(w1 * mean(x) + w2 * std(x)))`.
+
+    Args:
+        data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
+
+    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
+    width)` with `"channels_first"`.
+
+    Returns:
+        A tensor of the input's shape; called with `return_maps=True`, also
+        `{"channel": (batch, 1, 1, channels)}`.
+
+    Raises:
+        ValueError: an unknown option, an input that is not of rank 4.
+
+    Example:
+
+    >>> y = SRM()(keras.Input((32, 32, 64)))
+
+    Reference:
+
+    - [SRM: A Style-based Recalibration Module](https://arxiv.org/abs/1903.10829), section 3; the
+      authors' [code](https://github.com/hyunjaelee410/style-based-recalibration-module), from which
+      come the unbiased deviation and the channel-wise layer that starts at zero: at first every
+      gate is 0.5, and only from the second step on do the normalisation's scales learn. Of a map of
+      one position the deviation is 0 here, in the authors' code it is no number.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        # over a column of two "positions", mean and deviation: a channel-wise dense layer
+        self.integrate = layers.DepthwiseConv2D(
+            (2, 1),
+            use_bias=False,
+            depthwise_initializer="zeros",
+            data_format="channels_last",
+            name="integrate",
+            dtype=self.dtype_policy,
+        )
+        self.integrate.build((None, 2, 1, self.channels))
+        self.norm = batch_norm(self.channels, "norm", self.dtype_policy)
+
+    def attend(self, inputs, training=None):
+        style = ops.cast(self._style(inputs), self.compute_dtype)
+        gate = ops.sigmoid(self.norm(self.integrate(style), training=training))
+        gate = from_channels_last(gate, self.data_format)
+        return inputs * gate, {"channel": gate}
+
+    def _style(self, inputs):
+        """Mean and deviation of each channel, `(batch, 2, 1, channels)`."""
+        mean = pool(inputs, "avg", self.spatial_axes)
+        variance = pool(ops.square(ops.cast(inputs, mean.dtype) - mean), "avg", self.spatial_axes)
+        height, width = (ops.shape(inputs)[axis] for axis in self.spatial_axes)
+        count = ops.cast(height * width, mean.dtype)
+        variance = variance * count / ops.maximum(count - 1, 1)  # of one position: 0
+        # the root has no gradient at zero
+        deviation = ops.sqrt(ops.maximum(variance, keras.config.epsilon() ** 2))
+        style = [to_channels_last(part, self.data_format) for part in (mean, deviation)]
+        return ops.concatenate(style, axis=1)
+
+
+@register_attention("srm_block")
+def srm_block(x, name=None, **options):
+    """Applies `SRM` (Style-based Recalibration Module) to a feature map.
+
+    Args:
+        x: Keras tensor of rank 4, `(batch, height, width, channels)`.
+        name: string, the layer's name.
+        **options: the options of `SRM`.
+
+    Returns:
+        A Keras tensor of the shape of `x`.
+
+    Raises:
+        ValueError: an unknown option, an input that is not of rank 4.
+
+    Example:
+
+    >>> x = keras.layers.Conv2D(64, 3)(keras.Input((32, 32, 3)))
+    >>> x = srm_block(x)
+
+    Reference:
+
+    - [SRM: A Style-based Recalibration Module](https://arxiv.org/abs/1903.10829)
+    """
+    return SRM(name=name, **options)(x)

@@ -1,0 +1,65 @@
+"""Style recalibration against the authors' formulation in PyTorch."""
+
+import numpy as np
+import pytest
+
+from models.attention_module import SRM, srm_block
+from tests.attention_reference import (
+    batch_norm,
+    check_against,
+    check_placements,
+    check_sizes,
+    to_numpy,
+)
+from tests.layer_checks import run_layer_test
+
+
+def test_battery(rng):
+    # the channel-wise layer starts at zero, and the normalisation's scales wait for it
+    run_layer_test(SRM, {}, lambda channels: 4 * channels, rng, steps=2)
+
+
+def reference(state, x):
+    import torch
+
+    flat = x.flatten(2)
+    style = torch.stack((flat.mean(dim=2), flat.std(dim=2)), dim=2)
+    cfc = state["integrate/kernel"][:, 0, :, 0].T
+    z = (style * cfc[None]).sum(dim=2)[:, :, None, None]
+    gate = torch.sigmoid(batch_norm(state, "norm", z))
+    return x * gate, {"channel": gate}
+
+
+@pytest.mark.parametrize("shape", [(3, 7, 9, 5), (2, 4, 1, 16), (2, 1, 2, 1)])
+def test_equals_the_authors_formulation(shape, rng):
+    pytest.importorskip("torch")
+    check_against(SRM(), reference, 2 + rng.normal(size=shape), rng)
+
+
+def test_one_position_has_no_deviation(rng):
+    layer = SRM()
+    x = rng.normal(size=(4, 1, 1, 3)).astype("float32")
+    layer.build(x.shape)
+    w = rng.normal(size=(2, 1, 3, 1))
+    layer.integrate.kernel.assign(w)
+    gate = 1 / (1 + np.exp(-x * w[0, 0, :, 0] / np.sqrt(1 + 1e-5)))
+    np.testing.assert_allclose(to_numpy(layer(x)), x * gate, atol=1e-5)
+
+
+def test_starts_at_one_half(rng):
+    x = rng.normal(size=(4, 5, 6, 3)).astype("float32")
+    for training in (False, True):
+        np.testing.assert_allclose(to_numpy(SRM()(x, training=training)), x / 2, atol=1e-6)
+
+
+def test_sizes(rng):
+    check_sizes(SRM, {}, rng)
+
+
+def test_placements(tmp_path, rng):
+    check_placements("srm_block", SRM, tmp_path, rng)
+
+
+def test_refuses_options():
+    with pytest.raises(ValueError, match="SRM has no option 'ratio'; it takes data_format"):
+        srm_block(None, ratio=4)
