@@ -76,8 +76,7 @@ class LCT(_ContextTransform):
 
     - [Linear Context Transform Block](https://arxiv.org/abs/1909.03834), section 3. No code of the
       authors is known. `w` starts at 0 and `b` at 1, so that all gates are 0.73 at first, as in
-      the [gate](https://github.com/openvinotoolkit/deep-object-reid) of OpenVINO's networks; other
-      PyTorch forms start them at 1 and 0.
+      some PyTorch forms; others start them at 1 and 0.
     """
 
     def __init__(self, groups=8, data_format=None, **kwargs):

@@ -72,6 +72,7 @@ def images(rng, count=4, size=(12, 10, 3)):
     return rng.normal(size=(count, *size)).astype("float32")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("name", "size", "module", "count", "places"), NETWORKS)
 def test_networks_of_keras_applications(name, size, module, count, places, rng):
     if name in SKIPPED:
@@ -97,6 +98,7 @@ def test_networks_of_keras_applications(name, size, module, count, places, rng):
         np.testing.assert_array_equal(weight.numpy(), before)
 
 
+@pytest.mark.once
 def test_the_example_of_the_docstring(rng):
     old = keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3), classes=10)
     model = add_attention(old, "cbam_block", at="conv*_block*_out", freeze="backbone", ratio=32)
@@ -199,6 +201,7 @@ def test_frozen_backbone_stays(rng):
     assert all("_attention" in path for path in moved)
 
 
+@pytest.mark.once
 def test_frozen_layers_stay_frozen():
     old = small_model()
     old.get_layer("a_conv").trainable = False
@@ -230,6 +233,7 @@ def complicated_model():
     return keras.Model({"image": image, "numbers": numbers}, outputs, name="complicated")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("at", "count"),
     [
@@ -256,6 +260,7 @@ def test_complicated_graphs(at, count, rng):
     assert standard.count_params() == old_weights + sum(a.count_params() for a in attention)
 
 
+@pytest.mark.once
 def test_sequential_is_converted(rng):
     old = keras.Sequential(
         [
@@ -272,6 +277,7 @@ def test_sequential_is_converted(rng):
     assert_same_outputs(old, new, images(rng))
 
 
+@pytest.mark.once
 def test_adding_twice(rng):
     old, x = small_model(), images(rng)
     once = add_attention(old, "se_block", at="a_out")
@@ -280,6 +286,7 @@ def test_adding_twice(rng):
     assert_same_outputs(once, twice, x)
 
 
+@pytest.mark.once
 def test_own_architectures_keep_their_fast_layers(rng):
     old = build_model("resnet_v1", depth=8, attention_module=None)
     new = add_attention(old, "se_block")
@@ -300,6 +307,7 @@ def test_state_beyond_weights_is_kept(rng):
     assert_same_outputs(old, add_attention(old, "se_block", at="here"), images(rng))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("start", ["identity", "standard"])
 def test_loads_in_a_fresh_process(start, tmp_path, rng):
     """Safe mode, trained a step, shared layers, and modules of several layers."""
@@ -370,6 +378,7 @@ class Subclassed(keras.Model):
         return self.conv(x)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
@@ -398,6 +407,7 @@ def test_refuses(model, options, message):
         add_attention(model(), **{"attention_module": "se_block", "at": "a_out", **options})
 
 
+@pytest.mark.once
 def test_auto_refuses_a_network_without_feature_maps():
     inputs = keras.Input((4,))
     with pytest.raises(ValueError, match="neither residual blocks nor stages"):
@@ -410,6 +420,7 @@ class Forgetful(layers.Conv2D):
         return {"name": self.name, "filters": 1, "kernel_size": 1}
 
 
+@pytest.mark.once
 def test_refuses_a_layer_that_forgets_its_arguments():
     inputs = keras.Input((6, 6, 3))
     old = keras.Model(inputs, Forgetful(4, 3, name="here")(inputs))
