@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from models.blocks import channel_axis
+from utils.backend import jit_compile
 
 
 def run_layer_test(layer_class, options, params, rng, steps=1, idle=(), large=160):
@@ -67,7 +68,7 @@ def check_gradients(layer_class, options, rng, steps=1, idle=()):
     model = keras.Sequential([keras.Input((6, 5, 16)), layer_class(**options)])
     before = [weight.numpy() for weight in model.trainable_weights]
     # behind a layer that has just left zero, gradients are too small for a step of SGD in float32
-    model.compile("sgd" if steps == 1 else "adam", "mse")
+    model.compile("sgd" if steps == 1 else "adam", "mse", jit_compile=jit_compile())
     x = rng.normal(size=(32, 6, 5, 16)).astype("float32")
     history = model.fit(x, rng.normal(size=x.shape), epochs=steps, batch_size=32, verbose=0)
     assert np.isfinite(history.history["loss"]).all()

@@ -139,6 +139,7 @@ def test_evaluate_gives_the_same_again(run, tmp_path):
     assert min(matplotlib.image.imread(copy / "confusion_matrix.png").shape[:2]) > 300
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_evaluates_on_every_backend(run, tmp_path, backend):
     if not importlib.util.find_spec(backend):
@@ -177,6 +178,7 @@ def test_needs_tensorflow_only_on_its_own_backend(cifar10_dir, tmp_path):
     assert done.stdout.count("test accuracy") == 2
 
 
+@pytest.mark.once
 def test_same_seed_same_run(cifar10_dir, tmp_path):
     """On one thread, as the tests run, two runs of a seed are the same to the last digit."""
     results = []
@@ -220,6 +222,7 @@ def test_digits_and_default_folder(tmp_path, monkeypatch):
     assert config["attention_at"] == ["stage", "head"]
 
 
+@pytest.mark.once
 def test_help_needs_no_backend():
     script = (
         "import sys; sys.argv = ['main.py', '--help']\n"
@@ -236,6 +239,7 @@ def test_help_needs_no_backend():
         assert word in done.stdout
 
 
+@pytest.mark.once
 def test_list(capsys):
     main(["list"])
     said = capsys.readouterr().out
@@ -280,6 +284,7 @@ BAD = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("arguments", "message"), BAD)
 def test_bad_input_is_one_line(arguments, message, cifar10_dir, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -318,6 +323,7 @@ CONFIGS = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("content", "message"), CONFIGS)
 def test_bad_config_is_one_line(content, message, tmp_path, capsys):
     path = tmp_path / "config.json"
@@ -331,6 +337,7 @@ def test_bad_config_is_one_line(content, message, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.json")), ids=lambda p: p.stem)
 def test_published_configs_are_taken(config):
     settings = parse_settings(TrainSettings, ["--config", str(config)], "main.py train", "")
@@ -345,6 +352,7 @@ def test_a_run_is_never_overwritten(run, cifar10_dir, capsys):
     assert {path: path.read_bytes() for path in run.iterdir()} == before
 
 
+@pytest.mark.once
 def test_foreign_folders_are_left_alone(cifar10_dir, tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("mine")
     for folder in (tmp_path, tmp_path / "thesis.txt", tmp_path / "thesis.txt" / "run"):
@@ -355,6 +363,7 @@ def test_foreign_folders_are_left_alone(cifar10_dir, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("damage", ["config.json", "best.keras"])
 @pytest.mark.parametrize("content", [None, b"", b"nonsense", b"PK\x03\x04" + b"\0" * 99])
 def test_evaluate_refuses_a_damaged_run(run, tmp_path, capsys, damage, content):
@@ -372,6 +381,7 @@ def test_evaluate_refuses_a_damaged_run(run, tmp_path, capsys, damage, content):
     assert not (copy / "evaluation.json").exists()
 
 
+@pytest.mark.once
 def test_safe_mode_refuses_code_in_a_model(run, tmp_path, capsys):
     copy = shutil.copytree(run, tmp_path / "copy")
     model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Lambda(lambda x: x * 2)])

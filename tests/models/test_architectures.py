@@ -10,6 +10,7 @@ from models import architecture, build_model, list_models
 from models.attention_module import CBAM_OFFICIAL, cbam_block
 from models.resnet_v1 import resnet_v1
 from models.resnet_v2 import resnet_v2
+from utils.backend import jit_compile
 
 SMALL = {  # the smallest of every kind
     "resnet_v1": {"depth": 8},
@@ -143,14 +144,23 @@ def test_attention_at_other_places(variant):
     assert model.get_layer(f"{stage_place.format(1)}_attention")
 
 
-@pytest.mark.parametrize("variant", [variant for variant in SMALL if variant not in BUILD_ONLY])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        pytest.param(variant, marks=[pytest.mark.once] if variant in IMAGES else [])
+        for variant in SMALL
+        if variant not in BUILD_ONLY
+    ],
+)
 def test_trains_saves_and_loads(variant, tmp_path, rng):
     """A finite forward pass, a gradient to every weight, and the same outputs after loading."""
     images = IMAGES.get(variant, 16)
     model = build(variant, attention_module="cbam_block")
     x = rng.normal(size=(images, 32, 32, 3)).astype("float32")
     before = [weight.numpy() for weight in model.trainable_weights]
-    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    model.compile(
+        keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", jit_compile=jit_compile()
+    )
     model.fit(x, rng.integers(0, 4, images), batch_size=images, epochs=1, verbose=0)
     for weight, old in zip(model.trainable_weights, before, strict=True):
         assert np.isfinite(weight.numpy()).all()

@@ -182,36 +182,3 @@ def test_least_size(name, stem, rng):
         message = f"{name} takes images of at least {least}x{least} pixels, received "
         with pytest.raises(ValueError, match=message + f"{shape[0]}x{shape[1]}"):
             build_model(name, input_shape=shape, stem=stem)
-
-
-@pytest.mark.parametrize("name", THEIRS)
-def test_small_images(name, rng):
-    """The stem keeps their size and has the layers of the published one, under the same names."""
-    large = build_model(name, input_shape=(75, 75, 3), classes=10)
-    small = build_model(name, input_shape=(32, 32, 3), classes=10)
-    assert [(w.path, w.shape) for w in small.weights] == [(w.path, w.shape) for w in large.weights]
-    blocks = [small.get_layer(f"stage{i}_block2_branch1_relu1") for i in (1, 2, 3)]
-    assert [block.output.shape[1:3] for block in blocks] == [(32, 32), (15, 15), (7, 7)]
-    x = rng.normal(size=(1, 32, 32, 3)).astype("float32")
-    y = keras.ops.convert_to_numpy(small(x))
-    assert y.shape == (1, 10)
-    assert np.isfinite(y).all()
-
-
-@pytest.mark.parametrize("name", THEIRS)
-def test_unknown_size(name, rng):
-    model = build_model(name, input_shape=(None, None, 3), classes=10)
-    for height, width in ((75, 75), (80, 101)):
-        x = rng.normal(size=(1, height, width, 3)).astype("float32")
-        assert np.isfinite(keras.ops.convert_to_numpy(model(x))).all()
-
-
-@pytest.mark.parametrize("name", THEIRS)
-def test_channels_first(name):
-    last = build_model(name, input_shape=(75, 96, 3), attention_module="se_block")
-    keras.config.set_image_data_format("channels_first")
-    first = build_model(name, input_shape=(3, 75, 96), attention_module="se_block")
-    assert [w.shape for w in first.weights] == [w.shape for w in last.weights]
-    assert first.get_layer("stem_norm1").axis == 1
-    with pytest.raises(ValueError, match="received 75x74"):
-        build_model(name, input_shape=(3, 75, 74), stem="imagenet")

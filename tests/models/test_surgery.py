@@ -13,6 +13,7 @@ from models import build_model
 from models.attention_module import CBAM, CBAM_OFFICIAL, SE
 from models.saving import load_model
 from models.surgery import add_attention
+from utils.backend import jit_compile
 
 BACKEND = keras.backend.backend()
 
@@ -119,7 +120,7 @@ def residual_scale(x, name=None):
 def gradients(model, x):
     """Of a loss by all trainable weights, one plain step of descent at rate 1 after another."""
     before = [weight.numpy() for weight in model.trainable_weights]
-    model.compile(keras.optimizers.SGD(1.0), "mse")
+    model.compile(keras.optimizers.SGD(1.0), "mse", jit_compile=jit_compile())
     model.train_on_batch(x, np.ones(model.output_shape[1:])[None].repeat(len(x), 0))
     after = [weight.numpy() for weight in model.trainable_weights]
     return [old - new for old, new in zip(before, after, strict=True)]
@@ -165,8 +166,8 @@ def test_gradient_is_the_modules_own(rng):
     alone = keras.models.clone_model(keras.Model(inputs, CBAM(2, name="cbam")(inputs)))
     alone.set_weights(module.get_weights())
     shift = numpy(new(x)) - numpy(alone(x))  # so that the loss has the same derivative
-    new.compile(keras.optimizers.SGD(1.0), "mse")
-    alone.compile(keras.optimizers.SGD(1.0), "mse")
+    new.compile(keras.optimizers.SGD(1.0), "mse", jit_compile=jit_compile())
+    alone.compile(keras.optimizers.SGD(1.0), "mse", jit_compile=jit_compile())
     before = module.get_weights()
     new.train_on_batch(x, np.zeros_like(x))
     alone.train_on_batch(x, -shift)
@@ -193,7 +194,7 @@ def test_frozen_backbone_stays(rng):
     old, x = small_model(), images(rng, 8)
     new = add_attention(old, "cbam_block", freeze="backbone", ratio=2)
     assert old.get_layer("stem").trainable
-    new.compile("adam", "mse")
+    new.compile("adam", "mse", jit_compile=jit_compile())
     before = {w.path: w.numpy() for w in new.weights}
     new.fit(x, np.ones((8, 5)), epochs=2, verbose=0)
     moved = {w.path for w in new.weights if np.abs(w.numpy() - before[w.path]).max() > 0}
@@ -302,7 +303,7 @@ def test_state_beyond_weights_is_kept(rng):
     norm.adapt(rng.normal(3, 5, (20, 12, 10, 3)))
     x = layers.Lambda(lambda x: 2 * x)(norm(inputs))
     old = keras.Model(inputs, layers.BatchNormalization(name="here")(layers.Conv2D(4, 3)(x)))
-    old.compile("adam", "mse")
+    old.compile("adam", "mse", jit_compile=jit_compile())
     old.fit(images(rng, 8), np.ones((8, 10, 8, 4)), verbose=0)
     assert_same_outputs(old, add_attention(old, "se_block", at="here"), images(rng))
 
