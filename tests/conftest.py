@@ -19,7 +19,7 @@ import pytest
 def pytest_configure(config):
     config.addinivalue_line(
         "markers",
-        "once: the same on every backend, or too long for all; runs on TensorFlow where it is there",
+        "once: the same on every backend, or too long for all; on TensorFlow where it is there",
     )
 
 

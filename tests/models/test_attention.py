@@ -153,6 +153,7 @@ def test_batch_norm_learns_its_statistics(rng):
     assert (layer.spatial.norm.moving_mean.numpy() != before).all()
 
 
+@pytest.mark.once
 def test_loads_in_a_fresh_process(tmp_path, rng):
     """Every layer, saved in a model and loaded under safe mode elsewhere, computes the same."""
     x = rng.normal(size=(2, 6, 5, 16)).astype("float32")

@@ -156,6 +156,7 @@ def small_copy(model):
     return copy
 
 
+@pytest.mark.once
 def test_gradient_is_the_modules_own(rng):
     """The first step is that of the module on its own, not of a scaled one."""
     x = images(rng, 8, (6, 5, 8))
@@ -177,6 +178,7 @@ def test_gradient_is_the_modules_own(rng):
         np.testing.assert_allclose(ours - old_value, theirs - old_value, atol=1e-6)
 
 
+@pytest.mark.once
 def test_standard_start_is_the_module_as_published(rng):
     old, x = small_model(), images(rng)
     new = add_attention(old, "se_block", at="a_out", start="standard", ratio=2)
@@ -190,6 +192,7 @@ def test_standard_start_is_the_module_as_published(rng):
     assert isinstance(own.get_layer("b_out_attention"), keras.Model)
 
 
+@pytest.mark.once
 def test_frozen_backbone_stays(rng):
     old, x = small_model(), images(rng, 8)
     new = add_attention(old, "cbam_block", freeze="backbone", ratio=2)
@@ -296,6 +299,7 @@ def test_own_architectures_keep_their_fast_layers(rng):
     assert_same_outputs(old, new, images(rng, 2, (32, 32, 3)), atol=1e-7)
 
 
+@pytest.mark.once
 def test_state_beyond_weights_is_kept(rng):
     """Statistics and trained values, an adapted normalisation, a function that has no config."""
     inputs = keras.Input((12, 10, 3))
@@ -353,6 +357,7 @@ def test_exports(tmp_path, rng):
     np.testing.assert_allclose(numpy(loaded.serve(x)), numpy(model(x)), atol=1e-6)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(policy, rng):
     """Attention takes the policy of the layer it follows, whatever the present one is."""

@@ -12,6 +12,7 @@ from models.attention_module import CBAM_OFFICIAL, cbam_block, se_block
 from models.torch_weights import load_torch_weights, read_state_dict, torch_name
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.once
 nn, functional = torch.nn, torch.nn.functional
 
 

@@ -11,6 +11,7 @@ from models.saving import load_model
 from models.torch_weights import torch_name
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.once
 
 
 def torch_state(model, rng):
