@@ -16,6 +16,7 @@ from .attention.double_attention import DoubleAttention, double_attention_block
 from .attention.eca import ECA, eca_block
 from .attention.gather_excite import GE, ge_block
 from .attention.global_context import GlobalContext, gc_block
+from .attention.identity import IdentityStart
 from .attention.non_local import NonLocal, non_local_block
 from .attention.registry import (
     attach_attention_module,
@@ -49,6 +50,7 @@ __all__ = [
     "CoordinateAttention",
     "DoubleAttention",
     "GlobalContext",
+    "IdentityStart",
     "NonLocal",
     "SimAM",
     "SpatialAttention",

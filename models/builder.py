@@ -178,8 +178,15 @@ def takes_common_options(function):
     """Decorates an architecture: `**common` becomes the visible, checked options of `Builder`."""
     own = inspect.signature(function).parameters
     own = {key: p for key, p in own.items() if p.kind is not p.VAR_KEYWORD}
-    common = list(inspect.signature(Builder.__init__).parameters.values())[1:-1]
-    merged = [*own.values()] + [p.replace(kind=p.KEYWORD_ONLY) for p in common if p.name not in own]
+    common = inspect.signature(Builder).parameters
+    merged = [
+        *own.values(),
+        *(
+            p.replace(kind=p.KEYWORD_ONLY)
+            for p in common.values()
+            if p.name not in own and p.name != "default_size"  # the architecture's, not the user's
+        ),
+    ]
     known = [p.name for p in merged]
 
     @functools.wraps(function)

@@ -1,4 +1,4 @@
-"""Fast forms of layers: the same numbers from fewer passes over the feature map.
+"""Fast forms of layers: the same numbers in less time.
 
 The only file of `models/` that knows a backend. A fast form takes the place of one layer object's
 `call` and is chosen anew at every call; where it does not apply, the layer's own `call` runs. The
@@ -28,10 +28,11 @@ def speed_up(layer):
 
 
 class _FusedBatchNormalization:
-    """Batch normalisation in TensorFlow's fused kernel: two passes over the map instead of six.
+    """Batch normalisation in TensorFlow's fused kernel.
 
-    Keras composes it from moments and arithmetic. The kernel's variance is the unbiased one,
-    n / (n - 1) times Keras's, which enters the moving average; that is undone.
+    Keras composes it from moments and arithmetic, each a pass over the map of its own. The kernel's
+    variance is the unbiased one, n / (n - 1) times Keras's, which enters the moving average; that
+    is undone.
     """
 
     def __init__(self, layer):

@@ -45,9 +45,10 @@ def resnet(
             WideResNet18 has 1.5 and 2.0. Defaults to 1.0.
         stem: `"cifar"` (default), a 3x3 convolution; `"imagenet"`, a 7x7 convolution with stride 2
             and a max-pooling.
-        stride_in: the convolution of a bottleneck that strides: `"3x3"` (default; the CBAM authors'
-            code, torchvision: more accurate, as no activation is passed over) or `"1x1"` (the
-            ResNet paper, the GFLOPs of the CBAM paper, `keras.applications`).
+        stride_in: the convolution of a bottleneck that strides: `"3x3"` (default, as in the CBAM
+            authors' code and torchvision: a 1x1 convolution with stride 2 would pass over three of
+            four positions) or `"1x1"` (the ResNet paper, the GFLOPs of the CBAM paper,
+            `keras.applications`).
         use_bias: bool, whether convolutions have a bias, of no use before a normalisation; `True`
             together with `stride_in="1x1"` is the network of `keras.applications`. Defaults to
             `False`.

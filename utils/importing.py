@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from models import build_model
-from models.attention_module import CBAM_OFFICIAL, get_attention
+from models.attention_module import CBAM_OFFICIAL
 from models.torch_weights import load_torch_weights
 
 from .errors import UserError
 from .files import replacing
+from .networks import network_of
 
 
 def import_torch(settings):
@@ -30,25 +30,21 @@ def import_torch(settings):
     if output.exists():
         raise UserError(f"{output} is there already; name another file with --output")
     size = settings.input_size
+    # the authors' code has options of its own
+    options = CBAM_OFFICIAL if settings.attention == "cbam_block" else {}
+    model = network_of(
+        settings,
+        settings.attention,
+        {**options, **settings.attention_options()},
+        input_shape=(size, size, 3),
+        classes=settings.classes,
+        attention_at="stage" if settings.attention == "bam_block" else "block",
+        stem="imagenet",
+    )
     try:
-        model = build_model(
-            settings.model,
-            input_shape=(size, size, 3),
-            classes=settings.classes,
-            attention_module=_authors_module(settings),
-            attention_at="stage" if settings.attention == "bam_block" else "block",
-            **{"stem": "imagenet", **settings.architecture_options()},
-        )
         load_torch_weights(model, settings.file)
     except ValueError as error:
         raise UserError(str(error)) from error
     with replacing(output) as temporary:
         model.save(temporary)
     return output
-
-
-def _authors_module(settings):
-    options = dict(CBAM_OFFICIAL) if settings.attention == "cbam_block" else {}
-    given = {"ratio": settings.ratio, "kernel_size": settings.kernel_size}
-    options.update({option: value for option, value in given.items() if value is not None})
-    return get_attention(settings.attention, **options)

@@ -6,9 +6,9 @@ from pathlib import Path
 from models import build_model, list_models
 from models.attention_module import list_attention
 
+from .counting import multiply_adds, trainable_params
 from .data import DATASETS
 from .files import write_json
-from .profiling import multiply_adds, trainable_params
 
 ROOT = Path(__file__).parent.parent
 SIZES = ROOT / "results" / "model_sizes.json"

@@ -67,12 +67,12 @@ def choice(*names):
     return parse
 
 
-def names(value):
-    """Words: a list of them, or one string with commas."""
-    words = tuple(value.split(",")) if isinstance(value, str) else value
-    if not isinstance(words, (list, tuple)) or not words or not all(map(_is_word, words)):
+def words(value):
+    """A list of words, or one string with commas."""
+    found = tuple(value.split(",")) if isinstance(value, str) else value
+    if not isinstance(found, (list, tuple)) or not found or not all(map(_is_word, found)):
         raise SettingError(f"must be one or more words, with commas; received {value!r}")
-    return tuple(words)
+    return tuple(found)
 
 
 def _is_word(value):
@@ -122,11 +122,8 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelSettings(Settings):
-    """Which network: its architecture with its options, and its attention.
-
-    The architecture checks its own options: most of them are not every architecture's.
-    """
+class ArchitectureSettings(Settings):
+    """Which architecture, with its options; it checks them: most are not every architecture's."""
 
     model: str = setting("resnet_v1", choice(*list_models()), "architecture")
     depth: int | None = option(integer(1), "layers of the network")
@@ -142,11 +139,19 @@ class ModelSettings(Settings):
     growth_rate: int | None = option(integer(1), "densenet: channels that a layer adds")
     bottleneck: bool | None = option(flag, "densenet: 1x1 before each 3x3 convolution")
     compression: float | None = option(number(0, above=True), "densenet: share that goes on")
+
+    def architecture_options(self):
+        """Returns the options of the architecture that are given, as a dictionary."""
+        fields = [f.name for f in dataclasses.fields(self) if "option" in f.metadata]
+        return {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionSettings(Settings):
+    """Which attention module, with its options; it checks them: most are not every module's."""
+
     attention: str = setting(
         "cbam_block", text, "attention module, or none; 'main.py list' names them"
-    )
-    attention_at: tuple[str, ...] = setting(
-        ("block",), names, "where attention goes: block, stage, head, or several with commas"
     )
     ratio: int | None = setting(
         None, optional(integer(1)), "reduction in the attention module; its default if not given"
@@ -155,10 +160,19 @@ class ModelSettings(Settings):
         None, optional(integer(1)), "kernel of spatial attention, odd; its default if not given"
     )
 
-    def architecture_options(self):
-        """Returns the options of the architecture that are given, as a dictionary."""
-        names = [f.name for f in dataclasses.fields(ModelSettings) if "option" in f.metadata]
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+    def attention_options(self):
+        """Returns the options of the attention module that are given, as a dictionary."""
+        options = {"ratio": self.ratio, "kernel_size": self.kernel_size}
+        return {name: value for name, value in options.items() if value is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings(AttentionSettings, ArchitectureSettings):
+    """Which network: its architecture, its attention, and where that goes."""
+
+    attention_at: tuple[str, ...] = setting(
+        ("block",), words, "where attention goes: block, stage, head, or several with commas"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,7 +235,7 @@ class ProfileSettings(ModelSettings):
     """Which costs are compared, and how."""
 
     attention: tuple[str, ...] | None = setting(
-        None, optional(names), "modules to compare with none, with commas; all if not given"
+        None, optional(words), "modules to compare with none, with commas; all if not given"
     )
     input_size: int | None = setting(
         None, optional(integer(1)), "side of the image; the architecture's own if not given"
@@ -235,7 +249,7 @@ class ProfileSettings(ModelSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ImportTorchSettings(ModelSettings):
+class ImportTorchSettings(AttentionSettings, ArchitectureSettings):
     """Which network a PyTorch file holds."""
 
     file: str = setting(dataclasses.MISSING, text, "file with a PyTorch state dict, or safetensors")

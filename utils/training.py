@@ -11,19 +11,19 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from models import architecture, build_model
-from models.attention_module import get_attention
+from models import architecture
 from models.blocks import channel_axis
 from models.saving import deep_graphs, load_model
 
 from .augment import DeviceImages, EpochBatches
 from .backend import jit_compile, versions
+from .counting import trainable_params
 from .data import in_data_format, load_dataset, pixel_statistics, validation_indices
 from .errors import UserError
 from .evaluation import evaluate
 from .files import write_json
+from .networks import network_of
 from .optimizers import make_optimizer
-from .profiling import trainable_params
 from .runs import RunRecorder, check_run_dir, create_run_dir, default_run_dir
 from .schedules import learning_rate_schedule
 from .settings import LEARNING_RATES
@@ -150,20 +150,14 @@ def build_network(settings, dataset, mean, variance):
         dtype="float32",
         name="normalization",
     )(image)
-    try:
-        attention = get_attention(
-            settings.attention, ratio=settings.ratio, kernel_size=settings.kernel_size
-        )
-        return build_model(
-            settings.model,
-            input_tensor=pixels,
-            classes=len(dataset.class_names),
-            attention_module=attention,
-            attention_at=settings.attention_at,
-            **settings.architecture_options(),
-        )
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    return network_of(
+        settings,
+        settings.attention,
+        settings.attention_options(),
+        input_tensor=pixels,
+        classes=len(dataset.class_names),
+        attention_at=settings.attention_at,
+    )
 
 
 def training_model(settings, dataset, network, fill, steps):

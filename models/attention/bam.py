@@ -5,7 +5,7 @@ from keras import layers, ops
 
 from ..checks import require_int, require_one_of
 from .base import AttentionLayer, pool
-from .parts import batch_norm, from_channels_last, to_channels_last
+from .parts import batch_norm, from_channels_last, per_channel, to_channels_last
 from .registry import register_attention
 
 
@@ -143,8 +143,7 @@ class BAM(AttentionLayer):
         values = ops.cast(values, self.compute_dtype)
         for dense, norm in zip(self.channel_hidden, self.channel_norms, strict=True):
             values = ops.relu(norm(dense(values), training=training))
-        values = ops.reshape(self.channel_out(values), (-1, 1, 1, self.channels))
-        return from_channels_last(values, self.data_format)
+        return per_channel(self.channel_out(values), self.channels, self.data_format)
 
     def _spatial_logits(self, inputs, training):
         values = to_channels_last(inputs, self.data_format)

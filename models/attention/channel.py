@@ -5,6 +5,7 @@ from keras import layers, ops
 
 from ..checks import require_int
 from .base import AttentionLayer, pool, require_pools
+from .parts import per_channel
 from .registry import register_attention
 
 
@@ -69,8 +70,7 @@ class ChannelAttention(AttentionLayer):
         pooled = ops.stack([ops.reshape(p, (-1, self.channels)) for p in pooled], axis=1)
         pooled = ops.cast(pooled, self.compute_dtype)
         logits = ops.sum(self.expand(self.reduce(pooled)), axis=1)
-        shape = (-1, 1, 1, self.channels) if self.channel_axis == -1 else (-1, self.channels, 1, 1)
-        gate = ops.reshape(ops.sigmoid(logits), shape)
+        gate = per_channel(ops.sigmoid(logits), self.channels, self.data_format)
         return inputs * gate, {"channel": gate}
 
     def get_config(self):

@@ -7,7 +7,7 @@ from keras import ops
 
 from ..checks import require_int, require_number
 from .base import AttentionLayer, pool
-from .parts import largest_divisor
+from .parts import largest_divisor, per_channel
 from .registry import register_attention
 
 EPSILON = 1e-5  # of the variances, as in PyTorch's normalisations
@@ -33,14 +33,11 @@ def normalised_context(x, axes, channels, groups=1):
 
 
 class _ContextTransform(AttentionLayer):
-    """A gate for every channel, of shape `(batch, channels)` from `gate`."""
-
-    def gate(self, inputs):
-        raise NotImplementedError
+    """Multiplies the channels by what the `gate` of a derived class gives, `(batch, channels)`."""
 
     def attend(self, inputs, training=None):
-        shape = (-1, 1, 1, self.channels) if self.channel_axis == -1 else (-1, self.channels, 1, 1)
-        gate = ops.cast(ops.reshape(self.gate(inputs), shape), self.compute_dtype)
+        gate = per_channel(self.gate(inputs), self.channels, self.data_format)
+        gate = ops.cast(gate, self.compute_dtype)
         return inputs * gate, {"channel": gate}
 
 

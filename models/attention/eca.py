@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from ..checks import require_int, require_number
 from .base import AttentionLayer, pool
-from .parts import from_channels_last
+from .parts import per_channel
 from .registry import register_attention
 
 
@@ -79,7 +79,7 @@ class ECA(AttentionLayer):
     def attend(self, inputs, training=None):
         pooled = ops.reshape(pool(inputs, "avg", self.spatial_axes), (-1, self.channels, 1))
         gate = ops.sigmoid(self.conv(ops.cast(pooled, self.compute_dtype)))
-        gate = from_channels_last(ops.reshape(gate, (-1, 1, 1, self.channels)), self.data_format)
+        gate = per_channel(gate, self.channels, self.data_format)
         return inputs * gate, {"channel": gate}
 
     def get_config(self):

@@ -5,7 +5,7 @@ from keras import layers, ops
 
 from ..checks import require_int
 from .base import AttentionLayer, require_pools
-from .parts import from_channels_last, to_channels_last
+from .parts import from_channels_last, per_channel, to_channels_last
 from .registry import register_attention
 
 
@@ -114,7 +114,7 @@ class GlobalContext(AttentionLayer):
     def _apply(self, transform, context):
         reduce, norm, expand = transform
         values = expand(ops.relu(norm(reduce(context))))
-        return from_channels_last(ops.reshape(values, (-1, 1, 1, self.channels)), self.data_format)
+        return per_channel(values, self.channels, self.data_format)
 
     def get_config(self):
         return {**super().get_config(), "ratio": self.ratio, "fusion": self.fusion}

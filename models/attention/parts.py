@@ -15,6 +15,11 @@ def from_channels_last(x, data_format):
     return ops.transpose(x, (0, 3, 1, 2)) if data_format == "channels_first" else x
 
 
+def per_channel(values, channels, data_format):
+    """A value for each of the channels as a map of one position, in the input's format."""
+    return from_channels_last(ops.reshape(values, (-1, 1, 1, channels)), data_format)
+
+
 def batch_norm(channels, name, dtype, gamma_initializer="ones"):
     """A built batch normalisation of channels-last maps.
 

@@ -1,13 +1,12 @@
 """DenseNet: the networks of keras.applications and of the paper's tables, depths and sizes."""
 
 import keras
-import numpy as np
 import pytest
-from transfer import randomise, transfer_weights
+from transfer import check_same_outputs
 
 from models import densenet
 from models.densenet import DenseNet
-from utils.profiling import trainable_params
+from utils.counting import trainable_params
 
 pytestmark = pytest.mark.once
 
@@ -24,21 +23,12 @@ def test_parameters_of_keras_applications(depth):
     assert trainable_params(ours) == trainable_params(theirs)
 
 
-def test_outputs_of_keras_applications(rng):
-    options = {"input_shape": (71, 97, 3), "classifier_activation": None}
-    theirs = keras.applications.DenseNet121(weights=None, **options)
-    ours = densenet.DenseNetImageNet121(**options)
-    # more would grow from layer to layer beyond what float32 can compare
-    randomise(theirs, rng, spread=0.03)
-    transfer_weights(theirs, ours)
-    x = rng.normal(size=(2, 71, 97, 3)).astype("float32")
-    # the last feature map too, in the same pass
-    ours = keras.Model(ours.input, [ours.get_layer("head_relu").output, ours.output])
-    theirs = keras.Model(theirs.input, [theirs.get_layer("relu").output, theirs.output])
-    for actual, expected in zip(ours(x), theirs(x), strict=True):
-        actual, expected = map(keras.ops.convert_to_numpy, (actual, expected))
-        assert np.ptp(expected, axis=0).max() > 1e-2  # the image tells
-        np.testing.assert_allclose(actual, expected, atol=1e-4, rtol=1e-4)
+@pytest.mark.parametrize("depth", [121, 169, 201])
+def test_outputs_of_keras_applications(depth, rng):
+    options = {"input_shape": (47, 61, 3), "classifier_activation": None}
+    theirs = getattr(keras.applications, f"DenseNet{depth}")(weights=None, **options)
+    ours = getattr(densenet, f"DenseNetImageNet{depth}")(**options)
+    check_same_outputs(ours, theirs, rng, maps=("head_relu", "relu"))
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import keras
 import pytest
+from transfer import check_same_outputs
 
 from models import build_model
-from models.attention_module import get_attention
-from utils.profiling import multiply_adds, trainable_params
+from utils.counting import multiply_adds, trainable_params
+from utils.networks import network_of
 from utils.settings import TrainSettings
 
 pytestmark = pytest.mark.once
@@ -39,13 +40,13 @@ ROWS = {
 
 def build_config(name):
     settings = TrainSettings(**json.loads((CONFIGS / f"{name}.json").read_text()))
-    return build_model(
-        settings.model,
+    return network_of(
+        settings,
+        settings.attention,
+        settings.attention_options(),
         input_shape=(224, 224, 3),
         classes=1000,
-        attention_module=get_attention(settings.attention, ratio=settings.ratio),
         attention_at=settings.attention_at,
-        **settings.architecture_options(),
     )
 
 
@@ -81,3 +82,12 @@ def test_resnet50_of_keras_applications():
     theirs = keras.applications.ResNet50(weights=None)
     assert ours.count_params() == theirs.count_params()
     assert trainable_params(ours) == trainable_params(theirs)
+
+
+def test_outputs_of_resnet50_of_keras_applications(rng):
+    options = {"input_shape": (64, 97, 3), "classes": 1000, "classifier_activation": None}
+    ours = build_model(
+        "resnet", depth=50, stem="imagenet", stride_in="1x1", use_bias=True, **options
+    )
+    theirs = keras.applications.ResNet50(weights=None, **options)
+    check_same_outputs(ours, theirs, rng, maps=("stage4_block3_relu", "conv5_block3_out"))

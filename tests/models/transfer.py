@@ -1,5 +1,6 @@
 """Weights from a network of `keras.applications` into ours, layer by layer."""
 
+import keras
 import numpy as np
 
 
@@ -34,3 +35,29 @@ def randomise(model, rng, spread=0.1):
         noise = spread * rng.normal(size=weight.shape)
         positive = "variance" in weight.path or "gamma" in weight.path
         weight.assign(1 + np.abs(noise) if positive else noise + weight.numpy())
+
+
+def check_same_outputs(ours, theirs, rng, spread=0.03, atol=1e-4, maps=()):
+    """Compares two networks after copying random weights from one to the other.
+
+    Args:
+        ours, theirs: a `keras.Model` each.
+        rng: a `numpy` generator.
+        spread: float, of `randomise`: less, and nothing of the image arrives; more, and rounding
+            grows from layer to layer beyond what float32 can compare.
+        atol: float, absolute and relative tolerance.
+        maps: pair of strings, the names of the layers, of either network, whose outputs are
+            compared too.
+    """
+    randomise(theirs, rng, spread)
+    transfer_weights(theirs, ours)
+    x = rng.normal(size=(2, *ours.input_shape[1:])).astype("float32")
+    results = []
+    for model, name in zip((ours, theirs), maps or (None, None), strict=True):
+        layers = [model.get_layer(name)] if name else []
+        outputs = [*(layer.output for layer in layers), model.output]
+        results.append(keras.Model(model.input, outputs)(x))
+    for actual, expected in zip(*results, strict=True):
+        actual, expected = map(keras.ops.convert_to_numpy, (actual, expected))
+        assert np.ptp(expected, axis=0).max() > 100 * atol  # the image tells
+        np.testing.assert_allclose(actual, expected, atol=atol, rtol=atol)
