@@ -7,7 +7,7 @@ BIN := .venv/bin
 BACKENDS ?= tensorflow jax torch
 RUN ?= $(firstword $(shell ls -td runs/*/ 2>/dev/null))
 
-.PHONY: train evaluate test lint bench
+.PHONY: train evaluate test soak lint bench
 
 train: .venv/installed
 	$(BIN)/python main.py train $(ARGS)
@@ -24,6 +24,11 @@ test: .venv/installed-dev
 	    echo "Skipped $$backend: it is not installed in .venv"; \
 	  fi; \
 	done
+
+# kills and resumes real training processes, many times, on every backend that is installed
+soak: export KILLS = 20
+soak:
+	$(MAKE) test ARGS=tests/test_resume.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 import sys
 
 from utils.command_line import fail, parse_settings
-from utils.errors import UserError
+from utils.errors import Interrupted, RunError, UserError
 from utils.settings import (
     EvaluateSettings,
     ImportTorchSettings,
@@ -75,6 +75,11 @@ def main(arguments):
         run(settings)
     except UserError as error:
         fail(error)
+    except RunError as error:
+        fail(error, code=1)
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        raise SystemExit(128 + stop.signum) from None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None

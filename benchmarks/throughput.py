@@ -81,14 +81,10 @@ def plain_loop(images, labels, steps):
 
 
 def our_loop(images, labels, steps, attention):
+    from utils.callbacks import EpochDraws
     from utils.data import Dataset
-    from utils.training import (
-        EpochDraws,
-        build_network,
-        training_batches,
-        training_model,
-        with_defaults,
-    )
+    from utils.training import with_defaults
+    from utils.training_model import build_network, training_batches, training_model
 
     names = tuple("0123456789")
     dataset = Dataset("cifar10", images, labels, images, labels, names, 4, True)

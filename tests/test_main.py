@@ -58,6 +58,7 @@ def test_train_fills_the_folder(run):
         "metrics.csv",
         "curves.png",
         "best.keras",
+        "last",
         "summary.json",
     }
     history = rows(run)
@@ -345,11 +346,11 @@ def test_published_configs_are_taken(config):
 
 
 def test_a_run_is_never_overwritten(run, cifar10_dir, capsys):
-    before = {path: path.read_bytes() for path in run.iterdir()}
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with pytest.raises(SystemExit):
         main([*SMALL, "--data-dir", str(cifar10_dir), "--run-dir", str(run)])
-    assert "already holds a run; name another folder with --run-dir" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in run.iterdir()} == before
+    assert f"already holds a run; go on with it by --resume {run}" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.once

@@ -43,7 +43,8 @@ class EpochBatches(keras.utils.PyDataset):
             second, and so on.
         cutout: int, side of the square that is cut out; 0 for none.
 
-    The attribute `epoch` says whose draws to give; set it before the epoch begins.
+    The attribute `epoch` says whose draws to give; set it before the epoch begins. The attribute
+    `skip` is the number of batches at the beginning of the epoch that are left out.
 
     Reference:
 
@@ -73,6 +74,7 @@ class EpochBatches(keras.utils.PyDataset):
         self.crop_padding = crop_padding
         self.flip = flip
         self.cutout = cutout
+        self.skip = 0
         self.epoch = 0
 
     @property
@@ -104,14 +106,15 @@ class EpochBatches(keras.utils.PyDataset):
 
     def __len__(self):
         whole, rest = divmod(len(self.indices), self.batch_size)
-        return whole if self.shuffle or not rest else whole + 1
+        return (whole if self.shuffle or not rest else whole + 1) - self.skip
 
     @property
     def num_batches(self):
         return len(self)
 
     def __getitem__(self, number):
-        rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
+        first = (self.skip + number) * self.batch_size
+        rows = slice(first, first + self.batch_size)
         index = self._order[rows]
         draws = {name: values[rows].astype("int32") for name, values in self._draws.items()}
         return {"index": index.astype("int32"), **draws}, self.labels[index].astype("int32")

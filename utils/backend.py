@@ -41,7 +41,11 @@ def choose_backend(name=None):
         # Keras imports TensorFlow, where it is installed, to set seeds and to save on any backend;
         # better now, while its announcements are held back
         if "tensorflow" in installed:
-            import tensorflow  # noqa: F401
+            import tensorflow
+    if name == "tensorflow" and not on_accelerator():
+        # with more, networks with attention differ in their last bits from run to run
+        with contextlib.suppress(RuntimeError):  # in a process where TensorFlow runs already
+            tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     return keras.backend.backend()
 
 
@@ -93,6 +97,41 @@ def jit_compile():
 
     backend = keras.backend.backend()
     return backend == "jax" or (backend == "tensorflow" and on_accelerator())
+
+
+def synchronise(model):
+    """Writes what a running training holds back into the model's variables: JAX keeps it apart."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+
+
+def device():
+    """Returns what the backend computes on: `"cpu"` or the accelerator's name."""
+    import keras
+
+    if not on_accelerator():
+        return "cpu"
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        device, *_ = tf.config.list_physical_devices("GPU") or [None]
+        details = tf.config.experimental.get_device_details(device) if device else {}
+        return details.get("device_name", "accelerator")
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.devices()[0].device_kind
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "mps"
+
+
+def threads():
+    """Returns how many threads the CPU's part may use, which decides the order of its sums."""
+    limits = [os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")]
+    limits = [int(limit) for limit in limits if limit.isdecimal() and int(limit)]
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min([len(affinity(0)) if affinity else os.cpu_count(), *limits])
 
 
 def versions():

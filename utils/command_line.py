@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from pathlib import Path
 
 from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
 
@@ -54,6 +55,11 @@ def parse_settings(settings_class, arguments, prog, description):
             parser.add_argument(flag, type=parse, default=field.default, metavar="VALUE", help=help)
     parser.add_argument("--config", action="config", help="JSON file with any of these settings")
     values = parser.parse_args(arguments).as_dict()
+    if values.get("resume"):  # the settings of that run, and what is said here over them
+        config = Path(values["resume"]) / "config.json"
+        if not config.is_file():
+            fail(f"{values['resume']} is no run folder: it has no config.json")
+        values = parser.parse_args(["--config", str(config), *arguments]).as_dict()
     del values["config"]
     return settings_class(**values)
 
@@ -68,7 +74,7 @@ def _named(parse, name):
     return parse_named
 
 
-def fail(message):
-    """Says in one line what was wrong, and exits with code 2."""
+def fail(message, code=2):
+    """Says in one line what was wrong, and exits; code 2 stands for what the user can mend."""
     print("error: " + " ".join(str(message).split()), file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(code)

@@ -1,6 +1,8 @@
 """Data sets in memory: CIFAR-10, CIFAR-100 and digits, as uint8 images with integer labels."""
 
 import dataclasses
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +143,15 @@ def pixel_statistics(images):
     weights = np.stack(counts) / (images.size / channels)
     mean = weights @ levels
     return mean, weights @ levels**2 - mean**2
+
+
+def fingerprint(dataset):
+    """Returns a checksum of everything in a `Dataset` that a training sees, as a hex string."""
+    digest = hashlib.sha256(json.dumps([dataset.name, dataset.class_names]).encode())
+    for array in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
+        digest.update(f"{array.shape} {array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
 
 
 def in_data_format(images):

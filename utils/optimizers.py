@@ -43,18 +43,21 @@ OPTIMIZERS = {
 }
 
 
-def make_optimizer(name, learning_rate, l2=0.0):
+def make_optimizer(name, learning_rate, l2=0.0, ema=0.0):
     """Makes an optimizer.
 
     Args:
         name: `"sgd"` (Nesterov momentum 0.9) or `"adam"`.
         learning_rate: float or `LearningRateSchedule`.
         l2: float, weight of the L2 penalty on kernels, PyTorch's `weight_decay`. Defaults to 0.
+        ema: float, momentum of a moving average of the weights; 0 for none. Defaults to 0.
 
     Returns:
         A `keras.optimizers.Optimizer`.
     """
     optimizer_class, options = OPTIMIZERS[name]
+    if ema:
+        options = {**options, "use_ema": True, "ema_momentum": ema}
     optimizer = optimizer_class(learning_rate, **options)
     optimizer.l2 = l2
     return optimizer

@@ -1,17 +1,21 @@
 """The folder of a run: made once, filled epoch by epoch, every file whole at any instant."""
 
+import contextlib
 import csv
-import dataclasses
 import time
 from pathlib import Path
 
+import filelock
 import keras
 from tqdm import tqdm
+
+from models.saving import save_model
 
 from .errors import UserError
 from .files import replacing, write_json
 from .plotting import plot_curves
 
+LOCK = "lock"
 COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds",
            "images_per_second")  # fmt: skip
 
@@ -27,7 +31,7 @@ def default_run_dir(settings, dataset_name):
 
 
 def check_run_dir(path):
-    """Refuses a folder that a run could not have to itself.
+    """Refuses a folder that a new run could not have to itself.
 
     Raises:
         UserError: it holds a run or anything else, or is no folder.
@@ -35,29 +39,57 @@ def check_run_dir(path):
     path = Path(path)
     if (path / "config.json").exists():
         raise UserError(
-            f"{path} already holds a run; name another folder with --run-dir, or remove this one"
+            f"{path} already holds a run; go on with it by --resume {path}, name another folder "
+            "with --run-dir, or remove this one"
         )
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is no folder; name another with --run-dir")
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and any(entry.name != LOCK for entry in path.iterdir()):
         raise UserError(f"{path} is not empty; name another folder with --run-dir")
 
 
 def create_run_dir(path, settings):
-    """Makes the folder of a run and writes its `config.json`.
+    """Writes the `config.json` of a new run into its folder, which `locked` has made.
 
     Args:
         path: path of the folder.
         settings: `TrainSettings` with every default filled in.
     """
     check_run_dir(path)
+    write_json(path / "config.json", settings.config())
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Makes the folder of a run if it is not there, and keeps every other process out of it.
+
+    The lock file holds the process number and the host; one whose process is gone is taken over.
+
+    Raises:
+        UserError: another process has it, or it cannot be made.
+    """
+    path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{path} cannot be made: {error.strerror}") from None
-    config = dataclasses.asdict(settings)
-    del config["run_dir"]  # with it, `--config` could only ever run into the same folder
-    write_json(path / "config.json", config)
+    lock = filelock.SoftFileLock(path / LOCK, timeout=1, poll_interval=0.1)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        pid, host = [*(path / LOCK).read_text().split(), "?", "?"][:2]
+        raise UserError(
+            f"{path} is in use by process {pid} on {host}; wait for it, or, if it is gone, remove "
+            f"{path / LOCK}"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be written to: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        if not any(path.iterdir()):
+            path.rmdir()
 
 
 class RunRecorder(keras.callbacks.Callback):
@@ -66,32 +98,40 @@ class RunRecorder(keras.callbacks.Callback):
     Args:
         path: path of the run's folder.
         network: Keras model to save, from raw pixels to probabilities.
-        images_per_epoch: int, training images in an epoch.
+        progress: a `Progress`, which gets a row for every epoch and the best of them.
+        epochs, steps: ints, of the whole run and in an epoch.
+        batch_size: int.
+
+    The attribute `judged` is a function that gives the context in which the network is saved.
     """
 
-    def __init__(self, path, network, images_per_epoch):
+    def __init__(self, path, network, progress, epochs, steps, batch_size):
         super().__init__()
         self.path = path
         self.network = network
-        self.images_per_epoch = images_per_epoch
-        self.history = []
-        self.best = None
+        self.progress = progress
+        self.epochs = epochs
+        self.steps = steps
+        self.batch_size = batch_size
+        self.judged = contextlib.nullcontext
 
     def on_train_begin(self, logs=None):
-        epochs, steps = self.params["epochs"], self.params["steps"]
+        done = self.progress.epoch * self.steps + self.progress.step
         # no bar in a log file; the line per epoch is there all the same
-        self.bar = tqdm(total=epochs * steps, unit="step", leave=False, disable=None)
+        self.bar = tqdm(
+            total=self.epochs * self.steps, initial=done, unit="step", leave=False, disable=None
+        )
 
     def on_train_end(self, logs=None):
         self.bar.close()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.bar.set_description(f"epoch {epoch + 1}/{self.params['epochs']}")
-        self.started = time.perf_counter()
+        self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}")
+        self.started, self.skipped = time.perf_counter(), self.progress.step
         self.trained = None
 
     def on_train_batch_end(self, batch, logs=None):
-        done = len(self.history) * self.params["steps"] + batch + 1
+        done = self.progress.epoch * self.steps + self.progress.step
         self.bar.update(done - self.bar.n)
 
     def on_test_begin(self, logs=None):
@@ -99,35 +139,36 @@ class RunRecorder(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         now = time.perf_counter()
-        training_seconds = (self.trained or now) - self.started
+        images = (self.steps - self.skipped) * self.batch_size
         row = {
             "epoch": epoch + 1,
             **{name: float(value) for name, value in logs.items()},
             "learning_rate": float(self.model.optimizer.learning_rate),
             "seconds": now - self.started,
-            "images_per_second": self.images_per_epoch / training_seconds,
+            "images_per_second": images / ((self.trained or now) - self.started),
         }
-        self.history.append(row)
-        self.bar.write(_line(row, self.params["epochs"]))
+        best = self.progress.best
+        self.progress.history.append(row)
+        self.bar.write(_line(row, self.epochs))
         self._write_metrics()
-        plot_curves(self.path / "curves.png", self.history, self.path.name)
-        self._keep_best(row)
+        plot_curves(self.path / "curves.png", self.progress.history, self.path.name)
+        if _is_better(row, best):
+            self.progress.best_epoch = row["epoch"]
+            with self.judged(), replacing(self.path / "best.keras") as temporary:
+                save_model(self.network, temporary)
 
     def _write_metrics(self):
-        columns = ["epoch", *(name for name in COLUMNS if name in self.history[0])]
+        history = self.progress.history
+        columns = ["epoch", *(name for name in COLUMNS if name in history[0])]
         with replacing(self.path / "metrics.csv") as path, open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, columns, extrasaction="ignore")
             writer.writeheader()
-            writer.writerows(self.history)
+            writer.writerows(history)
 
-    def _keep_best(self, row):
-        """Saves the network if it is the best on the validation split, or if there is none."""
-        selecting = self.best is not None and "val_accuracy" in row
-        if selecting and row["val_accuracy"] <= self.best["val_accuracy"]:
-            return
-        self.best = row
-        with replacing(self.path / "best.keras") as temporary:
-            self.network.save(temporary)
+
+def _is_better(row, best):
+    """Whether to save the network: by the validation split, or always where there is none."""
+    return best is None or "val_accuracy" not in row or row["val_accuracy"] > best["val_accuracy"]
 
 
 def _line(row, epochs):

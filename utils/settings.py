@@ -6,6 +6,7 @@ Nothing here needs Keras, so that `--help` answers at once.
 import argparse
 import dataclasses
 import math
+import re
 
 from models import list_models
 
@@ -93,6 +94,13 @@ def flag(value):
     return value
 
 
+def interval(value):
+    """A number of steps, such as `500`, or of minutes, such as `10m`."""
+    if not re.fullmatch("[1-9][0-9]{0,8}m?", str(value), re.ASCII) or isinstance(value, bool):
+        raise SettingError(f"must be steps such as 500 or minutes such as 10m; received {value!r}")
+    return str(value)
+
+
 def optional(parse):
     """What `parse` takes, or `None`."""
     return lambda value: None if value is None else parse(value)
@@ -134,6 +142,12 @@ class ArchitectureSettings(Settings):
     stride_in: str | None = option(choice("3x3", "1x1"), "convolution that strides in a bottleneck")
     block: str | None = option(choice("basic", "bottleneck"), "resnet_v1: kind of block")
     cardinality: int | None = option(integer(1), "resnext: groups of a convolution")
+    dropout: float | None = option(
+        number(0, below=1), "mobilenet: share dropped before the classifier"
+    )
+    dropout_rate: float | None = option(
+        number(0, below=1), "densenet: share dropped after every convolution but the first"
+    )
     alpha: float | None = option(number(0, above=True), "mobilenet: factor on the channels")
     depth_multiplier: int | None = option(integer(1), "mobilenet: depthwise outputs per channel")
     growth_rate: int | None = option(integer(1), "densenet: channels that a layer adds")
@@ -214,7 +228,26 @@ class TrainSettings(ModelSettings):
         None, optional(choice(*BACKENDS)), "Keras backend; KERAS_BACKEND if not given"
     )
     precision: str = setting("float32", choice(*PRECISIONS), "of the computation")
+    ema: float = setting(
+        0.0, number(0, below=1), "momentum of an average of the weights to judge and save; or 0"
+    )
     tensorboard: bool = setting(False, flag, "also write TensorBoard logs")
+    checkpoint_every: str = setting(
+        "10m", interval, "steps such as 500, or minutes such as 10m; and after every epoch"
+    )
+    resume: str | None = setting(
+        None, optional(text), "folder of a run to go on with, with the settings it has"
+    )
+    force: bool = setting(
+        False, flag, "go on though epochs, backend, device or versions are others"
+    )
+
+    def config(self):
+        """Returns what `config.json` holds: all but what says where and how the run is started."""
+        config = dataclasses.asdict(self)
+        for name in ("run_dir", "resume", "force"):
+            del config[name]
+        return config
 
 
 @dataclasses.dataclass(frozen=True)

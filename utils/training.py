@@ -1,38 +1,38 @@
 """One training run, from settings to a folder with the trained network and its figures."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import inspect
+import shutil
 import statistics
 import time
 from pathlib import Path
 
 import keras
-import numpy as np
-from keras import layers, ops
 
 from models import architecture
-from models.blocks import channel_axis
-from models.saving import deep_graphs, load_model
+from models.saving import load_model
 
-from .augment import DeviceImages, EpochBatches
-from .backend import jit_compile, versions
+from .averaging import WeightAverages
+from .backend import versions
+from .callbacks import Checkpointer, CountSteps, EpochDraws, FiniteLoss
+from .checkpoint import newest_checkpoint
 from .counting import trainable_params
-from .data import in_data_format, load_dataset, pixel_statistics, validation_indices
-from .errors import UserError
-from .evaluation import evaluate
-from .files import write_json
-from .networks import network_of
-from .optimizers import make_optimizer
-from .runs import RunRecorder, check_run_dir, create_run_dir, default_run_dir
-from .schedules import learning_rate_schedule
+from .data import fingerprint, load_dataset
+from .errors import Interrupted, RunError, UserError
+from .evaluation import evaluate, read_config
+from .files import replacing, write_json
+from .progress import Progress, progress_of
+from .resuming import check_settings, check_state, environment
+from .runs import RunRecorder, check_run_dir, create_run_dir, default_run_dir, locked
 from .settings import LEARNING_RATES
-
-VALIDATION_BATCH = 500
+from .signals import StopSignals
+from .training_model import make_setup
 
 
 def train(settings, announce=print):
-    """Trains a network and evaluates it once on the test set.
+    """Trains a network and evaluates it once on the test set, or goes on with a run that stopped.
 
     Args:
         settings: a `TrainSettings`.
@@ -44,63 +44,160 @@ def train(settings, announce=print):
     Raises:
         UserError: settings that do not fit together, data that cannot be had, or a run folder that
             is taken. Nothing is written then.
+        RunError: the run cannot go on: its folder cannot be written to, its loss is not finite, or
+            all its checkpoints are damaged. What was written before stands.
+        Interrupted: SIGINT or SIGTERM; where the run stands is written.
     """
     started = time.perf_counter()
     if settings.tensorboard and not importlib.util.find_spec("tensorflow"):
         raise UserError("--tensorboard needs TensorFlow, on every backend: pip install tensorflow")
-    if settings.run_dir is not None:
+    if settings.resume is not None:
+        check_settings(settings.resume, settings, read_config(settings.resume))
+    elif settings.run_dir is not None:
         check_run_dir(settings.run_dir)
     dataset = load_dataset(settings.dataset, settings.data_dir, announce)
     settings = with_defaults(settings, dataset)
-    run_dir = Path(settings.run_dir or default_run_dir(settings, dataset.name))
-    check_run_dir(run_dir)
+    run_dir = Path(settings.resume or settings.run_dir or default_run_dir(settings, dataset.name))
+    if settings.resume is None:
+        check_run_dir(run_dir)
 
-    keras.utils.set_random_seed(settings.seed)
-    keras.config.set_dtype_policy(settings.precision)
-    training, validation = validation_indices(
-        dataset.y_train, settings.validation_split, settings.seed
-    )
-    mean, variance = pixel_statistics(dataset.x_train[training])
-    network = build_network(settings, dataset, mean, variance)
-    batches = training_batches(settings, dataset, training)
-    model = training_model(settings, dataset, network, fill=np.rint(mean), steps=len(batches))
-    create_run_dir(run_dir, settings)
-    announce(describe(settings, dataset, network, len(training), len(validation), run_dir))
+    setup = make_setup(settings, dataset)
 
-    recorder = RunRecorder(run_dir, network, len(batches) * batches.batch_size)
-    callbacks = [EpochDraws(batches), recorder]
-    if settings.tensorboard:
-        callbacks.append(keras.callbacks.TensorBoard(str(run_dir / "tensorboard")))
-    model.fit(
-        batches,
-        validation_data=validation_batches(dataset, validation) if len(validation) else None,
-        epochs=settings.epochs,
-        callbacks=callbacks,
-        shuffle=False,  # `batches` has its own order
-        verbose=0,
-    )
-
-    test = evaluate(load_model(run_dir / "best.keras"), dataset)
-    summary = summarize(settings, network, recorder, test, time.perf_counter() - started)
-    write_json(run_dir / "summary.json", summary)
+    with locked(run_dir), _told_where_it_stands(run_dir):
+        if settings.resume is None:
+            create_run_dir(run_dir, settings)
+        announce(describe(settings, dataset, setup, run_dir))
+        state = {
+            "config": settings.config(),
+            "data": fingerprint(dataset),
+            "environment": environment(),
+        }
+        progress = fit(settings, setup, run_dir, state, started, announce)
+        test = evaluate(load_model(run_dir / "best.keras"), dataset)
+        summary = summarize(settings, setup.network, progress, test)
+        write_json(run_dir / "summary.json", summary)
     return run_dir, summary
 
 
-def summarize(settings, network, recorder, test, seconds):
+def fit(settings, setup, run_dir, state, started, announce=print):
+    """Trains to the last epoch, from the newest checkpoint on if the run is to be resumed.
+
+    Args:
+        settings: a `TrainSettings` with its defaults filled in.
+        setup: a `Setup`.
+        run_dir: path of the run's folder.
+        state: dictionary that goes into every checkpoint: what `check_state` compares.
+        started: float, since when to count seconds, on the clock of `time.perf_counter`.
+        announce: function that takes a line of text.
+
+    Returns:
+        A `Progress`, at the end.
+    """
+    progress = Progress()
+    steps = len(setup.batches)
+    averages = [WeightAverages()] if settings.ema else []
+    with StopSignals() as signals:
+        checkpointer = Checkpointer(
+            run_dir, progress, steps, settings.checkpoint_every, state, signals
+        )
+        checkpointer.constant = [setup.model.get_layer("images")]
+        recorder = RunRecorder(
+            run_dir, setup.network, progress, settings.epochs, steps, setup.batches.batch_size
+        )
+        if averages:
+            recorder.judged = averages[0].in_place
+        callbacks = [
+            EpochDraws(setup.batches),
+            CountSteps(progress, setup.batches, started),
+            FiniteLoss(progress),
+            *averages,
+            recorder,
+            checkpointer,
+        ]
+        if settings.tensorboard:
+            callbacks.append(keras.callbacks.TensorBoard(str(run_dir / "tensorboard")))
+        if settings.resume is not None:
+            resume(settings, checkpointer, announce)
+        while progress.epoch < settings.epochs:
+            setup.batches.skip = progress.step
+            # Keras counts the batches once: what is left of an epoch is a fit of its own
+            last = progress.epoch + 1 if progress.step else settings.epochs
+            setup.model.fit(
+                setup.batches,
+                validation_data=setup.validation,
+                initial_epoch=progress.epoch,
+                epochs=last,
+                callbacks=callbacks,
+                shuffle=False,  # `batches` has its own order
+                verbose=0,
+            )
+            if progress.epoch < settings.epochs:
+                # at the end of a fit, Keras puts the averages in the place of the weights
+                checkpointer.restore_later(newest_checkpoint(checkpointer.folder).variables)
+    return progress
+
+
+def resume(settings, checkpointer, announce=print):
+    """Puts a run back to where its newest checkpoint was written.
+
+    Args:
+        settings: a `TrainSettings`.
+        checkpointer: the `Checkpointer` of the run; its `progress` is set, its model later.
+        announce: function that takes a line of text.
+
+    Raises:
+        UserError: settings, data or environment are others than they were.
+        RunError: all checkpoints are damaged.
+    """
+    checkpoint = newest_checkpoint(checkpointer.folder, announce)
+    if checkpoint is not None:
+        progress = progress_of(checkpoint, checkpointer.steps)
+        check_state(settings, checkpoint.state, checkpointer.state)
+    write_json(Path(settings.resume) / "config.json", settings.config())  # what is forced stays
+    if checkpoint is None:
+        announce("there is no checkpoint yet: from the beginning")
+        return
+    vars(checkpointer.progress).update(vars(progress))
+    checkpointer.restore_later(checkpoint.variables)
+    best = checkpoint.path / checkpointer.best.name
+    if best.exists():  # a newer one may be there, of an epoch after this checkpoint
+        with replacing(checkpointer.best) as temporary:
+            shutil.copyfile(best, temporary)
+    announce(f"going on after epoch {progress.epoch}, step {progress.step} of the next")
+
+
+@contextlib.contextmanager
+def _told_where_it_stands(run_dir):
+    """Adds to what stops a run what stands and how to go on."""
+    go_on = f"go on with: python main.py train --resume {run_dir}"
+    try:
+        yield
+    except Interrupted as stop:
+        raise Interrupted(f"stopped; {go_on}", stop.signum) from None
+    except RunError as error:
+        raise RunError(f"{error}; what was written to {run_dir} before stands") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(
+            f"{run_dir} cannot be written to: {reason}; what was written before stands; {go_on}"
+        ) from error
+
+
+def summarize(settings, network, progress, test):
     """What `summary.json` holds: the result, and what it was obtained with."""
-    rows = recorder.history
+    rows = progress.history
     return {
         "test_accuracy": test.accuracy,
         "test_loss": test.loss,
-        "best_val_accuracy": recorder.best.get("val_accuracy"),
-        "best_epoch": recorder.best["epoch"],
+        "best_val_accuracy": progress.best.get("val_accuracy"),
+        "best_epoch": progress.best_epoch,
         "params": trainable_params(network),
         "epochs": settings.epochs,
         # the first epoch holds the compilation
         "images_per_second": statistics.median(
             row["images_per_second"] for row in rows[1:] or rows
         ),
-        "seconds": seconds,
+        "seconds": progress.seconds,
         "seed": settings.seed,
         "dataset": settings.dataset,
         "model": settings.model,
@@ -120,6 +217,7 @@ def with_defaults(settings, dataset):
         settings,
         dataset=dataset.name,
         depth=depth,
+        backend=keras.backend.backend(),
         learning_rate=settings.learning_rate or LEARNING_RATES[settings.optimizer],
         crop_padding=(
             dataset.crop_padding if settings.crop_padding is None else settings.crop_padding
@@ -127,125 +225,17 @@ def with_defaults(settings, dataset):
     )
 
 
-def build_network(settings, dataset, mean, variance):
-    """Builds the network to be trained: raw pixels in, class probabilities out.
-
-    Args:
-        settings: a `TrainSettings`.
-        dataset: a `Dataset`.
-        mean, variance: float arrays `(channels,)` in raw pixel units; they become part of the
-            model.
-
-    Returns:
-        A Functional `keras.Model`.
-
-    Raises:
-        UserError: an architecture or attention module that is unknown, or an option it cannot take.
-    """
-    image = keras.Input(in_data_format(dataset.x_test[:1]).shape[1:], name="image")
-    pixels = layers.Normalization(
-        axis=channel_axis(),
-        mean=mean.tolist(),
-        variance=variance.tolist(),
-        dtype="float32",
-        name="normalization",
-    )(image)
-    return network_of(
-        settings,
-        settings.attention,
-        settings.attention_options(),
-        input_tensor=pixels,
-        classes=len(dataset.class_names),
-        attention_at=settings.attention_at,
-    )
-
-
-def training_model(settings, dataset, network, fill, steps):
-    """Puts the images and their augmentation before the network, and compiles the whole.
-
-    Args:
-        settings: a `TrainSettings` with its defaults filled in.
-        dataset: a `Dataset`; its training images go to the device.
-        network: what `build_network` returns; it is trained in place.
-        fill: array `(channels,)`, the colour outside an image.
-        steps: int, steps per epoch.
-
-    Returns:
-        A compiled `keras.Model` from `EpochBatches` to logits.
-    """
-    names = ("index", "dy", "dx", "flip", "cutout_y", "cutout_x")
-    draws = {name: keras.Input((), dtype="int32", name=name) for name in names}
-    images = DeviceImages(dataset.x_train, fill, settings.cutout, name="images")(draws)
-    with deep_graphs():
-        logits = keras.Model(network.inputs, network.get_layer("logits").output)
-        model = keras.Model(draws, logits(images))
-    schedule = learning_rate_schedule(
-        settings.schedule, settings.learning_rate, settings.epochs * steps
-    )
-    model.compile(
-        optimizer=make_optimizer(settings.optimizer, schedule, settings.weight_decay),
-        loss=cross_entropy(len(dataset.class_names), settings.label_smoothing),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        jit_compile=jit_compile(),
-    )
-    return model
-
-
-def cross_entropy(classes, label_smoothing):
-    """Cross-entropy of integer labels with logits, as a function for `compile`."""
-
-    def loss(labels, logits):
-        return keras.losses.categorical_crossentropy(
-            ops.one_hot(ops.reshape(labels, (-1,)), classes),
-            logits,
-            from_logits=True,
-            label_smoothing=label_smoothing,
-        )
-
-    return loss
-
-
-def training_batches(settings, dataset, indices):
-    """The batches of an epoch, shuffled and augmented as the settings (all filled in) say."""
-    return EpochBatches(
-        indices,
-        dataset.y_train,
-        settings.batch_size,
-        size=dataset.x_train.shape[1:3],
-        seed=settings.seed,
-        shuffle=True,
-        crop_padding=settings.crop_padding if settings.augment else 0,
-        flip=dataset.flips and settings.augment,
-        cutout=settings.cutout,
-    )
-
-
-def validation_batches(dataset, indices):
-    """The validation images as they are, in order."""
-    return EpochBatches(indices, dataset.y_train, VALIDATION_BATCH, dataset.x_train.shape[1:3])
-
-
-class EpochDraws(keras.callbacks.Callback):
-    """Tells the batches which epoch's draws to give."""
-
-    def __init__(self, batches):
-        super().__init__()
-        self.batches = batches
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.batches.epoch = epoch
-
-
-def describe(settings, dataset, network, training, validation, run_dir):
+def describe(settings, dataset, setup, run_dir):
     """A few lines that say what is about to happen."""
     depth = "" if settings.depth is None else f", depth {settings.depth}"
     attention = settings.attention
     if attention != "none":
         attention += f" ({', '.join(settings.attention_at)})"
-    params = trainable_params(network)
+    params = trainable_params(setup.network)
+    validation = len(setup.validation.indices) if setup.validation else 0
     return (
         f"{settings.model}{depth}, attention {attention}, {params:,} parameters\n"
-        f"{dataset.name}: {training:,} training, {validation:,} validation, "
+        f"{dataset.name}: {len(setup.batches.indices):,} training, {validation:,} validation, "
         f"{len(dataset.x_test):,} test images\n"
         f"{settings.epochs} epochs on {keras.backend.backend()}, writing to {run_dir}"
     )

@@ -147,7 +147,7 @@ def test_device_images_equal_slicing(rng, cutout, data_format):
 
 def test_fit_sees_the_draws_of_every_epoch(rng):
     """The order that reaches the network in epoch `e` is that of `(seed, e)`, on every backend."""
-    from utils.training import EpochDraws
+    from utils.callbacks import EpochDraws
 
     source = batches()
     seen = []

@@ -1,0 +1,41 @@
+"""A moving average of the weights, in their place whenever the network is judged or saved."""
+
+import contextlib
+
+import keras
+from keras import ops
+
+
+class WeightAverages(keras.callbacks.Callback):
+    """Puts the optimizer's averages in the place of the weights during every validation.
+
+    Keras's own `SwapEMAWeights` swaps by adding and subtracting, which changes the last bits of the
+    weights; this one keeps them as they are.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._stack = contextlib.ExitStack()
+
+    def on_test_begin(self, logs=None):
+        self._stack.enter_context(self.in_place())
+
+    def on_test_end(self, logs=None):
+        self._stack.close()
+
+    @contextlib.contextmanager
+    def in_place(self):
+        """A context in which the model has the averages for weights."""
+        optimizer = self.model.optimizer
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of loss scaling
+        weights = self.model.trainable_variables
+        # Keras has no public way to them
+        averages = optimizer._model_variables_moving_average
+        kept = [ops.convert_to_numpy(weight).copy() for weight in weights]
+        for weight, average in zip(weights, averages, strict=True):
+            weight.assign(average)
+        try:
+            yield
+        finally:
+            for weight, value in zip(weights, kept, strict=True):
+                weight.assign(value)
