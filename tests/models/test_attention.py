@@ -1,9 +1,6 @@
 """The attention layers: the common battery, and their numbers against plain numpy."""
 
 import itertools
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -151,34 +148,6 @@ def test_batch_norm_learns_its_statistics(rng):
     before = layer.spatial.norm.moving_mean.numpy()
     layer(x, training=True)
     assert (layer.spatial.norm.moving_mean.numpy() != before).all()
-
-
-@pytest.mark.once
-def test_loads_in_a_fresh_process(tmp_path, rng):
-    """Every layer, saved in a model and loaded under safe mode elsewhere, computes the same."""
-    x = rng.normal(size=(2, 6, 5, 16)).astype("float32")
-    np.save(tmp_path / "x.npy", x)
-    for number, (layer_class, options, _) in enumerate(CASES):
-        model = keras.Sequential([keras.Input((None, None, 16)), layer_class(**options)])
-        model.save(tmp_path / f"{number}.keras")
-        np.save(tmp_path / f"{number}.npy", model.predict(x, verbose=0))
-    script = (
-        "import sys, numpy as np, keras, models.attention_module\n"
-        "x = np.load(sys.argv[1] + '/x.npy')\n"
-        f"for number in range({len(CASES)}):\n"
-        "    model = keras.saving.load_model(f'{sys.argv[1]}/{number}.keras', safe_mode=True)\n"
-        "    wanted = np.load(f'{sys.argv[1]}/{number}.npy')\n"
-        "    np.testing.assert_allclose(model.predict(x, verbose=0), wanted, atol=1e-6)\n"
-        "print('all the same')\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        check=False,
-    )
-    assert done.stdout.strip() == "all the same", done.stderr
 
 
 @pytest.mark.parametrize("ratio", [0, -1, 2.5, True, None, "8", float("nan")])

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from torch_reference import batch_norm, check_in_a_network, compare_with_torch, weights_of
+from torch_reference import batch_norm, compare_with_torch, weights_of
 
 from models.attention_module import BAM, bam_block
 from tests.layer_checks import run_layer_test
@@ -103,8 +103,3 @@ def test_of_one_image_in_training(rng):
     layer = BAM()
     y = layer(rng.normal(size=(1, 6, 5, 16)).astype("float32"), training=True)
     assert np.isfinite(keras.ops.convert_to_numpy(y)).all()
-
-
-@pytest.mark.parametrize("place", ["block", "stage", "head"])
-def test_in_a_network(place, tmp_path, rng):
-    check_in_a_network("bam_block", place, tmp_path, rng)

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
+from torch_reference import check_sizes, compare_with_torch, to_numpy, weights_of
 
 from models.attention_module import GCT, LCT, gct_block, lct_block
-from tests.attention_reference import check_against, check_placements, check_sizes, to_numpy
 from tests.layer_checks import run_layer_test
 
 CASES = [
@@ -27,17 +27,15 @@ def test_battery(layer_class, options, params, rng):
     [(8, 16, 8), (8, 12, 6), (8, 40, 8), (1, 5, 1), (8, 7, 1), (8, 9, 3), (64, 8, 4), (8, 1, 1)],
 )
 def test_lct_equals_group_normalisation(groups, channels, used, rng):
-    torch = pytest.importorskip("torch")
+    def reference(layer, x):
+        from torch.nn import functional
 
-    def reference(state, x):
-        pooled = torch.nn.functional.adaptive_avg_pool2d(x, 1)
-        pooled = torch.nn.functional.group_norm(pooled, used, state["w"], state["b"])
-        gate = torch.sigmoid(pooled)
+        assert layer.used_groups == used
+        pooled = functional.adaptive_avg_pool2d(x, 1)
+        gate = functional.group_norm(pooled, used, *weights_of(layer)).sigmoid()
         return x * gate, {"channel": gate}
 
-    layer = LCT(groups)
-    check_against(layer, reference, rng.normal(size=(3, 7, 9, channels)), rng)
-    assert layer.used_groups == used
+    compare_with_torch(lambda: LCT(groups), reference, rng, [(3, 7, 9, channels)])
 
 
 def test_lct_starts_with_all_gates_alike(rng):
@@ -61,17 +59,19 @@ def test_gct_equals_the_formula(c, shape, rng):
         np.testing.assert_allclose(y, gaussian(x, c), atol=1e-4)
 
 
-def test_gct_has_the_deviation_of_theta(rng):
-    torch = pytest.importorskip("torch")
-
-    def reference(state, x):
+def test_learned_gct_equals_the_formula(rng):
+    def reference(layer, x):
+        (theta,) = weights_of(layer)
         z = x.mean((2, 3), keepdim=True)
         variance = z.var(dim=1, keepdim=True, unbiased=False)
-        z = (z - z.mean(dim=1, keepdim=True)) / torch.sqrt(variance + 1e-5)
-        gate = torch.exp(-(z**2) / (2 * (torch.sigmoid(state["theta"]) * 3 + 1) ** 2))
+        z = (z - z.mean(dim=1, keepdim=True)) / (variance + 1e-5).sqrt()
+        gate = (-(z**2) / (2 * (theta.sigmoid() * 3 + 1) ** 2)).exp()
         return x * gate, {"channel": gate}
 
-    check_against(GCT(learnable=True), reference, rng.normal(size=(3, 7, 9, 6)), rng)
+    compare_with_torch(lambda: GCT(learnable=True), reference, rng, [(3, 7, 9, 6)])
+
+
+def test_gct_starts_at_c():
     layer = GCT(2.5, learnable=True)
     layer.build((None, None, None, 3))
     assert float(keras.ops.convert_to_numpy(layer.theta)) == 0
@@ -80,11 +80,6 @@ def test_gct_has_the_deviation_of_theta(rng):
 @pytest.mark.parametrize(("layer_class", "options"), [(LCT, {}), (GCT, {"learnable": True})])
 def test_sizes(layer_class, options, rng):
     check_sizes(layer_class, options, rng)
-
-
-@pytest.mark.parametrize(("name", "layer_class"), [("lct_block", LCT), ("gct_block", GCT)])
-def test_placements(name, layer_class, tmp_path, rng):
-    check_placements(name, layer_class, tmp_path, rng)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from torch_reference import batch_norm, check_in_a_network, compare_with_torch, weights_of
+from torch_reference import batch_norm, compare_with_torch, weights_of
 
 from models.attention_module import CoordinateAttention, coordinate_block
 from tests.layer_checks import run_layer_test
@@ -83,8 +83,3 @@ def test_refuses_options(options, message):
 def test_block_is_a_call_of_its_layer():
     layer = coordinate_block(keras.Input((8, 8, 16)), 4, name="here")._keras_history.operation
     assert (layer.name, layer.ratio) == ("here", 4)
-
-
-@pytest.mark.parametrize("place", ["block", "stage", "head"])
-def test_in_a_network(place, tmp_path, rng):
-    check_in_a_network("coordinate_block", place, tmp_path, rng)

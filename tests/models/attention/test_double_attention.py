@@ -2,15 +2,9 @@
 
 import numpy as np
 import pytest
+from torch_reference import check_sizes, compare_with_torch, to_numpy, weights_of
 
 from models.attention_module import DoubleAttention, double_attention_block
-from tests.attention_reference import (
-    check_against,
-    check_placements,
-    check_sizes,
-    conv_kernel,
-    to_numpy,
-)
 from tests.layer_checks import run_layer_test
 
 
@@ -30,23 +24,19 @@ def test_battery(options, rng):
     run_layer_test(DoubleAttention, options, params(**options), rng)
 
 
-def reference(residual):
-    import torch
+def reference(layer, x):
+    from torch.nn import functional
 
-    def compute(state, x):
-        def conv(name, x):
-            bias = state.get(f"{name}/bias")
-            return torch.nn.functional.conv2d(x, conv_kernel(state, name), bias)
+    def conv(part, x):
+        return functional.conv2d(x, *weights_of(part))
 
-        attention_maps = conv("gather", x).flatten(2).softmax(dim=-1)
-        attention_vectors = conv("distribute", x).flatten(2).softmax(dim=1)
-        gathered = conv("features", x).flatten(2) @ attention_maps.transpose(1, 2)
-        z = (gathered @ attention_vectors).unflatten(2, x.shape[2:])
-        y = conv("reconstruct", z)
-        mass = attention_maps.mean(dim=1) * attention_maps.shape[2]
-        return (x + y if residual else y), {"spatial": mass.unflatten(1, x.shape[2:])[:, None]}
-
-    return compute
+    attention_maps = conv(layer.gather, x).flatten(2).softmax(dim=-1)
+    attention_vectors = conv(layer.distribute, x).flatten(2).softmax(dim=1)
+    gathered = conv(layer.features, x).flatten(2) @ attention_maps.transpose(1, 2)
+    z = (gathered @ attention_vectors).unflatten(2, x.shape[2:])
+    y = conv(layer.reconstruct, z)
+    mass = attention_maps.mean(dim=1) * attention_maps.shape[2]
+    return (x + y if layer.residual else y), {"spatial": mass.unflatten(1, x.shape[2:])[:, None]}
 
 
 @pytest.mark.parametrize(
@@ -59,9 +49,7 @@ def reference(residual):
     ],
 )
 def test_equals_the_papers_formulation(shape, options, rng):
-    pytest.importorskip("torch")
-    layer = DoubleAttention(**options)
-    check_against(layer, reference(layer.residual), rng.normal(size=shape), rng, atol=5e-5)
+    compare_with_torch(lambda: DoubleAttention(**options), reference, rng, [shape])
 
 
 def test_shares_are_one_on_average(rng):
@@ -72,10 +60,6 @@ def test_shares_are_one_on_average(rng):
 
 def test_sizes(rng):
     check_sizes(DoubleAttention, {}, rng)
-
-
-def test_placements(tmp_path, rng):
-    check_placements("double_attention_block", DoubleAttention, tmp_path, rng)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import keras
 import pytest
-from torch_reference import check_in_a_network, compare_with_torch, weights_of
+from torch_reference import compare_with_torch, weights_of
 
 from models.attention_module import ECA, eca_block
 from tests.layer_checks import run_layer_test
@@ -63,8 +63,3 @@ def test_refuses_options(options, message):
 def test_block_is_a_call_of_its_layer():
     layer = eca_block(keras.Input((8, 8, 16)), 5, name="here", gamma=3)._keras_history.operation
     assert (layer.name, layer.kernel_size, layer.gamma) == ("here", 5, 3)
-
-
-@pytest.mark.parametrize("place", ["block", "stage", "head"])
-def test_in_a_network(place, tmp_path, rng):
-    check_in_a_network("eca_block", place, tmp_path, rng)

@@ -1,19 +1,10 @@
 """Gather and excite against the paper's formulation in PyTorch."""
 
-import itertools
-
 import numpy as np
 import pytest
+from torch_reference import batch_norm, check_sizes, compare_with_torch, to_numpy, weights_of
 
 from models.attention_module import GE, ge_block
-from tests.attention_reference import (
-    batch_norm,
-    check_against,
-    check_placements,
-    check_sizes,
-    conv_kernel,
-    to_numpy,
-)
 from tests.layer_checks import run_layer_test
 
 
@@ -47,50 +38,44 @@ def test_battery(options, rng):
     run_layer_test(GE, options, params(**options), rng, steps=2 if chain else 1)
 
 
-def reference(extent, extra_params, use_mlp):
-    import torch
+def gather(layer, x):
+    from torch.nn import functional
 
-    functional = torch.nn.functional
+    steps = {0: 3, 2: 1, 4: 2, 8: 3}[layer.extent] if layer.extra_params else 0
+    for step in range(steps):
+        (kernel,) = weights_of(layer.convs[step])
+        x = functional.conv2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
+        x = batch_norm(layer.norms[step], x)
+        x = functional.relu(x) if step < steps - 1 else x
+    if layer.extent == 0:
+        return x.mean((2, 3), keepdim=True)
+    if not layer.extra_params:
+        window, stride = 2 * layer.extent - 1, layer.extent
+        return functional.avg_pool2d(x, window, stride, stride - 1, count_include_pad=False)
+    return x
 
-    def pointwise(state, name, x):
-        return functional.conv2d(x, conv_kernel(state, name), state[f"{name}/bias"])
 
-    def gather(state, x):
-        steps = {0: 3, 2: 1, 4: 2, 8: 3}[extent] if extra_params else 0
-        for step in range(1, steps + 1):
-            kernel = state[f"conv{step}/kernel"].permute(2, 3, 0, 1)
-            x = functional.conv2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
-            x = batch_norm(state, f"norm{step}", x)
-            x = functional.relu(x) if step < steps else x
-        if extent == 0:
-            return x.mean((2, 3), keepdim=True)
-        if not extra_params:
-            return functional.avg_pool2d(
-                x, 2 * extent - 1, extent, padding=extent - 1, count_include_pad=False
-            )
-        return x
+def reference(layer, x):
+    from torch.nn import functional
 
-    def compute(state, x):
-        gate = gather(state, x)
-        if use_mlp:
-            gate = functional.relu(gate) if extra_params else gate
-            gate = pointwise(state, "expand", functional.relu(pointwise(state, "reduce", gate)))
-        if extent:
-            gate = functional.interpolate(gate, size=x.shape[2:])
-        return x * torch.sigmoid(gate), {"gate": torch.sigmoid(gate)}
-
-    return compute
+    gate = gather(layer, x)
+    if layer.use_mlp:
+        gate = functional.relu(gate) if layer.extra_params else gate
+        gate = functional.relu(functional.conv2d(gate, *weights_of(layer.reduce)))
+        gate = functional.conv2d(gate, *weights_of(layer.expand))
+    gate = gate.sigmoid()
+    if layer.extent:
+        gate = functional.interpolate(gate, size=x.shape[2:])
+    return x * gate, {"gate": gate}
 
 
 @pytest.mark.parametrize("extra_params", [False, True])
 @pytest.mark.parametrize("extent", [0, 2, 4, 8])
 def test_equals_the_papers_formulation(extent, extra_params, rng):
-    pytest.importorskip("torch")
     shapes = ((3, 7, 9, 5), (2, 1, 1, 4), (2, 16, 12, 1), (2, 3, 20, 2))
-    for shape, use_mlp in itertools.product(shapes, (False, True)):
-        layer = GE(extent, extra_params, use_mlp, ratio=2)
-        x = rng.normal(size=shape)
-        check_against(layer, reference(extent, extra_params, use_mlp), x, rng)
+    for use_mlp in (False, True):
+        options = {"extent": extent, "extra_params": extra_params, "use_mlp": use_mlp}
+        compare_with_torch(lambda options=options: GE(**options, ratio=2), reference, rng, shapes)
 
 
 def test_whole_map_with_mlp_is_se(rng):
@@ -107,10 +92,6 @@ def test_whole_map_with_mlp_is_se(rng):
 @pytest.mark.parametrize("options", [{"extent": 4}, {"extent": 4, "extra_params": True}])
 def test_sizes(options, rng):
     check_sizes(GE, options, rng)
-
-
-def test_placements(tmp_path, rng):
-    check_placements("ge_block", GE, tmp_path, rng)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from torch_reference import check_in_a_network, compare_with_torch, weights_of
+from torch_reference import compare_with_torch, weights_of
 
 from models.attention_module import GlobalContext, gc_block
 from tests.layer_checks import run_layer_test
@@ -93,8 +93,3 @@ def test_refuses_options(options, message):
 def test_block_is_a_call_of_its_layer():
     layer = gc_block(keras.Input((8, 8, 16)), 8, name="here", fusion="mul")._keras_history.operation
     assert (layer.name, layer.ratio, layer.fusion) == ("here", 8, ("mul",))
-
-
-@pytest.mark.parametrize("place", ["block", "stage", "head"])
-def test_in_a_network(place, tmp_path, rng):
-    check_in_a_network("gc_block", place, tmp_path, rng)

@@ -4,16 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
+from torch_reference import batch_norm, check_sizes, compare_with_torch, to_numpy, weights_of
 
 from models.attention_module import NonLocal, non_local_block
-from tests.attention_reference import (
-    batch_norm,
-    check_against,
-    check_placements,
-    check_sizes,
-    conv_kernel,
-    to_numpy,
-)
 from tests.layer_checks import run_layer_test
 
 MODES = ("embedded_gaussian", "gaussian", "dot_product")
@@ -50,46 +43,44 @@ def test_battery(options, rng):
     run_layer_test(NonLocal, options, params(**options), rng, steps=steps, large=64)
 
 
-def reference(mode, subsample, scale, with_norm, training=False, extra_biases=None):
-    import torch
+def reference(layer, x, training=False, absent=None):
+    """The authors' block; `absent` are biases by name that the layer does without."""
+    from torch.nn import functional
 
-    functional = torch.nn.functional
+    def conv(part, x):
+        kernel, *bias = weights_of(part)
+        bias = bias[0] if bias else (absent or {}).get(part.name)
+        return functional.conv2d(x, kernel, bias)
 
-    def compute(state, x):
-        state = {**state, **(extra_biases or {})}
-
-        def conv(name, x):
-            return functional.conv2d(x, conv_kernel(state, name), state.get(f"{name}/bias"))
-
-        seen = functional.max_pool2d(x, 2, ceil_mode=True) if subsample else x
-        theta, phi = (x, seen) if mode == "gaussian" else (conv("theta", x), conv("phi", seen))
-        affinity = theta.flatten(2).transpose(1, 2) @ phi.flatten(2)
-        positions = affinity.shape[2]
-        if mode == "dot_product":
-            weights = affinity / positions
-        else:
-            weights = torch.softmax(affinity * (theta.shape[1] ** -0.5 if scale else 1), dim=2)
-        y = conv("g", seen).flatten(2) @ weights.transpose(1, 2)
-        y = conv("project", y.unflatten(2, x.shape[2:]))
-        y = batch_norm(state, "norm", y, training) if with_norm else y
-        mass = weights.mean(dim=1) * positions
-        mass = mass.unflatten(1, seen.shape[2:])[:, None]
-        if subsample:
-            mass = mass.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-            mass = mass[:, :, : x.shape[2], : x.shape[3]]
-        return x + y, {"spatial": mass}
-
-    return compute
+    seen = functional.max_pool2d(x, 2, ceil_mode=True) if layer.subsample else x
+    theta, phi = x, seen
+    if layer.mode != "gaussian":
+        theta, phi = conv(layer.theta, x), conv(layer.phi, seen)
+    affinity = theta.flatten(2).transpose(1, 2) @ phi.flatten(2)
+    positions = affinity.shape[2]
+    if layer.mode == "dot_product":
+        weights = affinity / positions
+    else:
+        weights = (affinity * (theta.shape[1] ** -0.5 if layer.scale else 1)).softmax(dim=2)
+    y = conv(layer.g, seen).flatten(2) @ weights.transpose(1, 2)
+    y = conv(layer.project, y.unflatten(2, x.shape[2:]))
+    y = batch_norm(layer.norm, y, training) if layer.batch_norm else y
+    mass = weights.mean(dim=1) * positions
+    mass = mass.unflatten(1, seen.shape[2:])[:, None]
+    if layer.subsample:
+        mass = mass.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        mass = mass[:, :, : x.shape[2], : x.shape[3]]
+    return x + y, {"spatial": mass}
 
 
 @pytest.mark.parametrize(("subsample", "with_norm"), itertools.product((True, False), repeat=2))
 @pytest.mark.parametrize("mode", MODES)
 def test_equals_the_authors_formulation(mode, subsample, with_norm, rng):
-    pytest.importorskip("torch")
     for shape, scale in (((3, 7, 9, 5), True), ((2, 4, 6, 16), False), ((2, 1, 1, 1), True)):
-        layer = NonLocal(mode, subsample=subsample, scale=scale, batch_norm=with_norm)
-        x = rng.normal(size=shape)
-        check_against(layer, reference(mode, subsample, scale, with_norm), x, rng, atol=1e-4)
+        options = {"subsample": subsample, "scale": scale, "batch_norm": with_norm}
+        compare_with_torch(
+            lambda options=options: NonLocal(mode, **options), reference, rng, [shape], atol=5e-5
+        )
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -98,17 +89,15 @@ def test_the_biases_left_out_change_nothing(mode, rng):
     layer = NonLocal(mode, zero_init=False)
     x = rng.normal(size=(4, 5, 6, 8)).astype("float32")
     layer.build(x.shape)
-    state = {weight.path.split("/", 1)[1]: torch.tensor(weight.numpy()) for weight in layer.weights}
     absent = {
-        f"{name}/bias": torch.tensor(rng.normal(size=size), dtype=torch.float32)
-        for name, size in (("phi", 4), ("g", 4), ("project", 8))
-        if f"{name}/bias" not in state
+        part.name: torch.tensor(rng.normal(size=part.filters))
+        for part in (layer.phi, layer.g, layer.project)
+        if part is not None and not part.use_bias
     }
     assert absent
-    y, _ = reference(mode, True, True, True, training=True, extra_biases=absent)(
-        state, torch.tensor(x).permute(0, 3, 1, 2)
-    )
-    wanted = y.permute(0, 2, 3, 1).numpy()
+    x_torch = torch.tensor(x.transpose(0, 3, 1, 2), dtype=torch.float64)
+    wanted, _ = reference(layer, x_torch, training=True, absent=absent)
+    wanted = to_numpy(wanted).transpose(0, 2, 3, 1)
     np.testing.assert_allclose(to_numpy(layer(x, training=True)), wanted, atol=1e-4)
 
 
@@ -130,10 +119,6 @@ def test_shares_are_one_on_average(mode, rng):
 @pytest.mark.parametrize("mode", MODES)
 def test_sizes(mode, rng):
     check_sizes(NonLocal, {"mode": mode}, rng)
-
-
-def test_placements(tmp_path, rng):
-    check_placements("non_local_block", NonLocal, tmp_path, rng)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import keras
 import pytest
-from torch_reference import check_in_a_network, compare_with_torch, weights_of
+from torch_reference import compare_with_torch, weights_of
 
 from models.attention_module import CSE, SCSE, SSE, cse_block, scse_block, sse_block
 from tests.layer_checks import run_layer_test
@@ -79,9 +79,3 @@ def test_blocks_are_calls_of_their_layers():
     assert type(cse_block(x)._keras_history.operation) is CSE
     assert cse_block(x)._keras_history.operation.ratio == 2
     assert type(sse_block(x)._keras_history.operation) is SSE
-
-
-@pytest.mark.parametrize("name", ["cse_block", "sse_block", "scse_block"])
-@pytest.mark.parametrize("place", ["block", "stage", "head"])
-def test_in_a_network(name, place, tmp_path, rng):
-    check_in_a_network(name, place, tmp_path, rng)

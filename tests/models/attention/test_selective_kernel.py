@@ -1,16 +1,10 @@
 """Selective kernels against the authors' formulation in PyTorch."""
 
 import pytest
+from torch_reference import batch_norm, check_sizes, compare_with_torch, weights_of
 
 from models.attention.parts import largest_divisor
 from models.attention_module import SK, sk_block
-from tests.attention_reference import (
-    batch_norm,
-    check_against,
-    check_placements,
-    check_sizes,
-    conv_kernel,
-)
 from tests.layer_checks import run_layer_test
 
 
@@ -36,31 +30,24 @@ def test_battery(options, rng):
     run_layer_test(SK, options, params(**options), rng)
 
 
-def reference(branches, groups):
+def reference(layer, x):
     import torch
+    from torch.nn import functional
 
-    functional = torch.nn.functional
-
-    def compute(state, x):
-        maps = []
-        for number in range(1, branches + 1):
-            u = functional.conv2d(
-                x,
-                conv_kernel(state, f"conv{number}"),
-                padding=number,
-                dilation=number,
-                groups=groups,
-            )
-            maps.append(functional.relu(batch_norm(state, f"norm{number}", u)))
-        features = torch.stack(maps, dim=1)
-        z = features.sum(dim=1).mean(-1).mean(-1) @ state["reduce/kernel"]
-        z = functional.relu(batch_norm(state, "reduce_norm", z[..., None, None]))[..., 0, 0]
-        weights = (z @ state["select/kernel"]).unflatten(1, (branches, -1)).softmax(dim=1)
-        weights = weights[..., None, None]
-        shares = {f"branch{m + 1}": weights[:, m] for m in range(branches)}
-        return (features * weights).sum(dim=1), shares
-
-    return compute
+    maps = []
+    for number, (conv, norm) in enumerate(zip(layer.convs, layer.norms, strict=True), 1):
+        (kernel,) = weights_of(conv)
+        u = functional.conv2d(
+            x, kernel, padding=number, dilation=number, groups=x.shape[1] // kernel.shape[1]
+        )
+        maps.append(functional.relu(batch_norm(norm, u)))
+    features = torch.stack(maps, dim=1)
+    z = functional.linear(features.sum(dim=1).mean((2, 3)), *weights_of(layer.reduce))
+    z = functional.relu(batch_norm(layer.reduce_norm, z))
+    weights = functional.linear(z, *weights_of(layer.select))
+    weights = weights.unflatten(1, (layer.branches, -1)).softmax(dim=1)[..., None, None]
+    shares = {f"branch{m + 1}": weights[:, m] for m in range(layer.branches)}
+    return (features * weights).sum(dim=1), shares
 
 
 @pytest.mark.parametrize(
@@ -68,11 +55,16 @@ def reference(branches, groups):
     [(2, 32, 40, 20), (2, 32, 6, 6), (3, 4, 10, 2), (2, 1, 5, 1), (2, 3, 7, 1)],
 )
 def test_equals_the_authors_formulation(branches, groups, channels, used, rng):
-    pytest.importorskip("torch")
-    layer = SK(branches, groups, ratio=2, min_width=4)
-    x = rng.normal(size=(3, 7, 9, channels))
-    check_against(layer, reference(branches, used), x, rng, atol=5e-5)
-    assert {conv.groups for conv in layer.convs} == {used}
+    def reference_of_groups(layer, x):
+        assert [conv.groups for conv in layer.convs] == [used] * branches
+        return reference(layer, x)
+
+    compare_with_torch(
+        lambda: SK(branches, groups, ratio=2, min_width=4),
+        reference_of_groups,
+        rng,
+        [(3, 7, 9, channels)],
+    )
 
 
 def test_groups_are_the_largest_divisor():
@@ -91,10 +83,6 @@ def test_width_of_the_squeezed_vector():
 
 def test_sizes(rng):
     check_sizes(SK, {"groups": 1}, rng)
-
-
-def test_placements(tmp_path, rng):
-    check_placements("sk_block", SK, tmp_path, rng)
 
 
 @pytest.mark.parametrize(

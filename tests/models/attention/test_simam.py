@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from torch_reference import SHAPES, check_in_a_network, compare_with_torch, input_gradient
+from torch_reference import SHAPES, compare_with_torch, input_gradient
 
 from models.attention_module import SimAM, simam_block
 from tests.layer_checks import run_layer_test
@@ -62,8 +62,3 @@ def test_refuses_options(options, message):
 def test_block_is_a_call_of_its_layer():
     layer = simam_block(keras.Input((8, 8, 16)), 0.1, name="here")._keras_history.operation
     assert (layer.name, layer.e_lambda) == ("here", 0.1)
-
-
-@pytest.mark.parametrize("place", ["block", "stage", "head"])
-def test_in_a_network(place, tmp_path, rng):
-    check_in_a_network("simam_block", place, tmp_path, rng)

@@ -2,15 +2,9 @@
 
 import numpy as np
 import pytest
+from torch_reference import batch_norm, check_sizes, compare_with_torch, to_numpy, weights_of
 
 from models.attention_module import SRM, srm_block
-from tests.attention_reference import (
-    batch_norm,
-    check_against,
-    check_placements,
-    check_sizes,
-    to_numpy,
-)
 from tests.layer_checks import run_layer_test
 
 
@@ -19,21 +13,20 @@ def test_battery(rng):
     run_layer_test(SRM, {}, lambda channels: 4 * channels, rng, steps=2)
 
 
-def reference(state, x):
+def reference(layer, x):
     import torch
 
     flat = x.flatten(2)
     style = torch.stack((flat.mean(dim=2), flat.std(dim=2)), dim=2)
-    cfc = state["integrate/kernel"][:, 0, :, 0].T
-    z = (style * cfc[None]).sum(dim=2)[:, :, None, None]
-    gate = torch.sigmoid(batch_norm(state, "norm", z))
+    (kernel,) = weights_of(layer.integrate)
+    z = (style * kernel[None, :, 0, :, 0]).sum(dim=2)[:, :, None, None]
+    gate = batch_norm(layer.norm, z).sigmoid()
     return x * gate, {"channel": gate}
 
 
 @pytest.mark.parametrize("shape", [(3, 7, 9, 5), (2, 4, 1, 16), (2, 1, 2, 1)])
 def test_equals_the_authors_formulation(shape, rng):
-    pytest.importorskip("torch")
-    check_against(SRM(), reference, 2 + rng.normal(size=shape), rng)
+    compare_with_torch(SRM, reference, rng, [shape], mean=2)
 
 
 def test_one_position_has_no_deviation(rng):
@@ -54,10 +47,6 @@ def test_starts_at_one_half(rng):
 
 def test_sizes(rng):
     check_sizes(SRM, {}, rng)
-
-
-def test_placements(tmp_path, rng):
-    check_placements("srm_block", SRM, tmp_path, rng)
 
 
 def test_refuses_options():

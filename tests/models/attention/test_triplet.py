@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from torch_reference import batch_norm, check_in_a_network, compare_with_torch, weights_of
+from torch_reference import batch_norm, compare_with_torch, weights_of
 
 from models.attention_module import TripletAttention, triplet_block
 from tests.layer_checks import run_layer_test
@@ -103,8 +103,3 @@ def test_block_is_a_call_of_its_layer():
     y = triplet_block(keras.Input((8, 8, 16)), 3, name="here", no_spatial=True)
     layer = y._keras_history.operation
     assert (layer.name, layer.kernel_size, layer.no_spatial) == ("here", 3, True)
-
-
-@pytest.mark.parametrize("place", ["block", "stage", "head"])
-def test_in_a_network(place, tmp_path, rng):
-    check_in_a_network("triplet_block", place, tmp_path, rng)
