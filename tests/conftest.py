@@ -16,6 +16,12 @@ import numpy as np
 import pytest
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--everything", action="store_true", help="on this backend also what runs once; it is long"
+    )
+
+
 def pytest_configure(config):
     config.addinivalue_line(
         "markers",
@@ -23,8 +29,11 @@ def pytest_configure(config):
     )
 
 
-def pytest_collection_modifyitems(items):
-    if keras.backend.backend() == "tensorflow" or not importlib.util.find_spec("tensorflow"):
+def pytest_collection_modifyitems(config, items):
+    runs_here = keras.backend.backend() == "tensorflow" or not importlib.util.find_spec(
+        "tensorflow"
+    )
+    if runs_here or config.getoption("everything"):
         return
     for item in items:
         if item.get_closest_marker("once"):

@@ -3,6 +3,7 @@
 import contextlib
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -31,11 +32,18 @@ class WeightAverages(keras.callbacks.Callback):
         weights = self.model.trainable_variables
         # Keras has no public way to them
         averages = optimizer._model_variables_moving_average
-        kept = [ops.convert_to_numpy(weight).copy() for weight in weights]
-        for weight, average in zip(weights, averages, strict=True):
-            weight.assign(average)
+        # copies: no two variables may share memory, which JAX gives away in a step
+        kept, means = (
+            [np.array(ops.convert_to_numpy(variable)) for variable in variables]
+            for variables in (weights, averages)
+        )
+        _assign(weights, means)
         try:
             yield
         finally:
-            for weight, value in zip(weights, kept, strict=True):
-                weight.assign(value)
+            _assign(weights, kept)
+
+
+def _assign(variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

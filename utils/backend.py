@@ -105,6 +105,38 @@ def synchronise(model):
         model.jax_state_sync()
 
 
+def random_state():
+    """Returns the random state that a backend keeps beside Keras's seed generators.
+
+    PyTorch draws the masks of a dropout from a generator of its own.
+
+    Returns:
+        A dictionary from names to uint8 arrays.
+    """
+    import keras
+
+    if keras.backend.backend() != "torch":
+        return {}
+    import torch
+
+    states = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+    return {f"random/{number}": state.numpy().copy() for number, state in enumerate(states)}
+
+
+def restore_random_state(state):
+    """Puts back what `random_state` returned; on other devices, as far as they are the same."""
+    import keras
+
+    if not state or keras.backend.backend() != "torch":
+        return
+    import torch
+
+    states = [torch.from_numpy(value.copy()) for value in state.values()]
+    torch.set_rng_state(states[0])
+    for number, value in enumerate(states[1 : 1 + torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(value, number)
+
+
 def device():
     """Returns what the backend computes on: `"cpu"` or the accelerator's name."""
     import keras

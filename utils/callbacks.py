@@ -100,10 +100,21 @@ class Checkpointer(keras.callbacks.Callback):
         self.written = time.monotonic()
 
     def restore_later(self, values):
-        """Has variables restored when the next epoch begins, as Keras resets the metrics then."""
+        """Has variables restored at the instant of an epoch at which they were written.
+
+        Between an epoch's beginning and its first step, Keras resets the metrics, and PyTorch's
+        loader draws a random number.
+        """
         self.values = values
 
     def on_epoch_begin(self, epoch, logs=None):
+        if self.progress.step == 0:
+            self._restore()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._restore()
+
+    def _restore(self):
         if self.values is not None:
             restore(self._variables(), self.values)
             self.values = None

@@ -4,6 +4,7 @@ import dataclasses
 
 from keras import ops
 
+from .backend import random_state, restore_random_state
 from .errors import RunError, UserError
 
 
@@ -41,11 +42,14 @@ def progress_of(checkpoint, steps):
     Raises:
         RunError: it holds none that this run could have.
     """
+    state = checkpoint.state
     try:
-        progress = Progress(**checkpoint.state["progress"])
+        progress = Progress(**state["progress"])
         rows = [row["epoch"] for row in progress.history]
         fits = rows == list(range(1, progress.epoch + 1)) and 0 <= progress.step < steps
-        fits &= progress.best_epoch in ([*rows] if rows else [None])
+        fits &= progress.best_epoch in (rows or [None])
+        fits &= isinstance(state["config"], dict) and isinstance(state["environment"], dict)
+        fits &= isinstance(state["data"], str)
     except (KeyError, TypeError):
         fits = False
     if not fits:
@@ -92,12 +96,13 @@ def training_variables(model, groups=("model", "optimizer", "metrics"), constant
 
 
 def values_of(variables):
-    """Returns the values as a dictionary from the names to arrays."""
-    return {name: ops.convert_to_numpy(variable) for name, variable in variables.items()}
+    """Returns the values, and the backend's random state, as a dictionary from names to arrays."""
+    values = {name: ops.convert_to_numpy(variable) for name, variable in variables.items()}
+    return {**values, **random_state()}
 
 
 def restore(variables, values):
-    """Gives the variables the values that they had.
+    """Gives the variables, and the backend's random state, the values that they had.
 
     Args:
         variables: what `training_variables` returns.
@@ -106,10 +111,12 @@ def restore(variables, values):
     Raises:
         UserError: they are not those of this network; nothing is restored then.
     """
+    random = {name: value for name, value in values.items() if name.startswith("random/")}
     wanted = {name: tuple(variable.shape) for name, variable in variables.items()}
-    found = {name: value.shape for name, value in values.items()}
+    found = {name: value.shape for name, value in values.items() if name not in random}
     if wanted != found:
         misfits = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
         raise UserError(f"the checkpoint is not of this network: {', '.join(misfits[:5])} differ")
     for name, variable in variables.items():
         variable.assign(values[name])
+    restore_random_state(random)

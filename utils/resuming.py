@@ -15,28 +15,19 @@ def environment():
     return {**versions(), "device": device(), "threads": threads()}
 
 
-def check_settings(run, settings, config):
+def check_settings(settings, config):
     """Refuses to go on with other settings than a run was begun with.
 
     Args:
-        run: path of the run's folder.
         settings: a `TrainSettings`.
         config: dictionary, the run's `config.json`.
 
     Raises:
         UserError: settings differ that cannot, or only with `--force`.
     """
-    now = json.loads(json.dumps(settings.config()))
-    now = {name: value for name, value in now.items() if name not in FREE}
-    # a setting that a run of an older version does not know has its default
-    changed = _differences({name: config.get(name, value) for name, value in now.items()}, now)
-    fixed = {name: text for name, text in changed.items() if name not in FORCED}
-    if fixed:
-        raise UserError(
-            f"{run} cannot go on with other settings: {', '.join(fixed.values())}; leave them out, "
-            "or begin another run with --run-dir"
-        )
-    _refuse_unless(settings.force, run, changed)
+    changed = _changed_settings(config, settings.config())
+    _refuse_others(settings.resume, changed)
+    _refuse_unless(settings.force, settings.resume, changed)
 
 
 def check_state(settings, state, now):
@@ -48,16 +39,24 @@ def check_state(settings, state, now):
         now: dictionary, what `state` would be if it were written now.
 
     Raises:
-        UserError: the data differ, the environment differs and `force` is not set, or there are
-            more finished epochs than `settings.epochs`.
+        UserError: settings or data differ, the environment differs and `force` is not set, or there
+            are more finished epochs than `settings.epochs`.
     """
     run = settings.resume
+    _refuse_others(run, _changed_settings(state["config"], now["config"]))
     if state["data"] != now["data"]:
         raise UserError(f"{run} cannot go on with other data: the images or labels have changed")
     _refuse_unless(settings.force, run, _differences(state["environment"], now["environment"]))
     finished = state["progress"]["epoch"]
     if finished > settings.epochs:
         raise UserError(f"{run} has {finished} epochs, more than --epochs {settings.epochs}")
+
+
+def _changed_settings(config, now):
+    now = json.loads(json.dumps(now))
+    now = {name: value for name, value in now.items() if name not in FREE}
+    # a setting that a run of an older version does not know has its default
+    return _differences({name: config.get(name, value) for name, value in now.items()}, now)
 
 
 def _differences(before, now):
@@ -68,6 +67,15 @@ def _differences(before, now):
         for name, (old, new) in pairs.items()
         if old != new
     }
+
+
+def _refuse_others(run, changed):
+    others = [text for name, text in changed.items() if name not in FORCED]
+    if others:
+        raise UserError(
+            f"{run} cannot go on with other settings: {', '.join(others)}; leave them out, or "
+            "begin another run with --run-dir"
+        )
 
 
 def _refuse_unless(force, run, changed):

@@ -52,7 +52,7 @@ def train(settings, announce=print):
     if settings.tensorboard and not importlib.util.find_spec("tensorflow"):
         raise UserError("--tensorboard needs TensorFlow, on every backend: pip install tensorflow")
     if settings.resume is not None:
-        check_settings(settings.resume, settings, read_config(settings.resume))
+        check_settings(settings, read_config(settings.resume))
     elif settings.run_dir is not None:
         check_run_dir(settings.run_dir)
     dataset = load_dataset(settings.dataset, settings.data_dir, announce)

@@ -75,8 +75,8 @@ def images(rng, count=4, size=(12, 10, 3)):
 
 @pytest.mark.once
 @pytest.mark.parametrize(("name", "size", "module", "count", "places"), NETWORKS)
-def test_networks_of_keras_applications(name, size, module, count, places, rng):
-    if name in SKIPPED:
+def test_networks_of_keras_applications(name, size, module, count, places, rng, request):
+    if name in SKIPPED and not request.config.getoption("everything"):
         pytest.skip(f"takes too long on {BACKEND}")
     network = getattr(keras.applications, name)
     options = {"include_top": False} if name == "DenseNet121" else {"classifier_activation": None}
@@ -279,6 +279,24 @@ def test_sequential_is_converted(rng):
     assert attended(new) == {"one", "two"} | {"module"} & attended(new)
     assert not isinstance(new, keras.Sequential)
     assert_same_outputs(old, new, images(rng))
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("start", ["identity", "standard"])
+def test_images_of_any_size(start, rng):
+    x = image = keras.Input((None, None, 3))
+    for name in ("first", "second"):
+        x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name=name)(x)
+    old = keras.Model(image, layers.GlobalAveragePooling2D()(x))
+    new = add_attention(old, "cbam_block", at=["first", "second"], start=start)
+    assert new.input_shape == (None, None, None, 3)
+    for size in ((12, 10, 3), (7, 33, 3), (1, 1, 3)):
+        x = images(rng, size=size)
+        got = new.predict(x, verbose=0)  # compiled, for sizes that it does not know
+        if start == "identity":
+            np.testing.assert_allclose(got, old.predict(x, verbose=0), atol=1e-6)
+        else:
+            np.testing.assert_allclose(got, numpy(new(x)), atol=1e-6)
 
 
 @pytest.mark.once

@@ -84,6 +84,9 @@ GOOD = {
 }
 
 
+REST = {"config": {}, "environment": {}, "data": "a1"}
+
+
 @pytest.mark.once
 @pytest.mark.parametrize(
     "change",
@@ -100,8 +103,9 @@ GOOD = {
     ],
 )
 def test_refuses_a_progress_that_cannot_be(change):
-    assert progress_of(Checkpoint("here", {}, {"progress": GOOD}), 10).best == {"epoch": 1}
-    with pytest.raises(RunError, match="here does not hold the progress of this run"):
-        progress_of(Checkpoint("here", {}, {"progress": {**GOOD, **change}}), 10)
-    with pytest.raises(RunError, match="here does not hold"):
-        progress_of(Checkpoint("here", {}, {}), 10)
+    good = {"progress": GOOD, **REST}
+    assert progress_of(Checkpoint("here", {}, good), 10).best == {"epoch": 1}
+    bad = {"progress": {**GOOD, **change}, **REST}
+    for state in (bad, {**good, "config": None}, {"progress": GOOD}, {}):
+        with pytest.raises(RunError, match="here does not hold the progress of this run"):
+            progress_of(Checkpoint("here", {}, state), 10)
