@@ -278,6 +278,7 @@ BAD = [
     (["--precision", "int4"], "must be one of float32, mixed_bfloat16, mixed_float16"),
     (["--backend", "theano"], "must be one of tensorflow, jax, torch"),
     (["--data-dir", "/nowhere"], "the data folder '/nowhere' is not there"),
+    (["--data-dir", "a" * 300], "File name too long"),
     (["--config", "/nowhere.json"], "config"),
     (["evaluate", "/nowhere"], "is no run folder: it has no config.json"),
     (["evaluate"], "run"),
@@ -318,6 +319,15 @@ CONFIGS = [
     ('{"attention_at": ["foot"]}', "must be one or more of 'block', 'head', 'stage'"),
     ('{"model": null}', "model"),
     ("[1, 2]", "[1, 2]"),
+    ("[" * 100_000, "nested too deeply"),
+    ('{"depth": ' + "[" * 900 + "]" * 900 + "}", "must be a whole number"),
+    ('{"depth": 20, "depth": 56}', "a key comes twice"),
+    ('{"config": "other.json"}', "without 'config'"),
+    ('{"learning_rate": NaN}', "Out of range float values"),
+    ('{"learning_rate": 1' + "0" * 400 + "}", "must be a number above 0"),
+    ('{"epochs": 99999999999}', "must be at most 4294967295; received 99999999999"),
+    ('{"model": "\\u001b[2J\\u0007"}', r"received '\x1b[2J\x07'"),
+    ('{"\\u001b[2J": 1}', "Option '?[2J' is not accepted"),
     ("{", "config"),
     ("", "config"),
 ]
@@ -365,7 +375,7 @@ def test_foreign_folders_are_left_alone(cifar10_dir, tmp_path, capsys):
 
 @pytest.mark.once
 @pytest.mark.parametrize("damage", ["config.json", "best.keras"])
-@pytest.mark.parametrize("content", [None, b"", b"nonsense", b"PK\x03\x04" + b"\0" * 99])
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"nonsense", b"PK\x03\x04" + b"\0" * 99])
 def test_evaluate_refuses_a_damaged_run(run, tmp_path, capsys, damage, content):
     copy = shutil.copytree(run, tmp_path / "copy")
     if content is None:
@@ -379,6 +389,39 @@ def test_evaluate_refuses_a_damaged_run(run, tmp_path, capsys, damage, content):
     assert err.count("\n") == 1
     assert damage in err
     assert not (copy / "evaluation.json").exists()
+
+
+@pytest.mark.once
+def test_evaluate_refuses_another_network(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    image, other = keras.Input((32, 32, 3)), keras.Input((8, 8, 1))
+    pooled = keras.layers.GlobalAveragePooling2D()(image)
+    for network, message in (
+        (keras.Model(image, keras.layers.Dense(3)(pooled)), "it has 3 classes, cifar10 has 10"),
+        (keras.Model(image, keras.layers.Dense(10)(image)), "cannot be evaluated"),
+        (keras.Model(other, keras.layers.Dense(10)(other)), "cannot be evaluated"),
+        (keras.Model(image, {"a": pooled}), "cannot be evaluated"),
+    ):
+        network.save(copy / "best.keras")
+        with pytest.raises(SystemExit) as end:
+            main(["evaluate", str(copy)])
+        assert end.value.code == 2
+        err = capsys.readouterr().err
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert message in err
+    assert not (copy / "evaluation.json").exists()
+
+
+@pytest.mark.once
+def test_evaluate_refuses_hostile_settings(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    for config in ({"dataset": []}, {"dataset": "digits", "data_dir": 5}, {"dataset": None}):
+        (copy / "config.json").write_text(json.dumps(config))
+        with pytest.raises(SystemExit) as end:
+            main(["evaluate", str(copy)])
+        assert end.value.code == 2
+        assert "copy/config.json: " in capsys.readouterr().err
 
 
 @pytest.mark.once

@@ -1,12 +1,17 @@
 """From a settings class to a command: flags over `--config FILE.json` over defaults."""
 
 import dataclasses
+import json
 import sys
+import textwrap
 
-from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
+from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentParser, DefaultHelpFormatter
 
 from .errors import UserError
+from .files import read_json
 from .settings import SettingError
+
+LONGEST_ERROR = 4000  # characters
 
 
 class _HelpFormatter(DefaultHelpFormatter):
@@ -18,6 +23,24 @@ class _HelpFormatter(DefaultHelpFormatter):
 class _Parser(ArgumentParser):
     def error(self, message, *_):
         fail(f"{message}; see '{self.prog} --help'")
+
+
+class _ConfigFile(ActionConfigFile):
+    """Reads the file within bounds, and hands over what it holds instead of its name."""
+
+    def __call__(self, parser, cfg, values, option_string=None):
+        try:
+            settings = read_json(values)
+            if not isinstance(settings, dict) or self.dest in settings:
+                raise UserError(
+                    f"{values} must hold an object of settings without {self.dest!r}; "
+                    f"received {settings}"
+                )
+            super().__call__(parser, cfg, json.dumps(settings), option_string)
+        except UserError as error:
+            raise UserError(f"--config: {error}") from None
+        except RecursionError:
+            raise UserError(f"--config: {values} is nested too deeply") from None
 
 
 def parse_settings(settings_class, arguments, prog, description):
@@ -52,7 +75,7 @@ def parse_settings(settings_class, arguments, prog, description):
             action._check_type = _named(parse, field.name)  # its own message names no setting
         else:
             parser.add_argument(flag, type=parse, default=field.default, metavar="VALUE", help=help)
-    parser.add_argument("--config", action="config", help="JSON file with any of these settings")
+    parser.add_argument("--config", action=_ConfigFile, help="JSON file with any of these settings")
     values = parser.parse_args(arguments).as_dict()
     del values["config"]
     return settings_class(**values)
@@ -70,5 +93,7 @@ def _named(parse, name):
 
 def fail(message):
     """Says in one line what was wrong, and exits with code 2."""
-    print("error: " + " ".join(str(message).split()), file=sys.stderr)
+    line = textwrap.shorten(f"error: {message}", LONGEST_ERROR, placeholder=" ...")
+    # what a file holds could steer the terminal
+    print("".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
     raise SystemExit(2)
