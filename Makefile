@@ -1,13 +1,15 @@
 # `make train` and `make test` do all the set-up on a fresh machine.
 #   make train ARGS="--attention se_block --epochs 10"
 #   make evaluate RUN=runs/NAME
+#   make fuzz TIMES=40       # so many times the cases of `make test`
 
 PYTHON ?= python3
 BIN := .venv/bin
 BACKENDS ?= tensorflow jax torch
+TIMES ?= 40
 RUN ?= $(firstword $(shell ls -td runs/*/ 2>/dev/null))
 
-.PHONY: train evaluate test soak lint bench
+.PHONY: train evaluate test soak fuzz lint bench
 
 train: .venv/installed
 	$(BIN)/python main.py train $(ARGS)
@@ -29,6 +31,9 @@ test: .venv/installed-dev
 soak: export KILLS = 20
 soak:
 	$(MAKE) test ARGS=tests/test_resume.py
+
+fuzz: .venv/installed-dev
+	FUZZ=$(TIMES) $(BIN)/python -m pytest -n 0 tests/fuzz --hypothesis-show-statistics
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -73,7 +73,7 @@ def main(arguments):
 
         choose_backend(settings.backend)
         run(settings)
-    except UserError as error:
+    except (UserError, OSError) as error:
         fail(error)
     except RunError as error:
         fail(error, code=1)

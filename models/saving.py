@@ -1,15 +1,20 @@
 """Saved models: loaded without trusting them, however deep, and weights taken out by name."""
 
 import contextlib
+import io
 import json
+import math
 import re
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
+import h5py
 import keras
 
 from . import attention_module  # noqa: F401  (registers the layers that a saved model holds)
+from .archives import check_zip, most_unpacked
 from .fast import speed_up
 
 
@@ -60,16 +65,44 @@ def load_model(path):
         A `keras.Model`.
 
     Raises:
-        ValueError: there is no such file, it is damaged, or it wants to run code.
+        ValueError: there is no such file, it is damaged, claims more than it has, or wants to run
+            code.
     """
-    if not Path(path).is_file() or Path(path).suffix != ".keras":
+    path = Path(path)
+    if not path.is_file() or path.suffix != ".keras":
         raise ValueError(f"{path} is no .keras file, or is not there")
     try:
-        with deep_graphs():
+        _check_archive(path)
+        with deep_graphs(), warnings.catch_warnings():
+            # where Keras would go on with fresh weights, or past a path that leads outside
+            warnings.filterwarnings("error", "Skipping")
             return speed_up(keras.saving.load_model(path, compile=False, safe_mode=True))
     except Exception as error:  # a damaged archive can fail in any way
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{path} is damaged or no Keras model: {reason[0]}") from error
+
+
+def _check_archive(path):
+    """Refuses a file that would take far more memory than it has bytes: Keras allows it 4 GiB."""
+    check_zip(path)
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))  # nested as deep as Python allows
+        weights = archive.read("model.weights.h5")
+    most = most_unpacked(path.stat().st_size)
+    arrays = []
+    with h5py.File(io.BytesIO(weights)) as file:
+        file.visititems(lambda _, item: arrays.append(getattr(item, "nbytes", 0)))
+    if sum(arrays) > most:
+        raise ValueError(f"its arrays claim {sum(arrays)} bytes")
+    config.pop("compile_config", None)
+    # in this scope Keras works out the shapes of the weights and makes none
+    with deep_graphs(), keras.StatelessScope(initialize_variables=False):
+        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"it holds a {type(model).__name__}")
+    asked = sum(math.prod(weight.shape) for weight in model.weights)
+    if asked > most:
+        raise ValueError(f"it is too small for {asked} weights")
 
 
 def load_weights_by_name(model, path):

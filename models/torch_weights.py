@@ -1,9 +1,12 @@
 """Weights of PyTorch ResNets, the CBAM authors' and torchvision's, for the networks of this zoo."""
 
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
+
+from .archives import check_zip, most_unpacked
 
 _CBAM = r"stage(\d+)_block(\d+)_attention"
 _BAM = r"stage(\d+)_attention"
@@ -150,13 +153,27 @@ def read_state_dict(path):
             return load_file(path)
         import torch
 
+        if zipfile.is_zipfile(path):  # older files are plain pickles
+            check_zip(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
+        return _arrays(loaded, most_unpacked(path.stat().st_size))
     except ImportError as error:
         raise ValueError(f"reading {path} needs {library}: pip install {library}") from error
     except Exception as error:  # a damaged or hostile file can fail in any way
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path} is no state dict that can be read safely: {reason}") from error
+
+
+def _arrays(loaded, most):
+    import torch
+
     tensors = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):
-        raise ValueError(f"{path} holds no state dict: a dictionary of names and tensors")
-    return {name: tensor.float().numpy() for name, tensor in tensors.items()}
+    if not isinstance(tensors, dict) or not all(
+        isinstance(name, str) and torch.is_tensor(tensor) and not tensor.is_complex()
+        for name, tensor in tensors.items()
+    ):
+        raise ValueError("it must hold a dictionary of names and tensors")
+    size = sum(tensor.numel() for tensor in tensors.values())
+    if size > most:  # a tensor of one number can claim any shape
+        raise ValueError(f"it is too small for {size} weights")
+    return {name: tensor.detach().float().numpy() for name, tensor in tensors.items()}

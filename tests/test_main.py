@@ -110,6 +110,7 @@ def test_config_holds_every_setting_and_is_taken_back(run, cifar10_dir, tmp_path
 
 def test_best_network_takes_raw_pixels(run, cifar10_dir):
     """`best.keras` alone gives the accuracy of the summary, from uint8 pixels."""
+    import models.attention_module  # noqa: F401  (registers the layers)
     from utils.data import load_dataset
 
     data = load_dataset("cifar10", cifar10_dir)
@@ -279,6 +280,7 @@ BAD = [
     (["--precision", "int4"], "must be one of float32, mixed_bfloat16, mixed_float16"),
     (["--backend", "theano"], "must be one of tensorflow, jax, torch"),
     (["--data-dir", "/nowhere"], "the data folder '/nowhere' is not there"),
+    (["--data-dir", "a" * 300], "File name too long"),
     (["--config", "/nowhere.json"], "config"),
     (["evaluate", "/nowhere"], "is no run folder: it has no config.json"),
     (["evaluate"], "run"),
@@ -319,6 +321,15 @@ CONFIGS = [
     ('{"attention_at": ["foot"]}', "must be one or more of 'block', 'head', 'stage'"),
     ('{"model": null}', "model"),
     ("[1, 2]", "[1, 2]"),
+    ("[" * 100_000, "nested too deeply"),
+    ('{"depth": ' + "[" * 900 + "]" * 900 + "}", "must be a whole number"),
+    ('{"depth": 20, "depth": 56}', "a key comes twice"),
+    ('{"config": "other.json"}', "without 'config'"),
+    ('{"learning_rate": NaN}', "Out of range float values"),
+    ('{"learning_rate": 1' + "0" * 400 + "}", "must be a number above 0"),
+    ('{"epochs": 99999999999}', "must be at most 4294967295; received 99999999999"),
+    ('{"model": "\\u001b[2J\\u0007"}', r"received '\x1b[2J\x07'"),
+    ('{"\\u001b[2J": 1}', "Option '?[2J' is not accepted"),
     ("{", "config"),
     ("", "config"),
 ]
@@ -336,6 +347,20 @@ def test_bad_config_is_one_line(content, message, tmp_path, capsys):
     assert err.count("\n") == 1, err
     assert message in err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.once
+def test_flags_stand_over_the_config_wherever_they_stand(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"depth": 56, "epochs": 7}')
+    for arguments in (
+        ["--depth", "32", "--config", str(path)],
+        ["--config", str(path), "--depth", "32"],
+        [f"--config={path}", "--depth=32"],
+        ["--depth=32", f"--config={path}"],
+    ):
+        settings = parse_settings(TrainSettings, arguments, "main.py train", "")
+        assert (settings.depth, settings.epochs) == (32, 7)
 
 
 @pytest.mark.once
@@ -366,7 +391,7 @@ def test_foreign_folders_are_left_alone(cifar10_dir, tmp_path, capsys):
 
 @pytest.mark.once
 @pytest.mark.parametrize("damage", ["config.json", "best.keras"])
-@pytest.mark.parametrize("content", [None, b"", b"nonsense", b"PK\x03\x04" + b"\0" * 99])
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"nonsense", b"PK\x03\x04" + b"\0" * 99])
 def test_evaluate_refuses_a_damaged_run(run, tmp_path, capsys, damage, content):
     copy = shutil.copytree(run, tmp_path / "copy")
     if content is None:
@@ -380,6 +405,39 @@ def test_evaluate_refuses_a_damaged_run(run, tmp_path, capsys, damage, content):
     assert err.count("\n") == 1
     assert damage in err
     assert not (copy / "evaluation.json").exists()
+
+
+@pytest.mark.once
+def test_evaluate_refuses_another_network(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    image, other = keras.Input((32, 32, 3)), keras.Input((8, 8, 1))
+    pooled = keras.layers.GlobalAveragePooling2D()(image)
+    for network, message in (
+        (keras.Model(image, keras.layers.Dense(3)(pooled)), "it has 3 classes, cifar10 has 10"),
+        (keras.Model(image, keras.layers.Dense(10)(image)), "cannot be evaluated"),
+        (keras.Model(other, keras.layers.Dense(10)(other)), "cannot be evaluated"),
+        (keras.Model(image, {"a": pooled}), "cannot be evaluated"),
+    ):
+        network.save(copy / "best.keras")
+        with pytest.raises(SystemExit) as end:
+            main(["evaluate", str(copy)])
+        assert end.value.code == 2
+        err = capsys.readouterr().err
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert message in err
+    assert not (copy / "evaluation.json").exists()
+
+
+@pytest.mark.once
+def test_evaluate_refuses_hostile_settings(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    for config in ({"dataset": []}, {"dataset": "digits", "data_dir": 5}, {"dataset": None}):
+        (copy / "config.json").write_text(json.dumps(config))
+        with pytest.raises(SystemExit) as end:
+            main(["evaluate", str(copy)])
+        assert end.value.code == 2
+        assert "copy/config.json: " in capsys.readouterr().err
 
 
 @pytest.mark.once

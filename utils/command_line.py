@@ -1,13 +1,18 @@
 """From a settings class to a command: flags over `--config FILE.json` over defaults."""
 
 import dataclasses
+import json
 import sys
+import textwrap
 from pathlib import Path
 
-from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
+from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentParser, DefaultHelpFormatter
 
 from .errors import UserError
+from .files import read_json
 from .settings import SettingError
+
+LONGEST_ERROR = 4000  # characters
 
 
 class _HelpFormatter(DefaultHelpFormatter):
@@ -19,6 +24,24 @@ class _HelpFormatter(DefaultHelpFormatter):
 class _Parser(ArgumentParser):
     def error(self, message, *_):
         fail(f"{message}; see '{self.prog} --help'")
+
+
+class _ConfigFile(ActionConfigFile):
+    """Reads the file within bounds, and hands over what it holds instead of its name."""
+
+    def __call__(self, parser, cfg, values, option_string=None):
+        try:
+            settings = read_json(values)
+            if not isinstance(settings, dict) or self.dest in settings:
+                raise UserError(
+                    f"{values} must hold an object of settings without {self.dest!r}; "
+                    f"received {settings}"
+                )
+            super().__call__(parser, cfg, json.dumps(settings), option_string)
+        except UserError as error:
+            raise UserError(f"--config: {error}") from None
+        except RecursionError:
+            raise UserError(f"--config: {values} is nested too deeply") from None
 
 
 def parse_settings(settings_class, arguments, prog, description):
@@ -53,7 +76,8 @@ def parse_settings(settings_class, arguments, prog, description):
             action._check_type = _named(parse, field.name)  # its own message names no setting
         else:
             parser.add_argument(flag, type=parse, default=field.default, metavar="VALUE", help=help)
-    parser.add_argument("--config", action="config", help="JSON file with any of these settings")
+    parser.add_argument("--config", action=_ConfigFile, help="JSON file with any of these settings")
+    arguments = _configs_first(arguments)
     values = parser.parse_args(arguments).as_dict()
     if values.get("resume"):  # the settings of that run, and what is said here over them
         config = Path(values["resume"]) / "config.json"
@@ -62,6 +86,20 @@ def parse_settings(settings_class, arguments, prog, description):
         values = parser.parse_args(["--config", str(config), *arguments]).as_dict()
     del values["config"]
     return settings_class(**values)
+
+
+def _configs_first(arguments):
+    """Moves `--config FILE` to the front: flags stand over the file wherever they stand."""
+    rest = iter(sys.argv[1:] if arguments is None else arguments)
+    files, others = [], []
+    for argument in rest:
+        if argument.startswith("--config="):
+            files.append(argument)
+        elif argument == "--config" and (name := next(rest, None)) is not None:
+            files += [argument, name]
+        else:
+            others.append(argument)
+    return files + others
 
 
 def _named(parse, name):
@@ -76,5 +114,7 @@ def _named(parse, name):
 
 def fail(message, code=2):
     """Says in one line what was wrong, and exits; code 2 stands for what the user can mend."""
-    print("error: " + " ".join(str(message).split()), file=sys.stderr)
+    line = textwrap.shorten(f"error: {message}", LONGEST_ERROR, placeholder=" ...")
+    # what a file holds could steer the terminal
+    print("".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
     raise SystemExit(code)

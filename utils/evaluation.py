@@ -1,7 +1,6 @@
 """A trained network against the test set."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,9 @@ from models.saving import load_model
 
 from .data import in_data_format, load_dataset
 from .errors import UserError
-from .files import replacing, write_json
+from .files import read_json, replacing, write_json
 from .plotting import plot_confusion_matrix
+from .settings import TrainSettings
 
 BATCH_SIZE = 500
 
@@ -82,21 +82,19 @@ def evaluate_run(run, data_dir=None):
         An `Evaluation`.
 
     Raises:
-        UserError: the folder is no run, or its data set cannot be had.
+        UserError: the folder is no run, its data set cannot be had, or its network does not fit.
     """
     run = Path(run)
     config = read_config(run)
     dataset = load_dataset(config["dataset"], data_dir or config.get("data_dir"))
     try:
         network = load_model(run / "best.keras")
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    if network.output_shape[-1] != dataset.classes:
-        raise UserError(
-            f"{run}/best.keras has {network.output_shape[-1]} classes, "
-            f"{dataset.name} has {dataset.classes}"
-        )
-    result = evaluate(network, dataset)
+        classes = network.output_shape[-1]
+        if classes != dataset.classes:
+            raise ValueError(f"it has {classes} classes, {dataset.name} has {dataset.classes}")
+        result = evaluate(network, dataset)
+    except Exception as error:  # a file from anywhere can hold any network
+        raise UserError(f"{run}/best.keras cannot be evaluated: {error}") from error
     write_json(
         run / "evaluation.json",
         {
@@ -117,15 +115,16 @@ def read_config(run):
     """Reads the `config.json` of a run folder.
 
     Raises:
-        UserError: the folder is no run.
+        UserError: the folder is no run, or the file says nothing usable about its data.
     """
     path = Path(run) / "config.json"
-    try:
-        config = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{run} is no run folder: it has no config.json") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+    if not path.is_file():
+        raise UserError(f"{run} is no run folder: it has no config.json")
+    config = read_json(path)
     if not isinstance(config, dict) or "dataset" not in config:
         raise UserError(f"{path} is not the configuration of a run")
+    try:
+        TrainSettings(dataset=config["dataset"], data_dir=config.get("data_dir"))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     return config

@@ -1,9 +1,13 @@
-"""Files that are whole or not there: written beside their target, flushed, renamed over it."""
+"""Files written whole or not at all, and files read within bounds."""
 
 import contextlib
 import json
 import os
 from pathlib import Path
+
+from .errors import UserError
+
+LARGEST_JSON = 2**20  # bytes
 
 
 @contextlib.contextmanager
@@ -41,3 +45,70 @@ def write_json(path, value):
     """Writes a value as indented JSON."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path):
+    """Reads a JSON file that may hold anything.
+
+    Args:
+        path: path of the file.
+
+    Returns:
+        The value. Its numbers are finite, no key comes twice, and any text in it can be a path.
+
+    Raises:
+        UserError: there is no such file, or it is too large, nested too deeply or no such JSON.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():  # a pipe could keep us waiting, a device could go on forever
+            raise ValueError("there is no such file")
+        with open(path, "rb") as file:
+            content = file.read(LARGEST_JSON + 1)
+        if len(content) > LARGEST_JSON:
+            raise ValueError(f"it has more than {LARGEST_JSON} bytes")
+        value = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_different_keys)
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()  # fails if it has half a surrogate pair
+        if "\\u0000" in text:
+            raise ValueError("it has a NUL character")
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}") from None
+    return value
+
+
+def _different_keys(pairs):
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ValueError("a key comes twice in one object")
+    return result
+
+
+class Limited:
+    """A file through which only so many bytes go, to either side.
+
+    Args:
+        file: a binary file.
+        most: int, bytes after which it raises a `ValueError`.
+    """
+
+    def __init__(self, file, most):
+        self.file = file
+        self.most = self.left = most
+
+    def read(self, size):
+        return self._counted(self.file.read(size))
+
+    def write(self, data):
+        self.file.write(self._counted(data))
+
+    def flush(self):
+        self.file.flush()
+
+    def _counted(self, data):
+        self.left -= len(data)
+        if self.left < 0:
+            raise ValueError(f"more than {self.most} bytes")
+        return data

@@ -1,6 +1,5 @@
 """What there is to choose from, and what each network costs."""
 
-import json
 from pathlib import Path
 
 from models import build_model, list_models
@@ -8,7 +7,7 @@ from models.attention_module import list_attention
 
 from .counting import multiply_adds, trainable_params
 from .data import DATASETS
-from .files import write_json
+from .files import read_json, write_json
 
 ROOT = Path(__file__).parent.parent
 SIZES = ROOT / "results" / "model_sizes.json"
@@ -75,7 +74,7 @@ def listing():
         "configs": sorted(str(p.relative_to(ROOT)) for p in (ROOT / "configs").rglob("*.json")),
     }
     lines = [f"{name + ':':<11}{', '.join(names)}" for name, names in groups.items()]
-    rows = json.loads(SIZES.read_text("utf-8"))
+    rows = read_json(SIZES)
     head = ("--model, options", "image", "classes", "parameters", "multiply-adds")
     return "\n".join([*lines, "", _columns(*head), *map(_line, rows)])
 

@@ -16,6 +16,7 @@ from .errors import UserError
 
 SCHEDULES = ("one_cycle", "cosine", "step", "constant")
 LEARNING_RATES = {"sgd": 0.2, "adam": 1e-3}
+LARGEST = 2**32 - 1  # of whole numbers: what 32 bits hold
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -35,6 +36,8 @@ def integer(least, most=None):
         whole = number is not None and not isinstance(value, (bool, float))
         if not whole or number < least or (most is not None and number > most):
             raise SettingError(f"must be {allowed}; received {value!r}")
+        if number > LARGEST:
+            raise SettingError(f"must be at most {LARGEST}; received {value!r}")
         return number
 
     return parse
@@ -48,7 +51,7 @@ def number(least, below=math.inf, above=False):
     def parse(value):
         try:
             result = float(value) if not isinstance(value, bool) else math.nan
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             result = math.nan
         if not least <= result < below or (above and result == least):
             raise SettingError(f"must be {allowed}; received {value!r}")

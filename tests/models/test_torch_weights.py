@@ -1,5 +1,6 @@
 """PyTorch's ResNets, with the CBAM authors' attention and without, give the same outputs here."""
 
+import zipfile
 from collections import OrderedDict
 from functools import partial
 
@@ -252,6 +253,39 @@ def test_files_that_cannot_be_read(tmp_path, capsys):
     torch.save([torch.zeros(3)], tmp_path / "list.pth")
     with pytest.raises(ValueError, match="a dictionary of names and tensors"):
         read_state_dict(tmp_path / "list.pth")
+
+
+def test_tensors_that_are_not_what_they_claim(tmp_path):
+    path = tmp_path / "weights.pth"
+    for tensor, message in (
+        (torch.zeros(1, dtype=torch.float16).expand(10**6, 10**6), "too small for 10{12} weights"),
+        (torch.zeros(3, dtype=torch.complex64), "a dictionary of names and tensors"),
+        (torch.zeros(3).to_sparse(), "Sparse"),
+        (torch.zeros(3, device="meta"), "meta"),
+    ):
+        torch.save({"fc.weight": tensor}, path)
+        with pytest.raises(ValueError, match=rf"weights\.pth is no state dict .*{message}"):
+            read_state_dict(path)
+    torch.save({3: torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match="a dictionary of names and tensors"):
+        read_state_dict(path)
+    torch.save({"fc.bias": torch.nn.Parameter(torch.ones(3))}, path)
+    np.testing.assert_array_equal(read_state_dict(path)["fc.bias"], 1)
+
+
+def test_archives_that_are_damaged_or_bombs(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"fc.weight": torch.arange(1000.0)}, path)
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[whole.index(np.float32(500).tobytes())] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match="the checksum of weights/data/0 in it is wrong"):
+        read_state_dict(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("weights/data/0", bytes(2**27))
+    with pytest.raises(ValueError, match="it unpacks to 134217728 bytes"):
+        read_state_dict(path)
 
 
 def test_safetensors(tmp_path):

@@ -1,5 +1,6 @@
 """Data sets: read as the official layout has them, split fairly, refused where they are broken."""
 
+import gzip
 import io
 import os
 import pickle
@@ -128,6 +129,54 @@ def test_refuses_a_broken_archive(cifar10_dir, tmp_path, spoil):
     assert {p.name for p in tmp_path.iterdir()} == {"cifar-10-python.tar.gz", "source"}
 
 
+def header(name, size=0, kind=tarfile.REGTYPE, form=tarfile.GNU_FORMAT, **more):
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    for key, value in more.items():
+        setattr(member, key, value)
+    return member.tobuf(form)
+
+
+BATCH = "cifar-10-batches-py/data_batch_1"
+ARCHIVES = {
+    "bomb": (header("zeros", 2**20) + bytes(2**20), "more than 1048576 bytes"),
+    "claims terabytes": (header("a", 2**40) + bytes(512), "a has 1099511627776 bytes"),
+    "claims more still": (header("a", 2**80) + bytes(512), "a has 1208925819614629174706176"),
+    "claims less than nothing": (header("b") + header("a", -(2**40)), "archive"),
+    "claims it later": (
+        header("a", form=tarfile.PAX_FORMAT, pax_headers={"size": str(2**60)}),
+        "a has 1152921504606846976 bytes",
+    ),
+    "long header": (header("x", 2**20, tarfile.XHDTYPE) + b"1" * 2**20, "a header has 1048576"),
+    "headers of headers": (header("x", 0, tarfile.XHDTYPE) * 2000, "recursion"),
+    "device": (header(BATCH, kind=tarfile.CHRTYPE), "data_batch_1 is no file"),
+    "hard link": (header(BATCH, kind=tarfile.LNKTYPE, linkname="/etc/passwd"), "is no file"),
+    "holes": (header(BATCH, kind=tarfile.GNUTYPE_SPARSE), "is no file"),
+    "many members": (header("a") * 1000, "lacks cifar-10-batches-py/batches.meta, "),
+}
+
+
+def test_refuses_hostile_archives(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar, "LARGEST_ARCHIVE", 2**20)
+    archive = tmp_path / "cifar-10-python.tar.gz"
+    for content, message in ARCHIVES.values():
+        archive.write_bytes(gzip.compress(content, 1))
+        with pytest.raises(UserError, match=message):
+            load_dataset("cifar10", tmp_path)
+        assert list(tmp_path.iterdir()) == [archive]
+
+
+def test_an_archive_with_a_wrong_checksum_is_not_unpacked(cifar10_dir, tmp_path):
+    archive = tmp_path / "cifar-10-python.tar.gz"
+    pack(cifar10_dir / "cifar-10-batches-py", archive)
+    content = bytearray(archive.read_bytes())
+    content[-8] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(UserError, match="CRC check failed"):
+        load_dataset("cifar10", tmp_path)
+    assert list(tmp_path.iterdir()) == [archive]
+
+
 class Evil:
     def __reduce__(self):
         return os.system, ("touch /tmp/attention-zoo-was-here",)
@@ -152,6 +201,8 @@ def batch(**changes):
         (batch(labels=[0, 1, 2, 10]), "labels must be integers from 0 to 9"),
         (batch(labels=[0, 1, 2, -1]), "labels must be integers from 0 to 9"),
         (batch(labels=[0, 1, 2, 1.5]), "labels must be integers from 0 to 9"),
+        (batch(labels=[[0, 1], 1, 2, 3]), "labels must be integers from 0 to 9"),
+        (batch(labels=b"0123"), "needs 4 labels under 'labels', it has a bytes"),
         (pickle.dumps({b"data": Evil()}), "wants to run (posix|nt).system, which no batch file"),
         (pickle.dumps(np.load), "wants to run numpy.* refused"),
         (b"cbuiltins\neval\n(S'1'\ntR.", "wants to run builtins.eval"),
@@ -165,6 +216,14 @@ def test_refuses_a_broken_batch(own_dir, content, message):
     with pytest.raises(UserError, match=message):  # asked for by folder, `auto` does not hide it
         load_dataset("auto", own_dir)
     assert not os.path.exists("/tmp/attention-zoo-was-here")
+
+
+def test_refuses_broken_class_names(own_dir):
+    path = own_dir / "cifar-10-batches-py" / "batches.meta"
+    for names in (None, b"cat", [], ["cat", "cat"], ["cat", 2], ["cat\nx"]):
+        path.write_bytes(pickle.dumps({"label_names": names}, 2))
+        with pytest.raises(UserError, match=r"batches\.meta: needs a list of different names"):
+            load_dataset("cifar10", own_dir)
 
 
 def test_refuses_a_missing_batch(own_dir):

@@ -1,0 +1,125 @@
+"""`.keras` files: what was saved comes back, and nothing else gets in."""
+
+import io
+import json
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from models.attention_module import cbam_block
+from models.saving import load_model
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A small network that is saved."""
+    image = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(8, 3, padding="same", name="conv")(image)
+    x = cbam_block(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Dropout(0.5)(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(image, keras.layers.Dense(3, name="dense")(x))
+    model.save(tmp_path / "small.keras")
+    return tmp_path / "small.keras"
+
+
+def rewrite(path, change, compression=zipfile.ZIP_STORED):
+    """Writes the archive anew, after `change` has had the dictionary of what is in it."""
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    change(files)
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def refused(path, message):
+    with pytest.raises(ValueError, match=rf"small\.keras .*{message}"):
+        load_model(path)
+    assert [file.name for file in path.parent.iterdir()] == ["small.keras"]
+
+
+def test_comes_back(path, rng):
+    x = rng.random((2, 8, 8, 1)).astype("float32")
+    expected = keras.saving.load_model(path).predict(x, verbose=0)
+    np.testing.assert_allclose(load_model(path).predict(x, verbose=0), expected, rtol=1e-5)
+    rewrite(path, lambda files: None, zipfile.ZIP_DEFLATED)
+    np.testing.assert_allclose(load_model(path).predict(x, verbose=0), expected, rtol=1e-5)
+
+
+@pytest.mark.once
+def test_bombs(path):
+    whole = path.read_bytes()
+    rewrite(path, lambda files: files.update({"a": bytes(2**27)}), zipfile.ZIP_DEFLATED)
+    refused(path, "unpacks to 1342")
+    path.write_bytes(whole)
+
+    def claim_a_shape(files):
+        file = io.BytesIO(files["model.weights.h5"])
+        with h5py.File(file, "a") as store:
+            del store["layers/conv2d/vars/0"]
+            group = store["layers/conv2d/vars"]
+            group.create_dataset("0", shape=(2**29,), chunks=(2**16,), compression="gzip")
+        files["model.weights.h5"] = file.getvalue()
+
+    rewrite(path, claim_a_shape)
+    refused(path, "its arrays claim 21474")
+
+
+def test_networks_larger_than_their_file(path):
+    for units in (10**9, 10**14, 2**62, 10**30):
+
+        def ask_for_more(files, units=units):
+            config = json.loads(files["config.json"])
+            (dense,) = (layer for layer in config["config"]["layers"] if layer["name"] == "dense")
+            dense["config"]["units"] = units
+            files["config.json"] = json.dumps(config)
+
+        rewrite(path, ask_for_more)
+        refused(path, "it is too small for")
+
+
+@pytest.mark.once
+def test_damage(path):
+    whole = bytearray(path.read_bytes())
+    for place in range(100, len(whole) - 600, 997):
+        damaged = whole.copy()
+        damaged[place] ^= 16
+        path.write_bytes(damaged)
+        refused(path, "")
+        path.write_bytes(whole[:place])
+        refused(path, "")
+
+
+CONFIGS = {
+    "null": "",
+    "{}": "it holds a dict",
+    '{"class_name": "Dense", "config": {"units": 3}, "module": "keras.layers"}': "holds a Dense",
+    '{"class_name": "Lambda", "config": {"name": "l", "function": {"class_name": "__lambda__", '
+    '"config": {"value": "x"}}}, "module": "keras.layers"}': "lambda",
+    '{"class_name": "function", "config": "system", "module": "os"}': "",
+    '{"class_name": "function", "config": "get_file", "module": "keras.utils"}': "",
+    "[" * 10**5: "recursion",
+    '{"a":' * 990 + "1" + "}" * 990: "",
+}
+
+
+@pytest.mark.once
+def test_other_things_than_networks(path):
+    for config, message in CONFIGS.items():
+        rewrite(path, lambda files, config=config: files.update({"config.json": config}))
+        refused(path, message)
+    rewrite(path, lambda files: files.pop("config.json"))
+    refused(path, "config.json")
+
+
+@pytest.mark.once
+def test_nothing_goes_outside(path):
+    rewrite(path, lambda files: files.update({"../../outside": b"a", "assets/b": b"b"}))
+    refused(path, "Skipping invalid path")
+    assert not (path.parents[1] / "outside").exists()
+    path.rename(path.with_suffix(".h5"))
+    with pytest.raises(ValueError, match=r"small\.h5 is no \.keras file"):
+        load_model(path.with_suffix(".h5"))
