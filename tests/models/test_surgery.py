@@ -30,9 +30,6 @@ NETWORKS = [
     ("MobileNet", 64, "se_block", 5, {"conv_pw_1_relu", "conv_pw_13_relu"}),
     ("VGG16", 32, "cbam_block", 5, {"block1_conv2", "block5_conv3"}),
 ]
-# the others take minutes to compile their operations one by one
-FAST = {"tensorflow": {"InceptionResNetV2"}, "torch": {"InceptionResNetV2"}}
-SKIPPED = FAST.get(BACKEND, {name for name, *_ in NETWORKS} - {"MobileNetV2", "VGG16"})
 
 
 def numpy(x):
@@ -75,9 +72,7 @@ def images(rng, count=4, size=(12, 10, 3)):
 
 @pytest.mark.once
 @pytest.mark.parametrize(("name", "size", "module", "count", "places"), NETWORKS)
-def test_networks_of_keras_applications(name, size, module, count, places, rng, request):
-    if name in SKIPPED and not request.config.getoption("everything"):
-        pytest.skip(f"takes too long on {BACKEND}")
+def test_networks_of_keras_applications(name, size, module, count, places, rng):
     network = getattr(keras.applications, name)
     options = {"include_top": False} if name == "DenseNet121" else {"classifier_activation": None}
     old = network(weights=None, input_shape=(size, size, 3), **options)
