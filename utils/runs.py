@@ -114,6 +114,7 @@ class RunRecorder(keras.callbacks.Callback):
         self.steps = steps
         self.batch_size = batch_size
         self.judged = contextlib.nullcontext
+        self.bar = None
 
     def on_train_begin(self, logs=None):
         done = self.progress.epoch * self.steps + self.progress.step
@@ -123,7 +124,12 @@ class RunRecorder(keras.callbacks.Callback):
         )
 
     def on_train_end(self, logs=None):
-        self.bar.close()
+        self.close()
+
+    def close(self):
+        """Takes the progress bar away, however the training ended."""
+        if self.bar is not None:
+            self.bar.close()
 
     def on_epoch_begin(self, epoch, logs=None):
         self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}")

@@ -104,8 +104,7 @@ def fit(settings, setup, run_dir, state, started, announce=print):
         recorder = RunRecorder(
             run_dir, setup.network, progress, settings.epochs, steps, setup.batches.batch_size
         )
-        if averages:
-            recorder.judged = averages[0].in_place
+        recorder.judged = averages[0].in_place if averages else contextlib.nullcontext
         callbacks = [
             EpochDraws(setup.batches),
             CountSteps(progress, setup.batches, started),
@@ -118,23 +117,28 @@ def fit(settings, setup, run_dir, state, started, announce=print):
             callbacks.append(keras.callbacks.TensorBoard(str(run_dir / "tensorboard")))
         if settings.resume is not None:
             resume(settings, checkpointer, announce)
-        while progress.epoch < settings.epochs:
-            setup.batches.skip = progress.step
-            # Keras counts the batches once: what is left of an epoch is a fit of its own
-            last = progress.epoch + 1 if progress.step else settings.epochs
-            setup.model.fit(
-                setup.batches,
-                validation_data=setup.validation,
-                initial_epoch=progress.epoch,
-                epochs=last,
-                callbacks=callbacks,
-                shuffle=False,  # `batches` has its own order
-                verbose=0,
-            )
-            if progress.epoch < settings.epochs:
-                # at the end of a fit, Keras puts the averages in the place of the weights
-                checkpointer.restore_later(newest_checkpoint(checkpointer.folder).variables)
+        with contextlib.closing(recorder):
+            _fit_from(progress, setup, settings.epochs, callbacks, checkpointer)
     return progress
+
+
+def _fit_from(progress, setup, epochs, callbacks, checkpointer):
+    while progress.epoch < epochs:
+        setup.batches.skip = progress.step
+        # Keras counts the batches once: what is left of an epoch is a fit of its own
+        last = progress.epoch + 1 if progress.step else epochs
+        setup.model.fit(
+            setup.batches,
+            validation_data=setup.validation,
+            initial_epoch=progress.epoch,
+            epochs=last,
+            callbacks=callbacks,
+            shuffle=False,  # `batches` has its own order
+            verbose=0,
+        )
+        if progress.epoch < epochs:
+            # at the end of a fit, Keras puts the averages in the place of the weights
+            checkpointer.restore_later(newest_checkpoint(checkpointer.folder).variables)
 
 
 def resume(settings, checkpointer, announce=print):
