@@ -18,7 +18,7 @@ import pytest
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--everything", action="store_true", help="on this backend also what runs once; it is long"
+        "--everything", action="store_true", help="also what is too long for every time or backend"
     )
 
 
@@ -27,16 +27,17 @@ def pytest_configure(config):
         "markers",
         "once: the same on every backend, or too long for all; on TensorFlow where it is there",
     )
+    config.addinivalue_line("markers", "long: only with --everything")
 
 
 def pytest_collection_modifyitems(config, items):
-    runs_here = keras.backend.backend() == "tensorflow" or not importlib.util.find_spec(
-        "tensorflow"
-    )
-    if runs_here or config.getoption("everything"):
+    if config.getoption("everything"):
         return
+    here = keras.backend.backend() == "tensorflow" or not importlib.util.find_spec("tensorflow")
     for item in items:
-        if item.get_closest_marker("once"):
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="runs with --everything"))
+        elif item.get_closest_marker("once") and not here:
             item.add_marker(pytest.mark.skip(reason="runs once, on TensorFlow"))
 
 

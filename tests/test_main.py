@@ -94,6 +94,7 @@ def test_summary(run):
     assert summary["versions"]["backend"] == keras.backend.backend()
 
 
+@pytest.mark.once
 def test_config_holds_every_setting_and_is_taken_back(run, cifar10_dir, tmp_path):
     config = json.loads((run / "config.json").read_text())
     assert config["model"] == "resnet_v1"
@@ -192,6 +193,7 @@ def test_same_seed_same_run(cifar10_dir, tmp_path):
     assert results[0] != results[2]
 
 
+@pytest.mark.once
 def test_without_validation_the_last_epoch_is_reported(cifar10_dir, tmp_path):
     folder = tmp_path / "run"
     main(

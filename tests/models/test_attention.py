@@ -39,8 +39,15 @@ CASES = [
     (CBAM, {"ratio": 4, "order": "parallel", "use_bias": False}, plus(98, mlp(4, bias=False))),
 ]
 
+# on every backend: one of each layer, and the authors' CBAM; the variants once
+ON_EVERY_BACKEND = (0, 2, 6, 10, 11)
+BATTERY = [
+    pytest.param(*case, marks=[] if number in ON_EVERY_BACKEND else [pytest.mark.once])
+    for number, case in enumerate(CASES)
+]
 
-@pytest.mark.parametrize(("layer_class", "options", "params"), CASES)
+
+@pytest.mark.parametrize(("layer_class", "options", "params"), BATTERY)
 def test_battery(layer_class, options, params, rng):
     run_layer_test(layer_class, options, params, rng)
 

@@ -23,7 +23,9 @@ def test_parameters_of_keras_applications(depth):
     assert trainable_params(ours) == trainable_params(theirs)
 
 
-@pytest.mark.parametrize("depth", [121, 169, 201])
+@pytest.mark.parametrize(
+    "depth", [121, *(pytest.param(depth, marks=pytest.mark.long) for depth in (169, 201))]
+)
 def test_outputs_of_keras_applications(depth, rng):
     options = {"input_shape": (47, 61, 3), "classifier_activation": None}
     theirs = getattr(keras.applications, f"DenseNet{depth}")(weights=None, **options)

@@ -31,6 +31,7 @@ def trained(fast, options, x, targets):
     return model
 
 
+@pytest.mark.once  # the fast forms are TensorFlow's
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("shape", [(8, 6, 5, 4), (1, 1, 1, 4)])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)

@@ -40,7 +40,7 @@ def test_published_size(name, params, multiplications):
 
 
 @pytest.mark.parametrize("name", THEIRS)
-@pytest.mark.parametrize("shape", [(75, 75, 3), (96, 107, 3)])
+@pytest.mark.parametrize("shape", [(75, 75, 3), pytest.param((96, 107, 3), marks=pytest.mark.long)])
 def test_outputs_of_keras_applications(name, shape, rng):
     options = {"input_shape": shape, "classes": 5, "classifier_activation": None}
     ours, theirs = build_model(name, **options), THEIRS[name](weights=None, **options)

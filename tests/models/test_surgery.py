@@ -123,7 +123,13 @@ def gradients(model, x):
 
 @pytest.mark.parametrize(
     "module",
-    ["se_block", "cbam_block", residual_scale, SE, CBAM(**{**CBAM_OFFICIAL, "ratio": 2})],
+    [
+        pytest.param("se_block", marks=pytest.mark.once),
+        pytest.param("cbam_block", marks=pytest.mark.once),
+        residual_scale,
+        pytest.param(SE, marks=pytest.mark.once),
+        CBAM(**{**CBAM_OFFICIAL, "ratio": 2}),
+    ],
 )
 @pytest.mark.parametrize("training", [False, True])
 def test_identity_start(module, training, rng):
