@@ -263,7 +263,7 @@ def test_list(capsys):
 
 
 BAD = [
-    (["fly"], "unknown command 'fly'; known: train, evaluate"),
+    (["fly"], "unknown command 'fly'; known: train, compare, evaluate"),
     (["--model", "vgg"], "resnet, resnet_v1, resnet_v2, resnext; received 'vgg'"),
     (["--model", "resnet", "--alpha", "0.5"], "resnet has no option 'alpha'; it takes input_shape"),
     (["--model", "mobilenet", "--alpha", "0"], "must be a number above 0; received '0'"),
