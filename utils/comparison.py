@@ -2,16 +2,13 @@
 
 import dataclasses
 import json
-import multiprocessing
 import os
 import sys
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from .backend import choose_backend
 from .comparison_runs import planned_runs
 from .comparison_table import compared, notes, read_result, write_csv, write_markdown
 from .counting import multiply_adds, trainable_params
@@ -19,7 +16,7 @@ from .data import load_dataset, validation_indices
 from .errors import Interrupted, RunError, UserError
 from .files import read_json, write_json
 from .plotting import plot_comparison
-from .processes import last_line, run_processes
+from .processes import call_apart, last_line, run_processes
 from .runs import locked, network_name
 from .training_model import build_network
 
@@ -81,10 +78,7 @@ def costs_of(runs, dataset):
     outline = dataclasses.replace(  # what a network needs to know of the data
         dataset, x_train=dataset.x_train[:0], x_test=dataset.x_test[:1]
     )
-    spawning = multiprocessing.get_context("spawn")
-    backend = runs[0].settings.backend
-    with ProcessPoolExecutor(1, spawning, choose_backend, (backend,)) as pool:
-        counted = pool.submit(_count, list(settings.values()), outline).result()
+    counted = call_apart(runs[0].settings.backend, _count, list(settings.values()), outline)
     return dict(zip(settings, counted, strict=True))
 
 

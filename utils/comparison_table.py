@@ -241,14 +241,14 @@ def notes(runs, rows, speeds):
     seeds = dict.fromkeys(str(run.settings.seed) for run in runs)
     network = settings.model if settings.depth is None else f"{settings.model} {settings.depth}"
     found = [
-        f"{network} on {settings.dataset}, {settings.epochs} epochs, seeds {', '.join(seeds)}; "
+        f"{network} on {settings.dataset}; epochs: {settings.epochs}; seeds: {', '.join(seeds)}; "
         "the rest of the recipe is in every run's config.json.",
         "Test accuracy is the mean ± the sample standard deviation over the seeds; the difference, "
         f"in percentage points, that to {base.name} with the same seed, with a 95 % confidence "
         "interval of Student's t over the seeds.",
         "McNemar's test (exact, two-sided) takes the predictions of all seeds together: gained are "
-        f"those that {base.name} has wrong, lost those that it has right. The seeds share their "
-        "test images, which makes its p too small; it says nothing about other seeds.",
+        f"those that {base.name} has wrong, lost those that it has right. Several seeds share "
+        "their test images, which makes its p too small; it says nothing about other seeds.",
     ]
     if len(rows) > 2:
         found.append("Neither is corrected for the number of variants.")
@@ -259,7 +259,8 @@ def notes(runs, rows, speeds):
     if speeds:
         found.append(
             f"images/s is the training speed as a multiple of that of {base.name} with the same "
-            "seed, the median over the seeds."
+            "seed, the median over the seeds. It holds if the machine did nothing else; 'main.py "
+            "profile' times modules in turn."
         )
     else:
         found.append("No speeds: not every run was trained by this comparison one at a time.")

@@ -1,8 +1,12 @@
 """Commands in processes of their own, several at once, and stopped together."""
 
+import multiprocessing
+import signal
 import subprocess
 import time
+from concurrent.futures import ProcessPoolExecutor
 
+from .backend import choose_backend
 from .errors import Interrupted
 from .signals import StopSignals
 
@@ -38,9 +42,7 @@ def run_processes(commands, jobs, logs, started, ended, environment=None):
                     told = True
                     for process in running.values():
                         process.terminate()
-                for name in [
-                    name for name, process in running.items() if process.poll() is not None
-                ]:
+                for name in [name for name in running if running[name].poll() is not None]:
                     code = running.pop(name).returncode
                     if code == 0 or not told:
                         ended(name, code)
@@ -65,6 +67,24 @@ def _start(command, log, environment):
             env=environment,
             start_new_session=True,
         )
+
+
+def call_apart(backend, function, *args):
+    """Calls a function in a process of its own, and returns or raises what it does.
+
+    Args:
+        backend: string, the Keras backend of that process.
+        function: function of a module.
+        *args: its arguments; they, and what comes back, are pickled.
+    """
+    spawning = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawning, _begin_apart, (backend,)) as pool:
+        return pool.submit(function, *args).result()
+
+
+def _begin_apart(backend):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the other process to say so
+    choose_backend(backend)
 
 
 def last_line(log):

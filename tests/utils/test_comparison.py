@@ -167,7 +167,7 @@ def test_table_to_read(tmp_path):
         "| se_block | 1,100 | 2.50 M | 0.81 x | 3 | 76.67 % ± 5.77 | +6.67 [-7.68, +21.01] "
         "| 0.62 | 3, 1 |"
     ) in text
-    assert "seeds 0, 1, 2" in text
+    assert "seeds: 0, 1, 2;" in text
     assert "Missing" not in text
     assert len({line.count("|") for line in text.splitlines() if "|" in line}) == 1
     assert min(matplotlib.image.imread(tmp_path / "comparison.png").shape[:2]) > 300
