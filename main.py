@@ -5,6 +5,7 @@ import sys
 from utils.command_line import fail, parse_settings
 from utils.errors import Interrupted, RunError, UserError
 from utils.settings import (
+    CompareSettings,
     EvaluateSettings,
     ImportTorchSettings,
     ListSettings,
@@ -19,6 +20,13 @@ def train(settings):
     run_dir, summary = train(settings)
     print(f"best network: {run_dir / 'best.keras'}, of epoch {summary['best_epoch']}")
     print(f"test accuracy {summary['test_accuracy']:.4f}, loss {summary['test_loss']:.4f}")
+
+
+def compare(settings):
+    from utils.comparison import compare
+
+    run_dir = compare(settings)
+    print((run_dir / "comparison.md").read_text("utf-8"))
 
 
 def evaluate(settings):
@@ -51,6 +59,7 @@ def list_names(settings):
 # command -> (what it does, its settings, the function that does it)
 COMMANDS = {
     "train": (train, TrainSettings, "train a network, then evaluate it once on the test set"),
+    "compare": (compare, CompareSettings, "train with several modules and seeds, and compare"),
     "evaluate": (evaluate, EvaluateSettings, "evaluate the best network of a run again"),
     "profile": (profile, ProfileSettings, "compare the costs of a network's attention modules"),
     "import-torch": (import_torch, ImportTorchSettings, "turn a PyTorch ResNet into a Keras model"),

@@ -16,6 +16,7 @@ import pytest
 
 from main import main
 from utils.command_line import parse_settings
+from utils.predictions import read_predictions
 from utils.settings import TrainSettings
 
 ROOT = Path(__file__).parents[1]
@@ -59,6 +60,7 @@ def test_train_fills_the_folder(run):
         "curves.png",
         "best.keras",
         "last",
+        "predictions.npz",
         "summary.json",
     }
     history = rows(run)
@@ -125,14 +127,25 @@ def test_best_network_takes_raw_pixels(run, cifar10_dir):
     assert 20 < np.mean(statistics["mean"]) < 80  # of the training images, in raw pixels
 
 
+def test_predictions_are_kept(run, cifar10_dir):
+    summary = json.loads((run / "summary.json").read_text())
+    predictions = read_predictions(run)
+    assert predictions.probabilities.shape == (40, 10)
+    np.testing.assert_allclose(predictions.probabilities.sum(axis=-1), 1, atol=1e-5)
+    np.testing.assert_array_equal(predictions.labels, np.arange(40) % 10)
+    assert predictions.hits.mean() == pytest.approx(summary["test_accuracy"])
+
+
 def test_evaluate_gives_the_same_again(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "copy")
+    (copy / "predictions.npz").unlink()
     done = command("evaluate", copy)
     assert done.returncode == 0, done.stderr
     summary = json.loads((run / "summary.json").read_text())
     result = json.loads((copy / "evaluation.json").read_text())
     assert result["test_accuracy"] == pytest.approx(summary["test_accuracy"], abs=1e-9)
     assert result["test_loss"] == pytest.approx(summary["test_loss"], rel=1e-5)
+    assert (copy / "predictions.npz").read_bytes() == (run / "predictions.npz").read_bytes()
     assert f"test accuracy {summary['test_accuracy']:.4f}" in done.stdout
     lines = (copy / "confusion_matrix.csv").read_text().splitlines()
     assert lines[0] == ",".join(f"class{i}" for i in range(10))
@@ -252,7 +265,7 @@ def test_list(capsys):
 
 
 BAD = [
-    (["fly"], "unknown command 'fly'; known: train, evaluate"),
+    (["fly"], "unknown command 'fly'; known: train, compare, evaluate"),
     (["--model", "vgg"], "resnet, resnet_v1, resnet_v2, resnext; received 'vgg'"),
     (["--model", "resnet", "--alpha", "0.5"], "resnet has no option 'alpha'; it takes input_shape"),
     (["--model", "mobilenet", "--alpha", "0"], "must be a number above 0; received '0'"),

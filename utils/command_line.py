@@ -74,6 +74,8 @@ def parse_settings(settings_class, arguments, prog, description):
             switch = ActionYesNo(no_prefix="no-")
             action = parser.add_argument(flag, action=switch, default=field.default, help=help)
             action._check_type = _named(parse, field.name)  # its own message names no setting
+        elif field.metadata.get("many"):  # checked as a whole, by the class
+            parser.add_argument(flag, nargs="+", default=field.default, metavar="VALUE", help=help)
         else:
             parser.add_argument(flag, type=parse, default=field.default, metavar="VALUE", help=help)
     parser.add_argument("--config", action=_ConfigFile, help="JSON file with any of these settings")

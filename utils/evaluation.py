@@ -11,6 +11,7 @@ from .data import in_data_format, load_dataset
 from .errors import UserError
 from .files import read_json, replacing, write_json
 from .plotting import plot_confusion_matrix
+from .predictions import Predictions, write_predictions
 from .settings import TrainSettings
 
 BATCH_SIZE = 500
@@ -25,12 +26,14 @@ class Evaluation:
         loss: float, mean cross-entropy in nats.
         confusion: int array `(classes, classes)`, rows the true class, columns the predicted one.
         class_names: tuple of strings.
+        predictions: a `Predictions`, of every test image.
     """
 
     accuracy: float
     loss: float
     confusion: np.ndarray
     class_names: tuple
+    predictions: Predictions
 
     @property
     def class_accuracies(self):
@@ -66,13 +69,14 @@ def evaluate(network, dataset):
             dataset.y_test, predicted, labels=np.arange(len(dataset.class_names))
         ),
         class_names=dataset.class_names,
+        predictions=Predictions(probabilities.astype("float32"), dataset.y_test.astype("int64")),
     )
 
 
 def evaluate_run(run, data_dir=None):
     """Evaluates the best network of a run and writes what was found into the run's folder.
 
-    Writes `evaluation.json`, `confusion_matrix.csv` and `confusion_matrix.png`.
+    Writes `evaluation.json`, `predictions.npz`, `confusion_matrix.csv` and `confusion_matrix.png`.
 
     Args:
         run: path of a run folder.
@@ -103,6 +107,7 @@ def evaluate_run(run, data_dir=None):
             "class_accuracy": result.class_accuracies,
         },
     )
+    write_predictions(run, result.predictions)
     with replacing(run / "confusion_matrix.csv") as temporary:
         header = ",".join(result.class_names)
         np.savetxt(temporary, result.confusion, "%d", ",", header=header, comments="")

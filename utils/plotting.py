@@ -1,12 +1,15 @@
-"""Pictures: the curves of a run, and a confusion matrix."""
+"""Pictures: the curves of a run, a confusion matrix, and a comparison."""
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from .files import replacing
 
 TRAINING, VALIDATION = "#0072B2", "#D55E00"  # blue and vermilion: apart for colour-blind eyes too
+# of M. Okabe and K. Ito, Color Universal Design, 2008, without the yellow: too pale for a line
+COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
+MARKERS = "osD^vPX*"
 
 
 def plot_curves(path, history, title):
@@ -57,6 +60,80 @@ def plot_confusion_matrix(path, matrix, class_names, title):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=8)
     _save(figure, path)
+
+
+def plot_comparison(path, rows, title):
+    """Draws what variants of a network reach at what cost, and how they come to it.
+
+    Left: test accuracy against training time where the rows have it, and otherwise against the
+    number of parameters; mean and standard deviation over the seeds. Right: the accuracy of every
+    epoch, mean and range over the seeds.
+
+    Args:
+        path: path of the PNG file.
+        rows: list of `utils.comparison_table.Row`s.
+        title: string above the picture.
+    """
+    columns = 4
+    lines = -(-len(rows) // columns)
+    figure = Figure(figsize=(10, 4.4 + 0.2 * lines), dpi=120, layout="constrained")
+    figure.suptitle(title)
+    cost_axes, curve_axes = figure.subplots(1, 2)
+    for number, row in enumerate(rows):
+        # another marker for the colours' second round
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        cost_axes.errorbar(
+            row.params if _untimed(rows) else 1 / row.speed,
+            row.mean,
+            row.deviation,
+            fmt=marker,
+            color=colour,
+            capsize=4,
+            label=row.name,
+        )
+        _plot_band(
+            curve_axes, np.array(row.curves), number / len(rows), color=colour, marker=marker
+        )
+    _label_cost(cost_axes, _untimed(rows))
+    # what the first quarter of the epochs climbs would hide what comes after
+    lowest = min(min(curve[len(curve) // 4 :]) for row in rows for curve in row.curves)
+    highest = max(max(curve) for row in rows for curve in row.curves)
+    margin = 0.05 * (highest - lowest) + 1e-3
+    split = "validation" if rows[0].validated else "training"
+    curve_axes.set(xlabel="epoch", ylabel=f"{split} accuracy (mean, range)")
+    curve_axes.set(ylim=(lowest - margin, highest + margin))
+    curve_axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    for axes in (cost_axes, curve_axes):
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=columns)
+    _save(figure, path)
+
+
+def _plot_band(axes, curves, phase, **style):
+    """The mean of curves and the range about it; at another phase its markers lie elsewhere."""
+    count = curves.shape[1]
+    epochs, every = np.arange(1, count + 1), max(1, count // 8)
+    markers = {"markevery": (int(phase * every), every), "markersize": 4}
+    axes.plot(epochs, curves.mean(axis=0), linewidth=1.2, **markers, **style)
+    low, high = curves.min(axis=0), curves.max(axis=0)
+    axes.fill_between(epochs, low, high, color=style["color"], alpha=0.2, linewidth=0)
+
+
+def _untimed(rows):
+    return any(row.speed is None for row in rows)
+
+
+def _label_cost(axes, untimed):
+    axes.set(ylabel="test accuracy (mean ± standard deviation)")
+    axes.margins(x=0.15)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    if untimed:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.set(xlabel="parameters")
+    else:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} x"))
+        axes.set(xlabel="training time per image, as a multiple of the base's")
 
 
 def _save(figure, path):

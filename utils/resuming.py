@@ -25,7 +25,7 @@ def check_settings(settings, config):
     Raises:
         UserError: settings differ that cannot, or only with `--force`.
     """
-    changed = _changed_settings(config, settings.config())
+    changed = changed_settings(config, settings.config())
     _refuse_others(settings.resume, changed)
     _refuse_unless(settings.force, settings.resume, changed)
 
@@ -43,7 +43,7 @@ def check_state(settings, state, now):
             are more finished epochs than `settings.epochs`.
     """
     run = settings.resume
-    _refuse_others(run, _changed_settings(state["config"], now["config"]))
+    _refuse_others(run, changed_settings(state["config"], now["config"]))
     if state["data"] != now["data"]:
         raise UserError(f"{run} cannot go on with other data: the images or labels have changed")
     _refuse_unless(settings.force, run, _differences(state["environment"], now["environment"]))
@@ -52,7 +52,16 @@ def check_state(settings, state, now):
         raise UserError(f"{run} has {finished} epochs, more than --epochs {settings.epochs}")
 
 
-def _changed_settings(config, now):
+def changed_settings(config, now):
+    """Compares settings, except those that make no difference to a result.
+
+    Args:
+        config: dictionary, the `config.json` of a run.
+        now: dictionary, what a `TrainSettings` has as `config()`.
+
+    Returns:
+        A dictionary from the names of the settings that differ to a text that says how.
+    """
     now = json.loads(json.dumps(now))
     now = {name: value for name, value in now.items() if name not in FREE}
     # a setting that a run of an older version does not know has its default

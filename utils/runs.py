@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import math
 import time
 from pathlib import Path
 
@@ -22,12 +23,16 @@ COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "sec
 
 def default_run_dir(settings, dataset_name):
     """Returns the folder that a run goes to when none is named, below `runs/`."""
+    parts = [dataset_name, network_name(settings), settings.attention, f"seed{settings.seed}"]
+    return Path("runs") / "-".join(parts)
+
+
+def network_name(settings):
+    """Returns what `ArchitectureSettings` say, such as `resnet_v1-20`, for the name of a folder."""
     options = settings.architecture_options()
     depth = [str(options.pop("depth"))] if "depth" in options else []
     others = [f"{name}{value}" for name, value in options.items()]
-    network = [settings.model, *depth, *others, settings.attention]
-    parts = [dataset_name, *network, f"seed{settings.seed}"]
-    return Path("runs") / "-".join(parts)
+    return "-".join([settings.model, *depth, *others])
 
 
 def check_run_dir(path):
@@ -90,6 +95,29 @@ def locked(path):
         lock.release()
         if not any(path.iterdir()):
             path.rmdir()
+
+
+def read_metrics(path):
+    """Reads the `metrics.csv` of a run's folder, which may hold anything.
+
+    Returns:
+        A list of dictionaries from the columns' names to finite floats, one per epoch.
+
+    Raises:
+        UserError: there is no such file, or it holds something else.
+    """
+    path = Path(path) / "metrics.csv"
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [
+                {name: float(value) for name, value in row.items()}
+                for row in csv.DictReader(file, restkey="more than columns")
+            ]
+        if not rows or not all(map(math.isfinite, (v for row in rows for v in row.values()))):
+            raise ValueError("an epoch or a finite number is missing")
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise UserError(f"{path} does not hold the epochs of a run: {error}") from None
+    return rows
 
 
 class RunRecorder(keras.callbacks.Callback):

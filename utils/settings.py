@@ -18,6 +18,7 @@ SCHEDULES = ("one_cycle", "cosine", "step", "constant")
 LEARNING_RATES = {"sgd": 0.2, "adam": 1e-3}
 LARGEST = 2**32 - 1  # of whole numbers: what 32 bits hold
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+MOST_SEEDS = 1000
 
 
 class SettingError(UserError, argparse.ArgumentTypeError):
@@ -83,6 +84,40 @@ def _is_word(value):
     return isinstance(value, str) and value.strip() == value and value != ""
 
 
+def several(parse, commas=True):
+    """One or more of what `parse` takes, each once: a list or, with `commas`, a string with them.
+
+    A flag with such a value takes several words.
+    """
+
+    def parse_all(value):
+        items = list(value) if isinstance(value, (list, tuple)) else [value]
+        if commas:
+            parts = [item.split(",") if isinstance(item, str) else [item] for item in items]
+            items = [part for group in parts for part in group]
+        if not items:
+            raise SettingError(f"must be one value or more; received {value!r}")
+        return tuple(dict.fromkeys(map(parse, items)))
+
+    return parse_all
+
+
+def seeds(value):
+    """Seeds and ranges of them, such as `0-4` or `0,2,5`."""
+    spans = several(_seed_range)(value)
+    if sum(map(len, spans)) > MOST_SEEDS:
+        raise SettingError(f"must be at most {MOST_SEEDS} seeds; received {value!r}")
+    return tuple(dict.fromkeys(seed for span in spans for seed in span))
+
+
+def _seed_range(value):
+    match = re.fullmatch("([0-9]{1,10})(?:-([0-9]{1,10}))?", str(value), re.ASCII)
+    low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+    if not low <= high <= LARGEST:
+        raise SettingError(f"must be seeds such as 0-4 or 0,2,5; received {value!r}")
+    return range(low, high + 1)
+
+
 def text(value):
     """Any string that says something."""
     if not isinstance(value, str) or not value:
@@ -109,9 +144,10 @@ def optional(parse):
     return lambda value: None if value is None else parse(value)
 
 
-def setting(default, parse, help):
-    """A field of a settings class."""
-    return dataclasses.field(default=default, metadata={"parse": parse, "help": help})
+def setting(default, parse, help, many=False):
+    """A field of a settings class; with `many`, its flag takes several words."""
+    metadata = {"parse": parse, "help": help, "many": many}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def option(parse, help):
@@ -193,8 +229,8 @@ class ModelSettings(AttentionSettings, ArchitectureSettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainSettings(ModelSettings):
-    """Everything that decides how a run goes."""
+class RecipeSettings(ModelSettings):
+    """Everything but the seed that decides how a run goes."""
 
     dataset: str = setting(
         "auto", choice(*DATASETS), "auto is cifar10 if it can be had, and digits otherwise"
@@ -213,7 +249,6 @@ class TrainSettings(ModelSettings):
         5e-4, number(0), "L2 penalty on kernels, through the gradient as in PyTorch"
     )
     label_smoothing: float = setting(0.0, number(0, below=1), "share of the label spread out")
-    seed: int = setting(0, integer(0, 2**32 - 1), "of weights, split, order and augmentation")
     augment: bool = setting(True, flag, "random crop, and flip where a mirrored image is the same")
     crop_padding: int | None = setting(
         None, optional(integer(0)), "pixels a crop may move; 4 for CIFAR, 1 for digits if not given"
@@ -238,6 +273,13 @@ class TrainSettings(ModelSettings):
     checkpoint_every: str = setting(
         "10m", interval, "steps such as 500, or minutes such as 10m; and after every epoch"
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings(RecipeSettings):
+    """A run: its recipe and its seed, and whether it goes on with one that is there."""
+
+    seed: int = setting(0, integer(0, 2**32 - 1), "of weights, split, order and augmentation")
     resume: str | None = setting(
         None, optional(text), "folder of a run to go on with, with the settings it has"
     )
@@ -251,6 +293,43 @@ class TrainSettings(ModelSettings):
         for name in ("run_dir", "resume", "force"):
             del config[name]
         return config
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompareSettings(RecipeSettings):
+    """Which runs are compared: one recipe, with several modules or values of an option, and seeds.
+
+    Raises:
+        UserError: more than one option has several values.
+    """
+
+    attention: tuple[str, ...] = setting(
+        "none,se_block,cbam_block", several(text), "modules to compare", many=True
+    )
+    ratio: tuple[int, ...] | None = setting(
+        None, optional(several(integer(1))), "reduction in the modules, or several", many=True
+    )
+    kernel_size: tuple[int, ...] | None = setting(
+        None, optional(several(integer(1))), "kernel of spatial attention, or several", many=True
+    )
+    attention_at: tuple[tuple[str, ...], ...] = setting(
+        "block",
+        several(words, commas=False),
+        "where attention goes, or several; head,stage is both at once",
+        many=True,
+    )
+    seeds: tuple[int, ...] = setting("0-2", seeds, "such as 0-4 or 0,2,5", many=True)
+    jobs: int = setting(1, integer(1), "runs at once; speeds are compared only with 1")
+    run_dir: str | None = setting(
+        None, optional(text), "folder of all the runs; runs/DATASET-MODEL-...-compare if not given"
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        names = ("ratio", "kernel_size", "attention_at")
+        ranged = [name for name in names if len(getattr(self, name) or ()) > 1]
+        if len(ranged) > 1:
+            raise UserError(f"one option can have several values; received {', '.join(ranged)}")
 
 
 @dataclasses.dataclass(frozen=True)

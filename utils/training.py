@@ -23,6 +23,7 @@ from .data import fingerprint, load_dataset
 from .errors import Interrupted, RunError, UserError
 from .evaluation import evaluate, read_config
 from .files import replacing, write_json
+from .predictions import write_predictions
 from .progress import Progress, progress_of
 from .resuming import check_settings, check_state, environment
 from .runs import RunRecorder, check_run_dir, create_run_dir, default_run_dir, locked
@@ -74,6 +75,7 @@ def train(settings, announce=print):
         }
         progress = fit(settings, setup, run_dir, state, started, announce)
         test = evaluate(load_model(run_dir / "best.keras"), dataset)
+        write_predictions(run_dir, test.predictions)
         summary = summarize(settings, setup.network, progress, test)
         write_json(run_dir / "summary.json", summary)
     return run_dir, summary

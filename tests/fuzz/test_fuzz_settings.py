@@ -10,11 +10,11 @@ from tests.fuzz.cases import NUMBERS, VALUES, WORDS, cases, damaged, outcome
 from utils.command_line import fail, parse_settings
 from utils.errors import UserError
 from utils.evaluation import read_config
-from utils.settings import EvaluateSettings, ProfileSettings, TrainSettings
+from utils.settings import CompareSettings, EvaluateSettings, ProfileSettings, TrainSettings
 
 pytestmark = pytest.mark.once
 
-FIELDS = sorted(TrainSettings.__dataclass_fields__)
+FIELDS = sorted({**TrainSettings.__dataclass_fields__, **CompareSettings.__dataclass_fields__})
 FLAGS = [f"--{name.replace('_', '-')}" for name in [*FIELDS, "config"]]
 GOOD = {"model": "resnet_v1", "depth": 56, "dataset": "digits", "attention_at": ["block"]}
 KEYS = st.sampled_from([*FIELDS, "config", "help", "__class__", "$schema", "a.b"]) | WORDS
@@ -66,11 +66,14 @@ def test_config(content, tmp_path_factory, capsys):
     path = tmp_path_factory.getbasetemp() / "fuzzed.json"
     path.write_bytes(content)
     outcome(lambda: parse(TrainSettings, ["--config", str(path)], capsys))
+    outcome(lambda: parse(CompareSettings, ["--config", str(path)], capsys))
 
 
 @cases(100)
 @hypothesis.given(
-    settings_class=st.sampled_from([TrainSettings, EvaluateSettings, ProfileSettings]),
+    settings_class=st.sampled_from(
+        [TrainSettings, CompareSettings, EvaluateSettings, ProfileSettings]
+    ),
     arguments=st.lists(
         st.one_of(
             st.tuples(st.sampled_from(FLAGS), st.sampled_from(["8", "none", "block", "0.5"])),

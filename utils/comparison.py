@@ -1,0 +1,182 @@
+"""Several networks over several seeds: the runs that are missing are trained, then all compared."""
+
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from .comparison_runs import planned_runs
+from .comparison_table import compared, notes, read_result, write_csv, write_markdown
+from .counting import multiply_adds, trainable_params
+from .data import load_dataset, validation_indices
+from .errors import Interrupted, RunError, UserError
+from .files import read_json, write_json
+from .plotting import plot_comparison
+from .processes import call_apart, last_line, run_processes
+from .runs import locked, network_name
+from .training_model import build_network
+
+MAIN = Path(__file__).parent.parent / "main.py"
+LOGS = "logs"
+JOBS = "jobs.json"
+# several processes share an accelerator only if none of them takes all of its memory
+SHARED_DEVICE = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+
+
+def compare(settings, announce=print):
+    """Trains the runs of a comparison that are not there yet, and compares all of them.
+
+    Writes `comparison.md`, `comparison.csv` and `comparison.png` into the comparison's folder.
+
+    Args:
+        settings: a `CompareSettings`.
+        announce: function that takes a line of text.
+
+    Returns:
+        The path of the comparison's folder.
+
+    Raises:
+        UserError: settings that do not fit together, or a folder that holds other runs. Nothing is
+            trained then.
+        RunError: a run failed. The others are compared all the same.
+        Interrupted: SIGINT or SIGTERM; what was trained stands.
+    """
+    dataset = load_dataset(settings.dataset, settings.data_dir, announce)
+    validation_indices(dataset.y_train, settings.validation_split, settings.seeds[0])
+    default = Path("runs") / f"{dataset.name}-{network_name(settings)}-compare"
+    run_dir = Path(settings.run_dir or default)
+    runs = planned_runs(settings, dataset, run_dir)
+    missing = [run for run in runs if not run.is_finished()]
+    costs = costs_of(runs, dataset)
+    with locked(run_dir):
+        announce(f"{run_dir}: {len(runs)} runs, {len(runs) - len(missing)} of them are there")
+        failed = train_missing(missing, run_dir, settings.jobs, announce)
+        write_comparison(runs, dataset, costs, run_dir)
+    if failed:
+        raise RunError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
+    return run_dir
+
+
+def costs_of(runs, dataset):
+    """Counts what the runs' networks cost, in a process of its own: this one holds no device.
+
+    Args:
+        runs: list of `PlannedRun`s.
+        dataset: a `Dataset`.
+
+    Returns:
+        A dictionary from `Variant`s to pairs of ints: parameters and multiply-adds.
+
+    Raises:
+        UserError: a network that cannot be built.
+    """
+    settings = {run.variant: run.settings for run in runs}
+    outline = dataclasses.replace(  # what a network needs to know of the data
+        dataset, x_train=dataset.x_train[:0], x_test=dataset.x_test[:1]
+    )
+    counted = call_apart(runs[0].settings.backend, _count, list(settings.values()), outline)
+    return dict(zip(settings, counted, strict=True))
+
+
+def _count(settings, dataset):
+    channels = dataset.x_test.shape[-1]
+    networks = [build_network(s, dataset, np.zeros(channels), np.ones(channels)) for s in settings]
+    return [(trainable_params(network), multiply_adds(network)) for network in networks]
+
+
+def train_missing(runs, run_dir, jobs, announce=print):
+    """Trains runs, each in a process of its own, or goes on with those that have begun.
+
+    Args:
+        runs: list of `PlannedRun`s.
+        run_dir: path of the comparison's folder; what the runs say goes to `logs/` in it.
+        jobs: int, runs at once.
+        announce: function that takes a line of text.
+
+    Returns:
+        A list of the names of the runs that failed.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM; the runs have written where they stand.
+    """
+    by_name = {run.name: run for run in runs}
+    logs = run_dir / LOGS
+    done, failed = [], []
+
+    def started(name):
+        note_jobs(run_dir, by_name[name], min(jobs, len(runs)))
+        announce(f"{name}: training; what it says is in {logs / name}.txt")
+
+    def ended(name, code):
+        done.append(name)
+        line = last_line(logs / f"{name}.txt")
+        announce(f"{name} ({len(done)}/{len(runs)}): {line if code == 0 else f'FAILED: {line}'}")
+        if code != 0:
+            failed.append(name)
+
+    if runs:
+        logs.mkdir(exist_ok=True)
+    environment = {**(SHARED_DEVICE if jobs > 1 else {}), **os.environ}
+    with tempfile.TemporaryDirectory() as configs:
+        commands = {name: _command(run, Path(configs)) for name, run in by_name.items()}
+        try:
+            run_processes(commands, jobs, logs, started, ended, environment)
+        except Interrupted as stop:
+            message = "stopped; the same command goes on where the comparison stands"
+            raise Interrupted(message, stop.signum) from None
+    return failed
+
+
+def _command(run, configs):
+    config = configs / f"{run.name}.json"
+    config.write_text(json.dumps(run.settings.config()))
+    place = "--resume" if run.is_begun() else "--run-dir"
+    # -u: in the order in which it is said, what went wrong last
+    return [sys.executable, "-u", MAIN, "train", "--config", config, place, run.folder]
+
+
+def note_jobs(run_dir, run, jobs):
+    """Notes beside how many other runs a run is trained: its speed says something only alone."""
+    noted = read_jobs(run_dir)
+    before = noted.get(run.name, 1) if run.is_begun() else 1
+    write_json(run_dir / JOBS, {**noted, run.name: max(before, jobs)})
+
+
+def read_jobs(run_dir):
+    """Returns how many runs at once each run was trained in, as a dictionary from their names.
+
+    Raises:
+        UserError: the file does not hold that.
+    """
+    path = run_dir / JOBS
+    noted = read_json(path) if path.exists() else {}
+    if not isinstance(noted, dict) or not all(type(jobs) is int for jobs in noted.values()):
+        raise UserError(f"{path} must hold an object of whole numbers; remove it")
+    return noted
+
+
+def write_comparison(runs, dataset, costs, run_dir):
+    """Compares the runs that are finished, in a table and a picture.
+
+    Args:
+        runs: list of `PlannedRun`s.
+        dataset: a `Dataset`.
+        costs: what `costs_of` returns.
+        run_dir: path of the comparison's folder.
+
+    Raises:
+        UserError: a run's folder is damaged.
+    """
+    results = [read_result(run, dataset) for run in runs if run.is_finished()]
+    if not results:
+        return
+    jobs, title = read_jobs(run_dir), run_dir.resolve().name
+    alone = all(jobs.get(result.run.name) == 1 for result in results)
+    rows = compared(results, costs, speeds=alone)
+    write_csv(run_dir / "comparison.csv", rows)
+    write_markdown(run_dir / "comparison.md", title, rows, notes(runs, rows, alone))
+    plot_comparison(run_dir / "comparison.png", rows, title)

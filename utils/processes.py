@@ -1,0 +1,96 @@
+"""Commands in processes of their own, several at once, and stopped together."""
+
+import multiprocessing
+import signal
+import subprocess
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+from .backend import choose_backend
+from .errors import Interrupted
+from .signals import StopSignals
+
+LONGEST_LINE = 1000  # bytes
+
+
+def run_processes(commands, jobs, logs, started, ended, environment=None):
+    """Runs commands until each has ended, at most `jobs` at once.
+
+    At SIGINT or SIGTERM no other command is begun, and those that run are asked to stop and waited
+    for; at a second signal they are killed.
+
+    Args:
+        commands: dictionary from names to lists of strings.
+        jobs: int.
+        logs: path of a folder that is there; what a command says is added to its NAME.txt.
+        started: function of a name, called before its command begins.
+        ended: function of a name and an exit code, called after its command has ended by itself.
+        environment: dictionary, the commands' environment variables; this process's by default.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM.
+    """
+    waiting, running, told = list(commands), {}, False
+    with StopSignals() as signals:
+        try:
+            while running or (waiting and not signals.received):
+                while waiting and len(running) < jobs and not signals.received:
+                    name = waiting.pop(0)
+                    started(name)
+                    running[name] = _start(commands[name], logs / f"{name}.txt", environment)
+                if signals.received and not told:
+                    told = True
+                    for process in running.values():
+                        process.terminate()
+                for name in [name for name in running if running[name].poll() is not None]:
+                    code = running.pop(name).returncode
+                    if code == 0 or not told:
+                        ended(name, code)
+                time.sleep(0.1)
+        finally:
+            for process in running.values():
+                process.kill()
+                process.wait()
+    if signals.received:
+        raise Interrupted("stopped", signals.received)
+
+
+def _start(command, log, environment):
+    with open(log, "ab") as file:
+        # in a session of its own a Ctrl-C does not reach it beside the signal that it is sent: a
+        # second one would stop it at once
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+
+
+def call_apart(backend, function, *args):
+    """Calls a function in a process of its own, and returns or raises what it does.
+
+    Args:
+        backend: string, the Keras backend of that process.
+        function: function of a module.
+        *args: its arguments; they, and what comes back, are pickled.
+    """
+    spawning = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawning, _begin_apart, (backend,)) as pool:
+        return pool.submit(function, *args).result()
+
+
+def _begin_apart(backend):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the other process to say so
+    choose_backend(backend)
+
+
+def last_line(log):
+    """Returns the last line of a text file that says anything, or an empty string."""
+    with open(log, "rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - LONGEST_LINE))
+        lines = file.read().decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
