@@ -194,7 +194,7 @@ def test_needs_tensorflow_only_on_its_own_backend(cifar10_dir, tmp_path):
     assert done.stdout.count("test accuracy") == 2
 
 
-@pytest.mark.once
+@pytest.mark.long
 def test_same_seed_same_run(cifar10_dir, tmp_path):
     """On one thread, as the tests run, two runs of a seed are the same to the last digit."""
     results = []
@@ -232,6 +232,7 @@ def test_mixed_precision_trains(cifar10_dir, tmp_path):
     assert np.isfinite(rows(tmp_path / "run")[0]["loss"])
 
 
+@pytest.mark.once
 def test_digits_and_default_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     main(["--dataset", "digits", "--depth", "8", "--epochs", "1", "--attention-at", "stage,head"])

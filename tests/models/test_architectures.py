@@ -31,6 +31,11 @@ SMALL = {  # the smallest of every kind
 # too long in training for this battery, and how many images the others of the big ones train on
 BUILD_ONLY = {"inception_resnet_v2"}
 IMAGES = {"inception_v3": 4}
+# long to build many times
+SHORT = [
+    pytest.param(variant, marks=[pytest.mark.long] if variant in BUILD_ONLY else [])
+    for variant in SMALL
+]
 ON_EVERY_BACKEND = ("resnet_v1", "mobilenet")  # are trained; all are on TensorFlow
 # variant -> channels wherever attention in blocks goes
 CHANNELS = {
@@ -189,7 +194,7 @@ def test_any_size(variant, rng):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("variant", SMALL)
+@pytest.mark.parametrize("variant", SHORT)
 def test_ends(variant):
     last = last_of(variant)
     features = build(variant, include_top=False)
@@ -206,7 +211,7 @@ def test_ends(variant):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("variant", SMALL)
+@pytest.mark.parametrize("variant", SHORT)
 def test_builds_upon_a_tensor(variant):
     image = keras.Input((32, 32, 3))
     model = build(variant, input_tensor=keras.layers.Rescaling(1 / 255, name="scale")(image))
@@ -217,7 +222,7 @@ def test_builds_upon_a_tensor(variant):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("variant", SMALL)
+@pytest.mark.parametrize("variant", SHORT)
 def test_channels_first(variant):
     last = build(variant, attention_module="cbam_block")
     keras.config.set_image_data_format("channels_first")

@@ -112,7 +112,7 @@ def expected(layer, x):
     return first * channel_gate(layer.channel, first)
 
 
-@pytest.mark.parametrize(("layer_class", "options", "params"), CASES)
+@pytest.mark.parametrize(("layer_class", "options", "params"), BATTERY)
 def test_equals_numpy(layer_class, options, params, rng):
     layer = layer_class(**options)
     layer.build((None, None, None, 12))

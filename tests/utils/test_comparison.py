@@ -332,6 +332,7 @@ def test_compares_and_goes_on(cifar10_dir, tmp_path, capsys):
     assert table(folder)["none"]["seeds"] == "1"
 
 
+@pytest.mark.long
 def test_a_comparison_that_is_stopped_goes_on(cifar10_dir, tmp_path):
     folder = tmp_path / "comparison"
     arguments = [*arguments_of(cifar10_dir, folder), "--seeds", "0", "--epochs", "500"]

@@ -22,6 +22,7 @@ def test_profile_of_modules():
     assert [line.split()[0] for line in cost_table(costs).splitlines()[1:]] == list(costs)
 
 
+@pytest.mark.once
 def test_profile_times_in_turn(capsys):
     costs = profile(ProfileSettings(depth=8, attention="se_block", rounds=1, batch_size=2))
     assert costs["none"].latency == costs["none"].training_step == 1
