@@ -7,6 +7,7 @@ from utils.errors import Interrupted, RunError, UserError
 from utils.settings import (
     CompareSettings,
     EvaluateSettings,
+    ExplainSettings,
     ImportTorchSettings,
     ListSettings,
     ProfileSettings,
@@ -38,6 +39,21 @@ def evaluate(settings):
     print(f"test accuracy {result.accuracy:.4f}, loss {result.loss:.4f}")
 
 
+def explain(settings):
+    from utils.explain import explain
+    from utils.files import read_json
+
+    output = explain(settings)
+    for name, found in read_json(output / "explanation.json")["networks"].items():
+        for kind in ("deletion", "insertion") if "faithfulness" in found else ():
+            score = found["faithfulness"][kind]
+            print(
+                f"{name}: {kind} area {score['area']:.4f}, at random {score['random_area']:.4f}, "
+                f"gain {score['gain']:+.4f} ± {score['standard_error']:.4f}"
+            )
+    print(f"pictures: {output / 'explanation.png'}")
+
+
 def profile(settings):
     from utils.profiling import cost_table, profile
 
@@ -61,6 +77,7 @@ COMMANDS = {
     "train": (train, TrainSettings, "train a network, then evaluate it once on the test set"),
     "compare": (compare, CompareSettings, "train with several modules and seeds, and compare"),
     "evaluate": (evaluate, EvaluateSettings, "evaluate the best network of a run again"),
+    "explain": (explain, ExplainSettings, "show what trained networks look at, and score it"),
     "profile": (profile, ProfileSettings, "compare the costs of a network's attention modules"),
     "import-torch": (import_torch, ImportTorchSettings, "turn a PyTorch ResNet into a Keras model"),
     "list": (list_names, ListSettings, "name the architectures, attention modules and data sets"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import logging
 import os
 import platform
 import sys
@@ -35,6 +36,8 @@ def choose_backend(name=None):
         )
     os.environ["KERAS_BACKEND"] = name
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # its warnings are for those who write networks: of "retracing", where several are built
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with _hushed_stderr():
         import keras
 
@@ -103,6 +106,38 @@ def synchronise(model):
     """Writes what a running training holds back into the model's variables: JAX keeps it apart."""
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
+
+
+def gradient(function, x):
+    """Differentiates by a backend's own means: Keras has none that are common to all three.
+
+    Args:
+        function: function of a tensor, such as a Keras model, that returns a tensor.
+        x: array.
+
+    Returns:
+        The gradient by `x` of the sum of what the function returns, as an array.
+    """
+    import keras
+
+    x = keras.ops.convert_to_tensor(x)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = keras.ops.sum(function(x))
+        found = tape.gradient(total, x)
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        found = jax.grad(lambda x: keras.ops.sum(function(x)))(x)
+    else:
+        import torch
+
+        x = x.detach().requires_grad_()
+        (found,) = torch.autograd.grad(keras.ops.sum(function(x)), x)
+    return keras.ops.convert_to_numpy(found)
 
 
 def random_state():

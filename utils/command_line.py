@@ -69,12 +69,15 @@ def parse_settings(settings_class, arguments, prog, description):
         parse, help = field.metadata["parse"], field.metadata["help"]
         flag = "--" + field.name.replace("_", "-")
         if field.default is dataclasses.MISSING:
-            parser.add_argument(field.name, type=parse, metavar=field.name.upper(), help=help)
+            # several are checked as a whole, by the class
+            kind = {"nargs": "+"} if field.metadata["many"] else {"type": parse}
+            name = field.name.upper()
+            parser.add_argument(field.name, metavar=name, help=help, **kind)
         elif field.type in (bool, bool | None):
             switch = ActionYesNo(no_prefix="no-")
             action = parser.add_argument(flag, action=switch, default=field.default, help=help)
             action._check_type = _named(parse, field.name)  # its own message names no setting
-        elif field.metadata.get("many"):  # checked as a whole, by the class
+        elif field.metadata.get("many"):
             parser.add_argument(flag, nargs="+", default=field.default, metavar="VALUE", help=help)
         else:
             parser.add_argument(flag, type=parse, default=field.default, metavar="VALUE", help=help)

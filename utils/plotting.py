@@ -33,7 +33,7 @@ def plot_curves(path, history, title):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_confusion_matrix(path, matrix, class_names, title):
@@ -59,7 +59,7 @@ def plot_confusion_matrix(path, matrix, class_names, title):
         for (row, column), count in np.ndenumerate(matrix):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_comparison(path, rows, title):
@@ -107,7 +107,7 @@ def plot_comparison(path, rows, title):
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=columns)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _plot_band(axes, curves, phase, **style):
@@ -136,6 +136,6 @@ def _label_cost(axes, untimed):
         axes.set(xlabel="training time per image, as a multiple of the base's")
 
 
-def _save(figure, path):
+def save_figure(figure, path):
     with replacing(path) as temporary:
         figure.savefig(temporary)

@@ -85,12 +85,14 @@ def cost_table(costs):
     Args:
         costs: what `profile` returns.
     """
-    lines = ["module                 parameters   multiply-adds   activations   latency   training"]
+    width = max(map(len, costs))
+    head = f"{'module':<{width}}   parameters   multiply-adds   activations   latency   training"
+    lines = [head]
     for name, cost in costs.items():
         times = [cost.latency, cost.training_step]
         latency, step = ("-" if t is None else f"{t:.2f} x" for t in times)
         lines.append(
-            f"{name:<20}{cost.params:>13,}{cost.multiply_adds / 1e6:>14.2f} M"
+            f"{name:<{width}}{cost.params:>13,}{cost.multiply_adds / 1e6:>14.2f} M"
             f"{cost.activation_bytes / 2**20:>11.2f} MB{latency:>10}{step:>11}"
         )
     return "\n".join(lines)

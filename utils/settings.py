@@ -345,6 +345,34 @@ class EvaluateSettings(Settings):
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class ExplainSettings(Settings):
+    """Which networks are explained, and on what."""
+
+    runs: tuple[str, ...] = setting(
+        dataclasses.MISSING, several(text, commas=False), "folders of runs", many=True
+    )
+    images: tuple[str, ...] | None = setting(
+        None,
+        optional(several(text, commas=False)),
+        "numbers of test images, image files, or folders; one of each of six classes if not given",
+        many=True,
+    )
+    faithfulness: int = setting(
+        200, integer(0), "test images to score the explanations on, by deletion and insertion; or 0"
+    )
+    seed: int = setting(0, integer(0, LARGEST), "of the scored images and of their random order")
+    data_dir: str | None = setting(
+        None, optional(text), "folder with the data; the runs' own if not given"
+    )
+    output: str | None = setting(
+        None, optional(text), "folder to write to; the run's, or the one that holds the runs"
+    )
+    backend: str | None = setting(
+        None, optional(choice(*BACKENDS)), "Keras backend; KERAS_BACKEND if not given"
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ProfileSettings(ModelSettings):
     """Which costs are compared, and how."""

@@ -1,0 +1,162 @@
+"""The command `explain`: of which images, what it writes, and what it refuses."""
+
+import json
+import shutil
+
+import keras
+import matplotlib.image
+import numpy as np
+import pytest
+
+from main import main
+from models.saving import load_model, save_model
+from utils.data import load_dataset, pixel_statistics
+from utils.errors import UserError
+from utils.explain import short_names
+from utils.files import write_json
+from utils.settings import TrainSettings
+from utils.shown_images import shown_images
+from utils.training_model import build_network
+
+
+def write_run(folder, dataset, data_dir=None, **options):
+    """A run's folder as `explain` needs it, with a network that was not trained."""
+    settings = TrainSettings(
+        **{"dataset": dataset.name, "data_dir": data_dir, "depth": 8, **options}
+    )
+    folder.mkdir(parents=True)
+    write_json(folder / "config.json", settings.config())
+    network = build_network(settings, dataset, *pixel_statistics(dataset.x_train))
+    save_model(network, folder / "best.keras")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cifar10(cifar10_dir):
+    return load_dataset("cifar10", cifar10_dir)
+
+
+@pytest.fixture(scope="module")
+def run(cifar10, cifar10_dir, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "cifar10-cbam_block-seed0"
+    return write_run(folder, cifar10, str(cifar10_dir), attention="cbam_block")
+
+
+@pytest.fixture
+def photo(cifar10, tmp_path):
+    folder = tmp_path / "class3"
+    folder.mkdir()
+    matplotlib.image.imsave(folder / "large.png", np.repeat(cifar10.x_test[3], 3, axis=1))
+    return folder / "large.png"
+
+
+def test_writes_pictures_and_numbers(run, cifar10, photo, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    main(["explain", str(copy), "--images", "5", str(photo), "--faithfulness", "3"])
+    said = capsys.readouterr().out
+    report = json.loads((copy / "explanation.json").read_text())
+    assert report["images"] == [
+        {"name": "test 5", "label": "class5"}, {"name": "large.png", "label": "class3"},
+    ]  # fmt: skip
+    found = report["networks"]["copy"]
+    probabilities = load_model(copy / "best.keras").predict(cifar10.x_test[[5]], verbose=0)[0]
+    assert found["predicted"][0] == f"class{probabilities.argmax()}"
+    assert found["probability"][0] == pytest.approx(probabilities.max(), abs=1e-4)
+    score = found["faithfulness"]["deletion"]
+    assert score["gain"] == pytest.approx(score["random_area"] - score["area"])
+    assert f"copy: deletion area {score['area']:.4f}" in said
+    for name in ("explanation.png", "faithfulness.png"):
+        assert min(matplotlib.image.imread(copy / name).shape[:2]) > 200
+
+
+@pytest.mark.once
+def test_several_runs_side_by_side(run, cifar10, tmp_path):
+    folder = tmp_path / "runs"
+    shutil.copytree(run, folder / "cifar10-cbam_block-seed0")
+    write_run(folder / "cifar10-none-seed0", cifar10, attention="none")
+    runs = [str(path) for path in sorted(folder.iterdir())]
+    data = ["--data-dir", json.loads((run / "config.json").read_text())["data_dir"]]
+    main(["explain", *runs, *data, "--faithfulness", "0"])
+    report = json.loads((folder / "explanation.json").read_text())
+    assert list(report["networks"]) == ["cbam_block", "none"]
+    assert [image["name"] for image in report["images"]] == [f"test {i}" for i in range(6)]
+    assert not (folder / "faithfulness.png").exists()
+    main(["explain", *runs, *data, "--faithfulness", "0", "--output", str(tmp_path)])
+    assert (tmp_path / "explanation.png").stat().st_size > 10_000
+
+
+@pytest.mark.once
+def test_grey_images(tmp_path):
+    run = write_run(tmp_path / "digits", load_dataset("digits"), attention="se_block")
+    main(["explain", str(run), "--images", "0", "--faithfulness", "2"])
+    assert (run / "explanation.png").exists()
+
+
+@pytest.mark.once
+def test_images_of_a_folder(cifar10, photo):
+    (photo.parent / "deeper").mkdir()
+    shutil.copy(photo, photo.parent / "deeper" / "another.PNG")
+    (photo.parent / "note.txt").write_text("no image")
+    found = shown_images([str(photo.parent)], cifar10)
+    assert [(image.name, image.label) for image in found] == [
+        ("another.PNG", None),
+        ("large.png", 3),
+    ]
+    assert all(image.pixels.shape == (32, 32, 3) for image in found)
+    # three times as wide: the middle of it is shown
+    wanted = np.asarray(cifar10.x_test[3], int).mean()
+    assert abs(found[1].pixels.mean() - wanted) < 40
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        (["40"], "the test set has 0 to 39; received 40"),
+        (["-1"], "must be numbers of test images, image files or folders; received '-1'"),
+        (["nowhere.png"], "received 'nowhere.png'"),
+        (["EMPTY"], "no .png, .jpg"),
+        (["BROKEN"], "broken.png is no image that can be read"),
+        (list(map(str, range(25))), "at most 24"),
+    ],
+)
+def test_refuses_images(sources, message, cifar10, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n no more")
+    places = {"EMPTY": str(tmp_path / "empty"), "BROKEN": str(tmp_path / "broken.png")}
+    with pytest.raises(UserError, match=message):
+        shown_images([places.get(source, source) for source in sources], cifar10)
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        main(["explain", *map(str, arguments)])
+    assert end.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.once
+def test_refuses_runs(run, cifar10, tmp_path, capsys):
+    assert "is no run folder" in refused(capsys, tmp_path)
+    digits = write_run(tmp_path / "digits", load_dataset("digits"), attention="none")
+    assert "must be of one data set; received cifar10, digits" in refused(capsys, run, digits)
+    assert "must be a folder that is there" in refused(capsys, run, "--output", tmp_path / "no")
+    copy = shutil.copytree(run, tmp_path / "copy")
+    save_model(load_model(digits / "best.keras"), copy / "best.keras")
+    assert "it takes images of (8, 8, 1), not (32, 32, 3)" in refused(capsys, copy)
+    (copy / "best.keras").write_bytes(b"no archive")
+    assert "cannot be explained" in refused(capsys, copy)
+    assert not (copy / "explanation.png").exists()
+    image = keras.Input((32, 32, 3))
+    keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(image))).save(
+        copy / "best.keras"
+    )
+    assert "No such layer: logits" in refused(capsys, copy)
+
+
+@pytest.mark.once
+def test_short_names():
+    assert short_names(["a-none-seed0", "a-se_block-seed0"]) == ["none", "se_block"]
+    assert short_names(["a-none-seed0"]) == ["a-none-seed0"]
+    assert short_names(["a-b", "a-b-c"]) == ["a-b", "a-b-c"]
+    assert short_names(["none-seed0", "none-seed1"]) == ["seed0", "seed1"]
