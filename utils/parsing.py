@@ -121,6 +121,19 @@ def flag(value):
     return value
 
 
+def truth(value):
+    """True or false, as a value or as a word."""
+    if isinstance(value, str):
+        return choice("true", "false")(value) == "true"
+    return flag(value)
+
+
+def descriptor(value):
+    """A list of words, or `"conv"` alone."""
+    found = words(value)
+    return "conv" if found == ("conv",) else found
+
+
 def interval(value):
     """A number of steps, such as `500`, or of minutes, such as `10m`."""
     if not re.fullmatch("[1-9][0-9]{0,8}m?", str(value), re.ASCII) or isinstance(value, bool):

@@ -13,6 +13,7 @@ from .errors import UserError
 from .parsing import (
     SettingError,
     choice,
+    descriptor,
     flag,
     integer,
     interval,
@@ -21,6 +22,7 @@ from .parsing import (
     seeds,
     several,
     text,
+    truth,
     words,
 )
 
@@ -35,10 +37,32 @@ def setting(default, parse, help, many=False):
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def option(parse, help):
-    """An option that not every architecture has; without it, the architecture's default holds."""
-    metadata = {"parse": optional(parse), "help": help, "option": True}
+def option(parse, help, of="architecture"):
+    """An option that not every architecture, or not every attention module, has.
+
+    Without it, the default of the architecture or module holds.
+    """
+    metadata = {"parse": optional(parse), "help": help, "option": of}
     return dataclasses.field(default=None, metadata=metadata)
+
+
+def option_names(settings_class, of):
+    """Returns the names of the settings that are options of an `"architecture"` or `"attention"`.
+
+    Args:
+        settings_class: subclass of `Settings`, or one of its instances.
+        of: string.
+    """
+    fields = dataclasses.fields(settings_class)
+    return [field.name for field in fields if field.metadata.get("option") == of]
+
+
+def module_option(name):
+    """Returns what an attention module calls the option that is the setting `name`.
+
+    A setting that would sound like the whole network's has `attention_` before it.
+    """
+    return name.removeprefix("attention_")
 
 
 class Settings:
@@ -80,8 +104,7 @@ class ArchitectureSettings(Settings):
 
     def architecture_options(self):
         """Returns the options of the architecture that are given, as a dictionary."""
-        fields = [f.name for f in dataclasses.fields(self) if "option" in f.metadata]
-        return {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
+        return _given(self, "architecture")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,23 +114,35 @@ class AttentionSettings(Settings):
     attention: str = setting(
         "cbam_block", text, "attention module, or none; 'main.py list' names them"
     )
-    ratio: int | None = setting(
-        None, optional(integer(1)), "reduction in the attention module; its default if not given"
-    )
-    kernel_size: int | None = setting(
-        None, optional(integer(1)), "kernel of spatial attention, odd; its default if not given"
-    )
+    ratio: int | None = option(integer(1), "reduction in the attention module", of="attention")
+    kernel_size: int | None = option(integer(1), "kernel of spatial attention, odd", of="attention")
 
     def attention_options(self):
         """Returns the options of the attention module that are given, as a dictionary."""
-        options = {"ratio": self.ratio, "kernel_size": self.kernel_size}
-        return {name: value for name, value in options.items() if value is not None}
+        return {module_option(name): value for name, value in _given(self, "attention").items()}
+
+
+def _given(settings, of):
+    values = {name: getattr(settings, name) for name in option_names(settings, of)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelSettings(AttentionSettings, ArchitectureSettings):
-    """Which network: its architecture, its attention, and where that goes."""
+    """Which network: its architecture, its attention with every option, and where that goes."""
 
+    pools: tuple[str, ...] | None = option(
+        words, "of channel attention: avg, max, lp, lse, or several with commas", of="attention"
+    )
+    descriptor: str | tuple[str, ...] | None = option(
+        descriptor, "what spatial attention sees: conv, or pools with commas", of="attention"
+    )
+    order: str | None = option(
+        text, "of CBAM's halves: channel_first, spatial_first or parallel", of="attention"
+    )
+    attention_batch_norm: bool | None = option(
+        flag, "batch normalisation in the gate of spatial attention", of="attention"
+    )
     attention_at: tuple[str, ...] = setting(
         ("block",), words, "where attention goes: block, stage, head, or several with commas"
     )
@@ -184,8 +219,8 @@ class TrainSettings(RecipeSettings):
 class CompareSettings(RecipeSettings):
     """Which runs are compared: one recipe, with several modules or values of an option, and seeds.
 
-    Raises:
-        UserError: more than one option has several values.
+    An option with several values is one of the modules that have it; several such options are
+    compared in every combination.
     """
 
     attention: tuple[str, ...] = setting(
@@ -196,6 +231,27 @@ class CompareSettings(RecipeSettings):
     )
     kernel_size: tuple[int, ...] | None = setting(
         None, optional(several(integer(1))), "kernel of spatial attention, or several", many=True
+    )
+    pools: tuple[tuple[str, ...], ...] | None = setting(
+        None,
+        optional(several(words, commas=False)),
+        "of channel attention, or several; avg,max is both at once",
+        many=True,
+    )
+    descriptor: tuple[str | tuple[str, ...], ...] | None = setting(
+        None,
+        optional(several(descriptor, commas=False)),
+        "what spatial attention sees, or several; avg,max is both at once",
+        many=True,
+    )
+    order: tuple[str, ...] | None = setting(
+        None, optional(several(text)), "of CBAM's halves, or several", many=True
+    )
+    attention_batch_norm: tuple[bool, ...] | None = setting(
+        None,
+        optional(several(truth)),
+        "batch normalisation in the gate of spatial attention: true, false, or both",
+        many=True,
     )
     attention_at: tuple[tuple[str, ...], ...] = setting(
         "block",
@@ -208,13 +264,6 @@ class CompareSettings(RecipeSettings):
     run_dir: str | None = setting(
         None, optional(text), "folder of all the runs; runs/DATASET-MODEL-...-compare if not given"
     )
-
-    def __post_init__(self):
-        super().__post_init__()
-        names = ("ratio", "kernel_size", "attention_at")
-        ranged = [name for name in names if len(getattr(self, name) or ()) > 1]
-        if len(ranged) > 1:
-            raise UserError(f"one option can have several values; received {', '.join(ranged)}")
 
 
 @dataclasses.dataclass(frozen=True)
