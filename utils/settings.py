@@ -261,6 +261,12 @@ class CompareSettings(RecipeSettings):
     )
     seeds: tuple[int, ...] = setting("0-2", seeds, "such as 0-4 or 0,2,5", many=True)
     jobs: int = setting(1, integer(1), "runs at once; speeds are compared only with 1")
+    ray: str | None = setting(
+        None,
+        optional(text),
+        "Ray cluster to train on: HOST:PORT, auto or local; all its nodes must see this folder, "
+        "Python, the data and --run-dir under the same paths; no speeds are compared",
+    )
     run_dir: str | None = setting(
         None, optional(text), "folder of all the runs; runs/DATASET-MODEL-...-compare if not given"
     )
