@@ -19,6 +19,7 @@ from .files import read_json, write_json
 from .plotting import plot_comparison
 from .processes import call_apart, last_line, run_processes
 from .ray_cluster import require_ray, run_on_ray
+from .report import write_report
 from .runs import locked, network_name
 from .training_model import build_network
 
@@ -32,7 +33,7 @@ SHARED_DEVICE = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLO
 def compare(settings, announce=print):
     """Trains the runs of a comparison that are not there yet, and compares all of them.
 
-    Writes `comparison.md`, `comparison.csv` and `comparison.png` into the comparison's folder.
+    Writes `comparison.md`, `.csv` and `.png` and `report.html` into the comparison's folder.
 
     Args:
         settings: a `CompareSettings`.
@@ -170,7 +171,7 @@ def read_jobs(run_dir):
 
 
 def write_comparison(runs, dataset, costs, run_dir):
-    """Compares the runs that are finished, in a table and a picture.
+    """Compares the runs that are finished, in a table, a picture and a page.
 
     Args:
         runs: list of `PlannedRun`s.
@@ -188,5 +189,16 @@ def write_comparison(runs, dataset, costs, run_dir):
     alone = all(jobs.get(result.run.name) == 1 for result in results)
     rows = compared(results, costs, speeds=alone)
     write_csv(run_dir / "comparison.csv", rows)
-    write_markdown(run_dir / "comparison.md", title, rows, notes(runs, rows, alone))
+    said = notes(runs, rows, alone)
+    write_markdown(run_dir / "comparison.md", title, rows, said)
     plot_comparison(run_dir / "comparison.png", rows, title)
+    explanation = run_dir / "explanation.png"
+    write_report(
+        run_dir / "report.html",
+        title,
+        rows,
+        results,
+        said,
+        dataset.class_names,
+        explanation if explanation.exists() else None,
+    )

@@ -60,7 +60,8 @@ def fake(run, wrong=(), speed=100.0):
     run.folder.mkdir(parents=True)
     write_json(run.folder / "config.json", run.settings.config())
     write_json(run.folder / "summary.json", {"images_per_second": speed})
-    (run.folder / "metrics.csv").write_text("epoch,accuracy,val_accuracy\n1,0.5,0.25\n2,0.75,0.5\n")
+    rows = ["epoch,loss,accuracy,val_loss,val_accuracy", "1,2.5,0.5,3.5,0.25", "2,1.5,0.75,2,0.5"]
+    (run.folder / "metrics.csv").write_text("\n".join(rows))
     said = LABELS.copy()
     said[list(wrong)] = 1 - said[list(wrong)]
     write_predictions(run.folder, Predictions(np.eye(2, dtype="float32")[said], LABELS))
@@ -278,6 +279,7 @@ def test_without_none_the_first_is_the_base(tmp_path):
         ("metrics.csv", b"epoch,val_accuracy\n1,nan\n", "does not hold the epochs"),
         ("metrics.csv", b"epoch,val_accuracy\n1,2,3,4\n", "does not hold the epochs"),
         ("metrics.csv", b"epoch,loss\n1,2\n", "no val_accuracy"),
+        ("metrics.csv", b"epoch,loss,accuracy,val_accuracy\n1,2,3,4\n", "each of 2 epochs"),
         ("metrics.csv", b"\xff\x00", "does not hold the epochs"),
     ],
 )
@@ -291,6 +293,9 @@ def test_damaged_runs_are_named(tmp_path, name, content, reason):
 def test_runs_on_other_test_images_are_refused(tmp_path):
     runs = fake_comparison(tmp_path)
     other = dataclasses.replace(DATA, y_test=1 - LABELS)
+    with pytest.raises(UserError, match="other test images"):
+        write_comparison(runs, other, COSTS, tmp_path)
+    other = dataclasses.replace(DATA, class_names=("a", "b", "c"))
     with pytest.raises(UserError, match="other test images"):
         write_comparison(runs, other, COSTS, tmp_path)
 
@@ -377,7 +382,8 @@ def test_compares_and_goes_on(cifar10_dir, tmp_path, capsys):
     said = capsys.readouterr().out
     assert trained_runs(said) == everything
     assert said.count("test accuracy 0.") == 4
-    files = {"comparison.md", "comparison.csv", "comparison.png", "jobs.json", "logs"}
+    tables = {"comparison.md", "comparison.csv", "comparison.png", "report.html"}
+    files = {*tables, "jobs.json", "logs"}
     assert {path.name for path in folder.iterdir()} == {*everything, *files}
     before = table(folder)
     for name in ("none", "se_block"):
