@@ -141,7 +141,7 @@ class ModelSettings(AttentionSettings, ArchitectureSettings):
         text, "of CBAM's halves: channel_first, spatial_first or parallel", of="attention"
     )
     attention_batch_norm: bool | None = option(
-        flag, "batch normalisation in the gate of spatial attention", of="attention"
+        flag, "batch normalisation in the module: CBAM's spatial gate, non-local", of="attention"
     )
     attention_at: tuple[str, ...] = setting(
         ("block",), words, "where attention goes: block, stage, head, or several with commas"
@@ -250,7 +250,7 @@ class CompareSettings(RecipeSettings):
     attention_batch_norm: tuple[bool, ...] | None = setting(
         None,
         optional(several(truth)),
-        "batch normalisation in the gate of spatial attention: true, false, or both",
+        "batch normalisation in the module (CBAM's spatial gate, non-local): true, false or both",
         many=True,
     )
     attention_at: tuple[tuple[str, ...], ...] = setting(
