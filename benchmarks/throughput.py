@@ -14,7 +14,8 @@ import numpy as np
 
 from utils.backend import choose_backend
 from utils.command_line import parse_settings
-from utils.settings import Settings, TrainSettings, choice, integer, setting, text
+from utils.parsing import choice, integer, text
+from utils.settings import Settings, TrainSettings, setting
 from utils.timing import ratios, time_in_turn
 
 BATCH = 128

@@ -20,6 +20,7 @@ from .attention.identity import IdentityStart
 from .attention.non_local import NonLocal, non_local_block
 from .attention.registry import (
     attach_attention_module,
+    attention_options,
     get_attention,
     list_attention,
     register_attention,
@@ -56,6 +57,7 @@ __all__ = [
     "SpatialAttention",
     "TripletAttention",
     "attach_attention_module",
+    "attention_options",
     "bam_block",
     "cbam_block",
     "channel_attention",

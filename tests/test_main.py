@@ -281,6 +281,16 @@ BAD = [
     (["--ratio", "4", "--attention", "none"], "without an attention module"),
     (["--kernel-size", "4"], "kernel_size must be an odd integer of at least 1, received 4"),
     (["--kernel-size", "3", "--attention", "se_block"], "SE has no option 'kernel_size'"),
+    (["--order", "last"], "order must be one of 'channel_first', 'spatial_first', 'parallel'"),
+    (["--pools", "mean"], "pools must be one or more of 'avg', 'max', 'lp', 'lse'"),
+    (["--descriptor", "conv,avg"], "descriptor, if not 'conv', must be one or more of"),
+    (["--attention", "se_block", "--pools", "max"], "SE has no option 'pools'"),
+    (["--no-attention-batch-norm", "--attention", "bam_block"], "BAM has no option 'batch_norm'"),
+    (
+        ["import-torch", "weights.pth", "--attention", "cbam_block", "--order", "parallel"],
+        "--order",
+    ),
+    (["import-torch", "weights.pth", "--pools", "max"], "--pools"),
     (["--depth", "21"], "the nearest are 20, 26, 29; received depth=21"),
     (["--depth", "deep"], "must be a whole number of at least 1; received 'deep'"),
     (["--batch-size", "0"], "must be a whole number of at least 1; received '0'"),
@@ -377,6 +387,21 @@ def test_flags_stand_over_the_config_wherever_they_stand(tmp_path):
     ):
         settings = parse_settings(TrainSettings, arguments, "main.py train", "")
         assert (settings.depth, settings.epochs) == (32, 7)
+
+
+@pytest.mark.once
+def test_options_of_the_attention_module():
+    words = "--pools lp,max --descriptor conv --order parallel --attention-batch-norm --ratio 4"
+    settings = parse_settings(TrainSettings, words.split(), "main.py train", "")
+    assert settings.attention_options() == {
+        "ratio": 4,
+        "pools": ("lp", "max"),
+        "descriptor": "conv",
+        "order": "parallel",
+        "batch_norm": True,
+    }
+    assert TrainSettings(**json.loads(json.dumps(settings.config()))) == settings
+    assert TrainSettings().attention_options() == {}
 
 
 @pytest.mark.once

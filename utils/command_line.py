@@ -10,7 +10,7 @@ from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentParser, DefaultH
 
 from .errors import UserError
 from .files import read_json
-from .settings import SettingError
+from .parsing import SettingError
 
 LONGEST_ERROR = 4000  # characters
 

@@ -1,6 +1,7 @@
 """Several networks over several seeds: the runs that are missing are trained, then all compared."""
 
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -17,6 +18,8 @@ from .errors import Interrupted, RunError, UserError
 from .files import read_json, write_json
 from .plotting import plot_comparison
 from .processes import call_apart, last_line, run_processes
+from .ray_cluster import require_ray, run_on_ray
+from .report import write_report
 from .runs import locked, network_name
 from .training_model import build_network
 
@@ -30,7 +33,7 @@ SHARED_DEVICE = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLO
 def compare(settings, announce=print):
     """Trains the runs of a comparison that are not there yet, and compares all of them.
 
-    Writes `comparison.md`, `comparison.csv` and `comparison.png` into the comparison's folder.
+    Writes `comparison.md`, `.csv` and `.png` and `report.html` into the comparison's folder.
 
     Args:
         settings: a `CompareSettings`.
@@ -45,6 +48,8 @@ def compare(settings, announce=print):
         RunError: a run failed. The others are compared all the same.
         Interrupted: SIGINT or SIGTERM; what was trained stands.
     """
+    if settings.ray is not None:
+        require_ray()
     dataset = load_dataset(settings.dataset, settings.data_dir, announce)
     validation_indices(dataset.y_train, settings.validation_split, settings.seeds[0])
     default = Path("runs") / f"{dataset.name}-{network_name(settings)}-compare"
@@ -54,7 +59,7 @@ def compare(settings, announce=print):
     costs = costs_of(runs, dataset)
     with locked(run_dir):
         announce(f"{run_dir}: {len(runs)} runs, {len(runs) - len(missing)} of them are there")
-        failed = train_missing(missing, run_dir, settings.jobs, announce)
+        failed = train_missing(missing, run_dir, settings.jobs, settings.ray, announce)
         write_comparison(runs, dataset, costs, run_dir)
     if failed:
         raise RunError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
@@ -88,13 +93,14 @@ def _count(settings, dataset):
     return [(trainable_params(network), multiply_adds(network)) for network in networks]
 
 
-def train_missing(runs, run_dir, jobs, announce=print):
+def train_missing(runs, run_dir, jobs, ray=None, announce=print):
     """Trains runs, each in a process of its own, or goes on with those that have begun.
 
     Args:
         runs: list of `PlannedRun`s.
         run_dir: path of the comparison's folder; what the runs say goes to `logs/` in it.
         jobs: int, runs at once.
+        ray: string, address of the Ray cluster to train on; this machine by default.
         announce: function that takes a line of text.
 
     Returns:
@@ -105,10 +111,14 @@ def train_missing(runs, run_dir, jobs, announce=print):
     """
     by_name = {run.name: run for run in runs}
     logs = run_dir / LOGS
+    run_all = run_processes if ray is None else functools.partial(run_on_ray, ray)
+    # of a cluster, nobody knows what else it does, and on which of its machines
+    at_once = min(jobs, len(runs)) if ray is None else max(jobs, 2)
     done, failed = [], []
 
     def started(name):
-        note_jobs(run_dir, by_name[name], min(jobs, len(runs)))
+        logs.mkdir(exist_ok=True)
+        note_jobs(run_dir, by_name[name], at_once)
         announce(f"{name}: training; what it says is in {logs / name}.txt")
 
     def ended(name, code):
@@ -118,13 +128,13 @@ def train_missing(runs, run_dir, jobs, announce=print):
         if code != 0:
             failed.append(name)
 
-    if runs:
-        logs.mkdir(exist_ok=True)
+    if not runs:
+        return failed
     environment = {**(SHARED_DEVICE if jobs > 1 else {}), **os.environ}
-    with tempfile.TemporaryDirectory() as configs:
+    with tempfile.TemporaryDirectory(dir=run_dir) as configs:  # where a cluster sees it too
         commands = {name: _command(run, Path(configs)) for name, run in by_name.items()}
         try:
-            run_processes(commands, jobs, logs, started, ended, environment)
+            run_all(commands, jobs, logs, started, ended, environment)
         except Interrupted as stop:
             message = "stopped; the same command goes on where the comparison stands"
             raise Interrupted(message, stop.signum) from None
@@ -136,7 +146,8 @@ def _command(run, configs):
     config.write_text(json.dumps(run.settings.config()))
     place = "--resume" if run.is_begun() else "--run-dir"
     # -u: in the order in which it is said, what went wrong last
-    return [sys.executable, "-u", MAIN, "train", "--config", config, place, run.folder]
+    words = ["-u", MAIN, "train", "--config", config, place, run.folder]
+    return [sys.executable, *map(str, words)]
 
 
 def note_jobs(run_dir, run, jobs):
@@ -160,7 +171,7 @@ def read_jobs(run_dir):
 
 
 def write_comparison(runs, dataset, costs, run_dir):
-    """Compares the runs that are finished, in a table and a picture.
+    """Compares the runs that are finished, in a table, a picture and a page.
 
     Args:
         runs: list of `PlannedRun`s.
@@ -178,5 +189,16 @@ def write_comparison(runs, dataset, costs, run_dir):
     alone = all(jobs.get(result.run.name) == 1 for result in results)
     rows = compared(results, costs, speeds=alone)
     write_csv(run_dir / "comparison.csv", rows)
-    write_markdown(run_dir / "comparison.md", title, rows, notes(runs, rows, alone))
+    said = notes(runs, rows, alone)
+    write_markdown(run_dir / "comparison.md", title, rows, said)
     plot_comparison(run_dir / "comparison.png", rows, title)
+    explanation = run_dir / "explanation.png"
+    write_report(
+        run_dir / "report.html",
+        title,
+        rows,
+        results,
+        said,
+        dataset.class_names,
+        explanation if explanation.exists() else None,
+    )

@@ -1,14 +1,21 @@
 """The runs of a comparison: which there should be, and where each of them stands."""
 
 import dataclasses
+import itertools
+import math
 from pathlib import Path
+
+from models.attention_module import attention_options, list_attention
 
 from .errors import UserError
 from .evaluation import read_config
 from .resuming import changed_settings
 from .runs import check_run_dir
-from .settings import RecipeSettings, TrainSettings
+from .settings import RecipeSettings, TrainSettings, module_option, option_names
 from .training import with_defaults
+
+OPTIONS = option_names(TrainSettings, "attention")
+MOST_VARIANTS = 50  # that a table and a picture can show
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,13 +24,13 @@ class Variant:
 
     Args:
         attention: string, the module's name.
-        ratio, kernel_size: ints, or `None` for the module's default.
+        options: tuple of pairs, the names of the settings that are options of the module and their
+            values; without an option the module's default holds.
         attention_at: tuple of strings.
     """
 
     attention: str
-    ratio: int | None = None
-    kernel_size: int | None = None
+    options: tuple = ()
     attention_at: tuple[str, ...] = ("block",)
 
     @property
@@ -32,12 +39,27 @@ class Variant:
 
         Whichever values it is compared with, the variant's runs have the same folders.
         """
-        parts = [
-            self.ratio is not None and f"ratio{self.ratio}",
-            self.kernel_size is not None and f"kernel_size{self.kernel_size}",
-            self.attention_at != ("block",) and f"at_{'+'.join(self.attention_at)}",
-        ]
-        return "-".join([self.attention, *filter(None, parts)])
+        parts = [_part(module_option(name), value) for name, value in self.options]
+        if self.attention_at != ("block",):
+            parts.append(f"at_{'+'.join(self.attention_at)}")
+        return "-".join([self.attention, *parts])
+
+    def settings(self):
+        """Returns the settings that make a run one of this variant, as a dictionary."""
+        return {
+            **dict.fromkeys(OPTIONS),
+            **dict(self.options),
+            "attention": self.attention,
+            "attention_at": self.attention_at,
+        }
+
+
+def _part(option, value):
+    if isinstance(value, bool):
+        return option if value else f"no_{option}"
+    if isinstance(value, int):
+        return f"{option}{value}"
+    return f"{option}_{value if isinstance(value, str) else '+'.join(value)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,24 +103,63 @@ class PlannedRun:
 
 
 def variants_of(settings):
-    """The variants that settings name; the network without attention is one, whatever the options.
+    """The variants that settings name: every module with every combination of its options' values.
+
+    An option goes to the modules that have it; one that has none of them is one variant, as the
+    network without attention is.
 
     Args:
         settings: a `CompareSettings`.
 
     Returns:
         A list of `Variant`s, without two that are the same.
+
+    Raises:
+        UserError: a module that is unknown, an option that no module has, or too many variants.
     """
-    found = []
-    for attention in settings.attention:
-        if attention == "none":
-            found.append(Variant("none"))
-            continue
-        for ratio in settings.ratio or (None,):
-            for kernel_size in settings.kernel_size or (None,):
-                for at in settings.attention_at:
-                    found.append(Variant(attention, ratio, kernel_size, at))
-    return list(dict.fromkeys(found))
+    values = {name: getattr(settings, name) for name in OPTIONS}
+    given = [name for name in OPTIONS if values[name] is not None]
+    taken = {module: _taken(module, given) for module in settings.attention}
+    _refuse_idle(given, taken)
+    grids = {
+        module: [[values[name] for name in names], _places(module, settings)]
+        for module, names in taken.items()
+    }
+    count = sum(math.prod(map(len, [*grid, places])) for grid, places in grids.values())
+    if count > MOST_VARIANTS:
+        raise UserError(
+            f"{count:,} variants are too many to compare, at most {MOST_VARIANTS} are allowed; "
+            "name fewer modules with --attention, or fewer values of their options"
+        )
+    return [
+        Variant(module, tuple(zip(taken[module], combination, strict=True)), place)
+        for module, (grid, places) in grids.items()
+        for *combination, place in itertools.product(*grid, places)
+    ]
+
+
+def _taken(module, given):
+    """Which of the options that are given a module has."""
+    try:
+        known = attention_options(module)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return [name for name in given if known is None or module_option(name) in known]
+
+
+def _places(module, settings):
+    return settings.attention_at if module != "none" else [("block",)]
+
+
+def _refuse_idle(given, taken):
+    """Refuses an option that would make no difference to any of the modules."""
+    for name in given:
+        if not any(name in names for names in taken.values()):
+            having = [module for module in list_attention() if _taken(module, [name])]
+            raise UserError(
+                f"{' and '.join(taken)} {'have' if len(taken) > 1 else 'has'} no option "
+                f"{module_option(name)!r}; leave it out, or compare one of {', '.join(having)}"
+            )
 
 
 def planned_runs(settings, dataset, run_dir):
@@ -120,7 +181,7 @@ def planned_runs(settings, dataset, run_dir):
     for seed in settings.seeds:
         for variant in variants_of(settings):
             folder = Path(run_dir) / f"{variant.name}-seed{seed}"
-            options = {**recipe, **dataclasses.asdict(variant), "seed": seed, "run_dir": None}
+            options = {**recipe, **variant.settings(), "seed": seed, "run_dir": None}
             runs.append(
                 PlannedRun(variant, folder, with_defaults(TrainSettings(**options), dataset))
             )

@@ -21,19 +21,29 @@ class Result:
     Args:
         run: a `PlannedRun`.
         hits: boolean array, which test images it has right.
-        curve: list of floats, the accuracy of every epoch: on the validation split, or on the
-            training set if there is none.
+        confusion: int array `(classes, classes)`, rows the true class, columns the predicted one.
+        history: list of dictionaries, the row of `metrics.csv` of every epoch.
         images_per_second: float.
     """
 
     run: PlannedRun
     hits: np.ndarray
-    curve: list
+    confusion: np.ndarray
+    history: list
     images_per_second: float
 
     @property
     def accuracy(self):
         return float(self.hits.mean())
+
+    @property
+    def curve(self):
+        """The accuracy of every epoch, on the validation split or, without one, in training."""
+        return [row[_curve_column(self.run)] for row in self.history]
+
+
+def _curve_column(run):
+    return "val_accuracy" if run.settings.validation_split else "accuracy"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +90,8 @@ def read_result(run, dataset):
         UserError: a file of the run is missing, damaged, or of other data.
     """
     predictions = read_predictions(run.folder)
-    if not np.array_equal(predictions.labels, dataset.y_test):
+    same_classes = predictions.probabilities.shape[1] == dataset.classes
+    if not same_classes or not np.array_equal(predictions.labels, dataset.y_test):
         raise UserError(
             f"{run.folder} was evaluated on other test images than {dataset.name}'s; "
             f"'python main.py evaluate {run.folder}' does it again"
@@ -89,13 +100,13 @@ def read_result(run, dataset):
     speed = summary.get("images_per_second") if isinstance(summary, dict) else None
     if not isinstance(speed, (int, float)) or speed <= 0:
         raise UserError(f"{run.folder}/summary.json has no images_per_second; remove that folder")
-    metrics = read_metrics(run.folder)
-    column = "val_accuracy" if run.settings.validation_split else "accuracy"
-    try:
-        curve = [row[column] for row in metrics]
-    except KeyError:
-        raise UserError(f"{run.folder}/metrics.csv has no {column}; remove that folder") from None
-    return Result(run, predictions.hits, curve, float(speed))
+    history = read_metrics(run.folder)
+    columns = (_curve_column(run), "accuracy", "loss", "epoch")
+    missing = [column for column in columns if column not in history[0]]
+    if missing or len(history) != run.settings.epochs:
+        lacking = missing[0] if missing else f"row for each of {run.settings.epochs} epochs"
+        raise UserError(f"{run.folder}/metrics.csv has no {lacking}; remove that folder")
+    return Result(run, predictions.hits, predictions.confusion, history, float(speed))
 
 
 def base_of(variants):
@@ -188,6 +199,13 @@ def _cells(row):
     }
 
 
+# of the table to read, as `shown` fills it
+HEAD = (
+    "variant", "parameters", "multiply-adds", "images/s", "seeds", "test accuracy",
+    "difference [95 %]", "McNemar p", "gained, lost",
+)  # fmt: skip
+
+
 def write_markdown(path, title, rows, notes):
     """Writes a table to read.
 
@@ -197,18 +215,15 @@ def write_markdown(path, title, rows, notes):
         rows: list of `Row`s.
         notes: list of strings, what to know about the table.
     """
-    head = (
-        "variant", "parameters", "multiply-adds", "images/s", "seeds", "test accuracy",
-        "difference [95 %]", "McNemar p", "gained, lost",
-    )  # fmt: skip
-    table = [head, ("---", *["---:"] * (len(head) - 1)), *map(_shown, rows)]
+    table = [HEAD, ("---", *["---:"] * (len(HEAD) - 1)), *map(shown, rows)]
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
     text = "\n".join([f"# {title}", "", *lines, "", *(f"- {note}" for note in notes), ""])
     with replacing(path) as temporary:
         temporary.write_text(text, "utf-8")
 
 
-def _shown(row):
+def shown(row):
+    """Returns the cells of a `Row` in a table to read, one string for each column of `HEAD`."""
     deviation = "" if row.deviation is None else f" ± {100 * row.deviation:.2f}"
     difference, test = "", ("", "")
     if row.difference is not None:

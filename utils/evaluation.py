@@ -56,20 +56,17 @@ def evaluate(network, dataset):
     Returns:
         An `Evaluation`.
     """
-    from sklearn.metrics import confusion_matrix
-
     images = in_data_format(dataset.x_test)
     probabilities = np.asarray(network.predict(images, batch_size=BATCH_SIZE, verbose=0), "float64")
     predicted = probabilities.argmax(axis=-1)
     of_truth = probabilities[np.arange(len(images)), dataset.y_test]
+    predictions = Predictions(probabilities.astype("float32"), dataset.y_test.astype("int64"))
     return Evaluation(
         accuracy=float(np.mean(predicted == dataset.y_test)),
         loss=float(np.mean(-np.log(np.maximum(of_truth, 1e-7)))),
-        confusion=confusion_matrix(
-            dataset.y_test, predicted, labels=np.arange(len(dataset.class_names))
-        ),
+        confusion=predictions.confusion,
         class_names=dataset.class_names,
-        predictions=Predictions(probabilities.astype("float32"), dataset.y_test.astype("int64")),
+        predictions=predictions,
     )
 
 

@@ -11,6 +11,7 @@ from .files import read_json, write_json
 
 ROOT = Path(__file__).parent.parent
 SIZES = ROOT / "results" / "model_sizes.json"
+ABLATIONS = "configs/cbam-ablation/"
 
 CIFAR = {"input_shape": (32, 32, 3), "classes": 10}
 IMAGENET = {"input_shape": (224, 224, 3), "classes": 1000}
@@ -67,13 +68,16 @@ def size_of(name, image, options):
 
 def listing():
     """Returns architectures, attention modules, data sets and configs, as text."""
+    configs = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "configs").rglob("*.json"))
     groups = {
         "models": list_models(),
         "attention": [*list_attention(), "none"],
         "datasets": DATASETS,
-        "configs": sorted(str(p.relative_to(ROOT)) for p in (ROOT / "configs").rglob("*.json")),
+        "configs": [name for name in configs if not name.startswith(ABLATIONS)],
+        # the paper's tables, not its numbers: there it is ResNet50 on ImageNet
+        "for compare, with ResNet20 on CIFAR-10": [n for n in configs if n.startswith(ABLATIONS)],
     }
-    lines = [f"{name + ':':<11}{', '.join(names)}" for name, names in groups.items()]
+    lines = [f"{name + ':':<10} {', '.join(names)}" for name, names in groups.items()]
     rows = read_json(SIZES)
     head = ("--model, options", "image", "classes", "parameters", "multiply-adds")
     return "\n".join([*lines, "", _columns(*head), *map(_line, rows)])

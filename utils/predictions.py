@@ -29,6 +29,13 @@ class Predictions:
         """Boolean array `(n,)`: which images were told right."""
         return self.probabilities.argmax(axis=-1) == self.labels
 
+    @property
+    def confusion(self):
+        """Int array `(classes, classes)`: rows the true class, columns the predicted one."""
+        matrix = np.zeros((self.probabilities.shape[1],) * 2, "int64")
+        np.add.at(matrix, (self.labels, self.probabilities.argmax(axis=-1)), 1)
+        return matrix
+
 
 def write_predictions(run, predictions):
     """Writes `predictions.npz` into a run's folder; the same predictions give the same bytes."""

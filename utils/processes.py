@@ -13,7 +13,33 @@ from .signals import StopSignals
 LONGEST_LINE = 1000  # bytes
 
 
-def run_processes(commands, jobs, logs, started, ended, environment=None):
+def start_process(command, log, environment, before=None):
+    """Starts a command, and adds what it says to a file.
+
+    Args:
+        command: list of strings.
+        log: path of the file.
+        environment: dictionary, its environment variables; this process's if `None`.
+        before: function that is called in the new process first.
+
+    Returns:
+        A `subprocess.Popen`.
+    """
+    with open(log, "ab") as file:
+        # in a session of its own a Ctrl-C does not reach it beside the signal that it is sent: a
+        # second one would stop it at once
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=before,
+        )
+
+
+def run_processes(commands, jobs, logs, started, ended, environment=None, start=start_process):
     """Runs commands until each has ended, at most `jobs` at once.
 
     At SIGINT or SIGTERM no other command is begun, and those that run are asked to stop and waited
@@ -26,6 +52,8 @@ def run_processes(commands, jobs, logs, started, ended, environment=None):
         started: function of a name, called before its command begins.
         ended: function of a name and an exit code, called after its command has ended by itself.
         environment: dictionary, the commands' environment variables; this process's by default.
+        start: function of a command, the path of its log and its environment that starts it, and
+            returns what can `poll`, `terminate`, `kill`, `wait` as a `subprocess.Popen` can.
 
     Raises:
         Interrupted: SIGINT or SIGTERM.
@@ -37,7 +65,7 @@ def run_processes(commands, jobs, logs, started, ended, environment=None):
                 while waiting and len(running) < jobs and not signals.received:
                     name = waiting.pop(0)
                     started(name)
-                    running[name] = _start(commands[name], logs / f"{name}.txt", environment)
+                    running[name] = start(commands[name], logs / f"{name}.txt", environment)
                 if signals.received and not told:
                     told = True
                     for process in running.values():
@@ -53,20 +81,6 @@ def run_processes(commands, jobs, logs, started, ended, environment=None):
                 process.wait()
     if signals.received:
         raise Interrupted("stopped", signals.received)
-
-
-def _start(command, log, environment):
-    with open(log, "ab") as file:
-        # in a session of its own a Ctrl-C does not reach it beside the signal that it is sent: a
-        # second one would stop it at once
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
 
 
 def call_apart(backend, function, *args):

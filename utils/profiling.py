@@ -38,9 +38,8 @@ def profile(settings):
         UserError: an unknown module, or an option that a module or the architecture cannot take.
     """
     if settings.attention is None and settings.attention_options():
-        raise UserError(
-            "--ratio and --kernel-size are not every module's; name the modules with --attention"
-        )
+        options = ", ".join(settings.attention_options())
+        raise UserError(f"not every module has {options}; name the modules with --attention")
     names = settings.attention or tuple(list_attention())
     names = ("none", *(name for name in names if name != "none"))
     networks = {name: _network(settings, name) for name in names}

@@ -4,6 +4,7 @@ import json
 
 from .backend import device, threads, versions
 from .errors import UserError
+from .settings import TrainSettings
 
 # settings that may change freely, and those that may with --force
 FREE = {"checkpoint_every", "data_dir", "tensorboard"}
@@ -65,7 +66,8 @@ def changed_settings(config, now):
     now = json.loads(json.dumps(now))
     now = {name: value for name, value in now.items() if name not in FREE}
     # a setting that a run of an older version does not know has its default
-    return _differences({name: config.get(name, value) for name, value in now.items()}, now)
+    before = {**json.loads(json.dumps(TrainSettings().config())), **config}
+    return _differences({name: before[name] for name in now}, now)
 
 
 def _differences(before, now):

@@ -3,145 +3,32 @@
 Nothing here needs Keras, so that `--help` answers at once.
 """
 
-import argparse
 import dataclasses
-import math
-import re
 
 from models import list_models
 
 from .backend import BACKENDS
 from .data import DATASETS
 from .errors import UserError
+from .parsing import (
+    SettingError,
+    choice,
+    descriptor,
+    flag,
+    integer,
+    interval,
+    number,
+    optional,
+    seeds,
+    several,
+    text,
+    truth,
+    words,
+)
 
 SCHEDULES = ("one_cycle", "cosine", "step", "constant")
 LEARNING_RATES = {"sgd": 0.2, "adam": 1e-3}
-LARGEST = 2**32 - 1  # of whole numbers: what 32 bits hold
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-MOST_SEEDS = 1000
-
-
-class SettingError(UserError, argparse.ArgumentTypeError):
-    """A value that a setting cannot take; argparse shows its text."""
-
-
-def integer(least, most=None):
-    """A whole number from `least` to `most`."""
-    allowed = f"a whole number of at least {least}" + (f", at most {most}" if most else "")
-
-    def parse(value):
-        try:
-            number = int(value)
-        except (TypeError, ValueError, OverflowError):
-            number = None
-        whole = number is not None and not isinstance(value, (bool, float))
-        if not whole or number < least or (most is not None and number > most):
-            raise SettingError(f"must be {allowed}; received {value!r}")
-        if number > LARGEST:
-            raise SettingError(f"must be at most {LARGEST}; received {value!r}")
-        return number
-
-    return parse
-
-
-def number(least, below=math.inf, above=False):
-    """A number from `least` (or, with `above`, above it) and smaller than `below`."""
-    allowed = f"a number {'above' if above else 'of at least'} {least}"
-    allowed += f" and below {below}" if below < math.inf else ""
-
-    def parse(value):
-        try:
-            result = float(value) if not isinstance(value, bool) else math.nan
-        except (TypeError, ValueError, OverflowError):
-            result = math.nan
-        if not least <= result < below or (above and result == least):
-            raise SettingError(f"must be {allowed}; received {value!r}")
-        return result
-
-    return parse
-
-
-def choice(*names):
-    """One of the given names."""
-
-    def parse(value):
-        if value not in names:
-            raise SettingError(f"must be one of {', '.join(names)}; received {value!r}")
-        return value
-
-    return parse
-
-
-def words(value):
-    """A list of words, or one string with commas."""
-    found = tuple(value.split(",")) if isinstance(value, str) else value
-    if not isinstance(found, (list, tuple)) or not found or not all(map(_is_word, found)):
-        raise SettingError(f"must be one or more words, with commas; received {value!r}")
-    return tuple(found)
-
-
-def _is_word(value):
-    return isinstance(value, str) and value.strip() == value and value != ""
-
-
-def several(parse, commas=True):
-    """One or more of what `parse` takes, each once: a list or, with `commas`, a string with them.
-
-    A flag with such a value takes several words.
-    """
-
-    def parse_all(value):
-        items = list(value) if isinstance(value, (list, tuple)) else [value]
-        if commas:
-            parts = [item.split(",") if isinstance(item, str) else [item] for item in items]
-            items = [part for group in parts for part in group]
-        if not items:
-            raise SettingError(f"must be one value or more; received {value!r}")
-        return tuple(dict.fromkeys(map(parse, items)))
-
-    return parse_all
-
-
-def seeds(value):
-    """Seeds and ranges of them, such as `0-4` or `0,2,5`."""
-    spans = several(_seed_range)(value)
-    if sum(map(len, spans)) > MOST_SEEDS:
-        raise SettingError(f"must be at most {MOST_SEEDS} seeds; received {value!r}")
-    return tuple(dict.fromkeys(seed for span in spans for seed in span))
-
-
-def _seed_range(value):
-    match = re.fullmatch("([0-9]{1,10})(?:-([0-9]{1,10}))?", str(value), re.ASCII)
-    low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-    if not low <= high <= LARGEST:
-        raise SettingError(f"must be seeds such as 0-4 or 0,2,5; received {value!r}")
-    return range(low, high + 1)
-
-
-def text(value):
-    """Any string that says something."""
-    if not isinstance(value, str) or not value:
-        raise SettingError(f"must be a word; received {value!r}")
-    return value
-
-
-def flag(value):
-    """True or false."""
-    if not isinstance(value, bool):
-        raise SettingError(f"must be true or false; received {value!r}")
-    return value
-
-
-def interval(value):
-    """A number of steps, such as `500`, or of minutes, such as `10m`."""
-    if not re.fullmatch("[1-9][0-9]{0,8}m?", str(value), re.ASCII) or isinstance(value, bool):
-        raise SettingError(f"must be steps such as 500 or minutes such as 10m; received {value!r}")
-    return str(value)
-
-
-def optional(parse):
-    """What `parse` takes, or `None`."""
-    return lambda value: None if value is None else parse(value)
 
 
 def setting(default, parse, help, many=False):
@@ -150,10 +37,32 @@ def setting(default, parse, help, many=False):
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def option(parse, help):
-    """An option that not every architecture has; without it, the architecture's default holds."""
-    metadata = {"parse": optional(parse), "help": help, "option": True}
+def option(parse, help, of="architecture"):
+    """An option that not every architecture, or not every attention module, has.
+
+    Without it, the default of the architecture or module holds.
+    """
+    metadata = {"parse": optional(parse), "help": help, "option": of}
     return dataclasses.field(default=None, metadata=metadata)
+
+
+def option_names(settings_class, of):
+    """Returns the names of the settings that are options of an `"architecture"` or `"attention"`.
+
+    Args:
+        settings_class: subclass of `Settings`, or one of its instances.
+        of: string.
+    """
+    fields = dataclasses.fields(settings_class)
+    return [field.name for field in fields if field.metadata.get("option") == of]
+
+
+def module_option(name):
+    """Returns what an attention module calls the option that is the setting `name`.
+
+    A setting that would sound like the whole network's has `attention_` before it.
+    """
+    return name.removeprefix("attention_")
 
 
 class Settings:
@@ -195,8 +104,7 @@ class ArchitectureSettings(Settings):
 
     def architecture_options(self):
         """Returns the options of the architecture that are given, as a dictionary."""
-        fields = [f.name for f in dataclasses.fields(self) if "option" in f.metadata]
-        return {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
+        return _given(self, "architecture")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,23 +114,35 @@ class AttentionSettings(Settings):
     attention: str = setting(
         "cbam_block", text, "attention module, or none; 'main.py list' names them"
     )
-    ratio: int | None = setting(
-        None, optional(integer(1)), "reduction in the attention module; its default if not given"
-    )
-    kernel_size: int | None = setting(
-        None, optional(integer(1)), "kernel of spatial attention, odd; its default if not given"
-    )
+    ratio: int | None = option(integer(1), "reduction in the attention module", of="attention")
+    kernel_size: int | None = option(integer(1), "kernel of spatial attention, odd", of="attention")
 
     def attention_options(self):
         """Returns the options of the attention module that are given, as a dictionary."""
-        options = {"ratio": self.ratio, "kernel_size": self.kernel_size}
-        return {name: value for name, value in options.items() if value is not None}
+        return {module_option(name): value for name, value in _given(self, "attention").items()}
+
+
+def _given(settings, of):
+    values = {name: getattr(settings, name) for name in option_names(settings, of)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelSettings(AttentionSettings, ArchitectureSettings):
-    """Which network: its architecture, its attention, and where that goes."""
+    """Which network: its architecture, its attention with every option, and where that goes."""
 
+    pools: tuple[str, ...] | None = option(
+        words, "of channel attention: avg, max, lp, lse, or several with commas", of="attention"
+    )
+    descriptor: str | tuple[str, ...] | None = option(
+        descriptor, "what spatial attention sees: conv, or pools with commas", of="attention"
+    )
+    order: str | None = option(
+        text, "of CBAM's halves: channel_first, spatial_first or parallel", of="attention"
+    )
+    attention_batch_norm: bool | None = option(
+        flag, "batch normalisation in the module: CBAM's spatial gate, non-local", of="attention"
+    )
     attention_at: tuple[str, ...] = setting(
         ("block",), words, "where attention goes: block, stage, head, or several with commas"
     )
@@ -299,8 +219,8 @@ class TrainSettings(RecipeSettings):
 class CompareSettings(RecipeSettings):
     """Which runs are compared: one recipe, with several modules or values of an option, and seeds.
 
-    Raises:
-        UserError: more than one option has several values.
+    An option with several values is one of the modules that have it; several such options are
+    compared in every combination.
     """
 
     attention: tuple[str, ...] = setting(
@@ -312,6 +232,27 @@ class CompareSettings(RecipeSettings):
     kernel_size: tuple[int, ...] | None = setting(
         None, optional(several(integer(1))), "kernel of spatial attention, or several", many=True
     )
+    pools: tuple[tuple[str, ...], ...] | None = setting(
+        None,
+        optional(several(words, commas=False)),
+        "of channel attention, or several; avg,max is both at once",
+        many=True,
+    )
+    descriptor: tuple[str | tuple[str, ...], ...] | None = setting(
+        None,
+        optional(several(descriptor, commas=False)),
+        "what spatial attention sees, or several; avg,max is both at once",
+        many=True,
+    )
+    order: tuple[str, ...] | None = setting(
+        None, optional(several(text)), "of CBAM's halves, or several", many=True
+    )
+    attention_batch_norm: tuple[bool, ...] | None = setting(
+        None,
+        optional(several(truth)),
+        "batch normalisation in the module (CBAM's spatial gate, non-local): true, false or both",
+        many=True,
+    )
     attention_at: tuple[tuple[str, ...], ...] = setting(
         "block",
         several(words, commas=False),
@@ -320,16 +261,15 @@ class CompareSettings(RecipeSettings):
     )
     seeds: tuple[int, ...] = setting("0-2", seeds, "such as 0-4 or 0,2,5", many=True)
     jobs: int = setting(1, integer(1), "runs at once; speeds are compared only with 1")
+    ray: str | None = setting(
+        None,
+        optional(text),
+        "Ray cluster to train on: HOST:PORT, auto or local; all its nodes must see this folder, "
+        "Python, the data and --run-dir under the same paths; no speeds are compared",
+    )
     run_dir: str | None = setting(
         None, optional(text), "folder of all the runs; runs/DATASET-MODEL-...-compare if not given"
     )
-
-    def __post_init__(self):
-        super().__post_init__()
-        names = ("ratio", "kernel_size", "attention_at")
-        ranged = [name for name in names if len(getattr(self, name) or ()) > 1]
-        if len(ranged) > 1:
-            raise UserError(f"one option can have several values; received {', '.join(ranged)}")
 
 
 @dataclasses.dataclass(frozen=True)

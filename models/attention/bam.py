@@ -162,7 +162,7 @@ class BAM(AttentionLayer):
         }
 
 
-@register_attention("bam_block")
+@register_attention("bam_block", layer=BAM)
 def bam_block(x, ratio=16, dilation=4, name=None, **options):
     """Applies `BAM` (Bottleneck Attention Module) to a feature map.
 

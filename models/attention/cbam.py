@@ -108,7 +108,7 @@ class CBAM(AttentionLayer):
         }
 
 
-@register_attention("cbam_block")
+@register_attention("cbam_block", layer=CBAM)
 def cbam_block(x, ratio=8, kernel_size=7, name=None, **options):
     """Applies `CBAM` to a feature map.
 

@@ -121,7 +121,7 @@ class SE(ChannelAttention):
         return config
 
 
-@register_attention("channel_attention")
+@register_attention("channel_attention", layer=ChannelAttention)
 def channel_attention(x, ratio=8, name=None, **options):
     """Applies `ChannelAttention` to a feature map: `(batch, height, width, channels)` in and out.
 
@@ -137,7 +137,7 @@ def channel_attention(x, ratio=8, name=None, **options):
     return ChannelAttention(ratio, name=name, **options)(x)
 
 
-@register_attention("se_block")
+@register_attention("se_block", layer=SE)
 def se_block(x, ratio=8, name=None, **options):
     """Applies `SE` (Squeeze-and-Excitation) to a feature map.
 

@@ -170,7 +170,7 @@ class GCT(_ContextTransform):
         return {**super().get_config(), "c": self.c, "learnable": self.learnable}
 
 
-@register_attention("lct_block")
+@register_attention("lct_block", layer=LCT)
 def lct_block(x, groups=8, name=None, **options):
     """Applies `LCT` (Linear Context Transform) to a feature map.
 
@@ -198,7 +198,7 @@ def lct_block(x, groups=8, name=None, **options):
     return LCT(groups, name=name, **options)(x)
 
 
-@register_attention("gct_block")
+@register_attention("gct_block", layer=GCT)
 def gct_block(x, c=2.0, name=None, **options):
     """Applies `GCT` (Gaussian Context Transformer) to a feature map.
 

@@ -93,7 +93,7 @@ class CoordinateAttention(AttentionLayer):
         return {**super().get_config(), "ratio": self.ratio}
 
 
-@register_attention("coordinate_block")
+@register_attention("coordinate_block", layer=CoordinateAttention)
 def coordinate_block(x, ratio=32, name=None, **options):
     """Applies `CoordinateAttention` to a feature map.
 

@@ -110,7 +110,7 @@ class DoubleAttention(AttentionLayer):
         }
 
 
-@register_attention("double_attention_block")
+@register_attention("double_attention_block", layer=DoubleAttention)
 def double_attention_block(x, c_m=None, c_n=None, name=None, **options):
     """Applies `DoubleAttention` (A2-Nets) to a feature map.
 

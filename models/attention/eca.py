@@ -87,7 +87,7 @@ class ECA(AttentionLayer):
         return {**super().get_config(), **options}
 
 
-@register_attention("eca_block")
+@register_attention("eca_block", layer=ECA)
 def eca_block(x, kernel_size=None, name=None, **options):
     """Applies `ECA` (Efficient Channel Attention) to a feature map.
 

@@ -169,7 +169,7 @@ def _enlarge(x, size, axis):
     return ops.take(x, nearest, axis=axis)
 
 
-@register_attention("ge_block")
+@register_attention("ge_block", layer=GE)
 def ge_block(x, extent=0, extra_params=False, name=None, **options):
     """Applies `GE` (Gather-Excite) to a feature map.
 

@@ -120,7 +120,7 @@ class GlobalContext(AttentionLayer):
         return {**super().get_config(), "ratio": self.ratio, "fusion": self.fusion}
 
 
-@register_attention("gc_block")
+@register_attention("gc_block", layer=GlobalContext)
 def gc_block(x, ratio=4, name=None, **options):
     """Applies `GlobalContext` (the block of GCNet) to a feature map.
 

@@ -192,7 +192,7 @@ def _at_least_float32(x):
     return x if keras.backend.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
 
 
-@register_attention("non_local_block")
+@register_attention("non_local_block", layer=NonLocal)
 def non_local_block(x, mode="embedded_gaussian", name=None, **options):
     """Applies `NonLocal` (the non-local block) to a feature map.
 

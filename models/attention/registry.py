@@ -7,14 +7,17 @@ import inspect
 import keras
 
 _REGISTRY = {}
+_LAYERS = {}
 
 
-def register_attention(name):
+def register_attention(name, layer=None):
     """Makes a block usable by name everywhere a module can be named.
 
     Args:
         name: string, the name that `attention_module=`, `attach_attention_module` and the command
             line will know the block by.
+        layer: layer class that takes the options which the block passes on by `**options`, so that
+            `attention_options` can name them.
 
     Returns:
         A decorator that registers a callable `block(x, ..., name=None)` and returns it unchanged.
@@ -39,6 +42,7 @@ def register_attention(name):
         if _REGISTRY.get(name, block) is not block:
             raise ValueError(f"the attention name {name!r} is taken by {_REGISTRY[name]!r}")
         _REGISTRY[name] = block
+        _LAYERS[name] = block if inspect.isclass(block) else layer
         return block
 
     return register
@@ -47,6 +51,29 @@ def register_attention(name):
 def list_attention():
     """Returns the names of all registered attention modules, sorted."""
     return sorted(_REGISTRY)
+
+
+def attention_options(name):
+    """Returns the names of the options that a registered module takes; no layer is built for it.
+
+    Args:
+        name: string, a registered name, or `"none"`.
+
+    Returns:
+        A list of strings, or `None` if the block takes any option and only it knows which are good.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    if name == "none":
+        return []
+    block, layer = _lookup(name), _LAYERS[name]
+    known = _options_of(block) if block is not layer else []
+    if layer is not None:
+        known += _options_of(layer)
+    elif _passes_options_on(block):
+        return None
+    return list(dict.fromkeys(known))
 
 
 def get_attention(attention_module, **options):
@@ -136,11 +163,22 @@ def _layer_block(layer_class, config):
     return block
 
 
-def _check_options(block, options):
+def _options_of(module):
+    """The options that a block or a layer class names: not a block's feature map, nor the name."""
+    parameters = list(inspect.signature(module).parameters.values())
+    parameters = parameters if inspect.isclass(module) else parameters[1:]
+    return [p.name for p in parameters if p.name != "name" and p.kind is not p.VAR_KEYWORD]
+
+
+def _passes_options_on(block):
     parameters = inspect.signature(block).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return  # the block passes them on, and its layer checks them
-    known = [p.name for p in list(parameters)[1:] if p.name != "name"]
+    return any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _check_options(block, options):
+    if _passes_options_on(block):
+        return  # its layer checks them
+    known = _options_of(block)
     for option in options:
         if option not in known:
             raise ValueError(
@@ -165,8 +203,7 @@ def _call_block(block, x, name=None):
 
 
 def _takes_name(block):
-    parameters = inspect.signature(block).parameters
-    return "name" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return "name" in inspect.signature(block).parameters or _passes_options_on(block)
 
 
 def _name_of(block):

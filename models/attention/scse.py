@@ -166,7 +166,7 @@ class SCSE(AttentionLayer):
         }
 
 
-@register_attention("cse_block")
+@register_attention("cse_block", layer=CSE)
 def cse_block(x, ratio=2, name=None, **options):
     """Applies `CSE` to a feature map: `(batch, height, width, channels)` in and out.
 
@@ -182,7 +182,7 @@ def cse_block(x, ratio=2, name=None, **options):
     return CSE(ratio, name=name, **options)(x)
 
 
-@register_attention("sse_block")
+@register_attention("sse_block", layer=SSE)
 def sse_block(x, name=None, **options):
     """Applies `SSE` to a feature map: `(batch, height, width, channels)` in and out.
 
@@ -197,7 +197,7 @@ def sse_block(x, name=None, **options):
     return SSE(name=name, **options)(x)
 
 
-@register_attention("scse_block")
+@register_attention("scse_block", layer=SCSE)
 def scse_block(x, ratio=2, combine="max", name=None, **options):
     """Applies `SCSE` (concurrent spatial and channel squeeze and excitation) to a feature map.
 

@@ -130,7 +130,7 @@ class SK(AttentionLayer):
         }
 
 
-@register_attention("sk_block")
+@register_attention("sk_block", layer=SK)
 def sk_block(x, branches=2, name=None, **options):
     """Applies `SK` (Selective Kernel convolution) to a feature map.
 

@@ -62,7 +62,7 @@ class SimAM(AttentionLayer):
         return {**super().get_config(), "e_lambda": self.e_lambda}
 
 
-@register_attention("simam_block")
+@register_attention("simam_block", layer=SimAM)
 def simam_block(x, e_lambda=1e-4, name=None, **options):
     """Applies `SimAM` to a feature map.
 

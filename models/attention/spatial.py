@@ -59,7 +59,7 @@ class SpatialAttention(AttentionLayer):
         self.kernel_size = require_int("kernel_size", kernel_size, odd=True)
         self.descriptor = descriptor
         if descriptor != "conv":
-            self.descriptor = require_pools("descriptor", descriptor)
+            self.descriptor = require_pools("descriptor, if not 'conv',", descriptor)
         self.batch_norm = bool(batch_norm)
 
     def build(self, input_shape):
@@ -119,7 +119,7 @@ class SpatialAttention(AttentionLayer):
         }
 
 
-@register_attention("spatial_attention")
+@register_attention("spatial_attention", layer=SpatialAttention)
 def spatial_attention(x, kernel_size=7, name=None, **options):
     """Applies `SpatialAttention` to a feature map: `(batch, height, width, channels)` in and out.
 

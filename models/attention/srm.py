@@ -75,7 +75,7 @@ class SRM(AttentionLayer):
         return ops.concatenate(style, axis=1)
 
 
-@register_attention("srm_block")
+@register_attention("srm_block", layer=SRM)
 def srm_block(x, name=None, **options):
     """Applies `SRM` (Style-based Recalibration Module) to a feature map.
 

@@ -108,7 +108,7 @@ class TripletAttention(AttentionLayer):
         return {**super().get_config(), **options}
 
 
-@register_attention("triplet_block")
+@register_attention("triplet_block", layer=TripletAttention)
 def triplet_block(x, kernel_size=7, name=None, **options):
     """Applies `TripletAttention` to a feature map.
 

@@ -11,6 +11,7 @@ from models.attention_module import (
     CBAM,
     SE,
     attach_attention_module,
+    attention_options,
     cbam_block,
     get_attention,
     list_attention,
@@ -21,7 +22,8 @@ from models.attention_module import (
 
 @pytest.fixture
 def own_registry(monkeypatch):
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+    for name in ("_REGISTRY", "_LAYERS"):
+        monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
 
 
 def layer_of(y):
@@ -44,6 +46,28 @@ def test_by_name(x):
     assert isinstance(layer, CBAM)
     assert (layer.name, layer.channel.ratio, layer.spatial.kernel_size) == ("here", 4, 3)
     assert layer_of(attach_attention_module(x, "se_block")).ratio == 8
+
+
+@pytest.mark.parametrize("name", list_attention())
+def test_options_are_those_that_the_layer_names(x, name):
+    with pytest.raises(ValueError, match="it takes ") as refused:
+        attach_attention_module(x, name, unheard_of=1)
+    assert sorted(attention_options(name)) == sorted(
+        str(refused.value).split("takes ")[1].split(", ")
+    )
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_options_of_modules_of_ones_own():
+    register_attention("closed")(lambda x, ratio=2, name=None: x)
+    register_attention("open")(lambda x, ratio=2, **options: x)
+    register_attention("layer")(SE)
+    assert attention_options("closed") == ["ratio"]
+    assert attention_options("open") is None
+    assert attention_options("layer") == ["ratio", "use_bias", "data_format"]
+    assert attention_options("none") == []
+    with pytest.raises(ValueError, match="Did you mean 'cbam_block'"):
+        attention_options("cbam")
 
 
 @pytest.mark.parametrize("nothing", [None, "none"])

@@ -17,6 +17,8 @@ import pytest
 
 from main import main
 from models import build_model
+from models.attention import registry
+from models.attention_module import register_attention
 from utils import comparison
 from utils.comparison import costs_of, note_jobs, read_jobs, write_comparison
 from utils.comparison_runs import Variant, planned_runs, variants_of
@@ -58,7 +60,8 @@ def fake(run, wrong=(), speed=100.0):
     run.folder.mkdir(parents=True)
     write_json(run.folder / "config.json", run.settings.config())
     write_json(run.folder / "summary.json", {"images_per_second": speed})
-    (run.folder / "metrics.csv").write_text("epoch,accuracy,val_accuracy\n1,0.5,0.25\n2,0.75,0.5\n")
+    rows = ["epoch,loss,accuracy,val_loss,val_accuracy", "1,2.5,0.5,3.5,0.25", "2,1.5,0.75,2,0.5"]
+    (run.folder / "metrics.csv").write_text("\n".join(rows))
     said = LABELS.copy()
     said[list(wrong)] = 1 - said[list(wrong)]
     write_predictions(run.folder, Predictions(np.eye(2, dtype="float32")[said], LABELS))
@@ -94,6 +97,49 @@ def test_variants():
     ]
     places = ["block", "stage,head"]
     assert names(attention_at=places) == ["none", "se_block", "se_block-at_stage+head"]
+    assert names(attention="cbam_block", pools="avg", order="parallel", attention_at="head") == [
+        "cbam_block-pools_avg-order_parallel-at_head"
+    ]
+    assert names(attention="cbam_block", attention_batch_norm=["true", False]) == [
+        "cbam_block-batch_norm",
+        "cbam_block-no_batch_norm",
+    ]
+
+
+def test_several_options_make_a_grid():
+    """Each option goes to the modules that have it; a module with none of them is trained once."""
+    settings = settings_of(
+        attention="none,se_block,cbam_block,simam_block",
+        ratio=[4, 16],
+        descriptor=["conv", "avg,max"],
+        attention_at=["block", "stage"],
+    )
+    options = [(v.attention, dict(v.options), v.attention_at) for v in variants_of(settings)]
+    places = [("block",), ("stage",)]
+    assert options == [
+        ("none", {}, ("block",)),
+        *(("se_block", {"ratio": ratio}, place) for ratio in (4, 16) for place in places),
+        *(
+            ("cbam_block", {"ratio": ratio, "descriptor": descriptor}, place)
+            for ratio in (4, 16)
+            for descriptor in ("conv", ("avg", "max"))
+            for place in places
+        ),
+        *(("simam_block", {}, place) for place in places),
+    ]
+
+
+def test_options_of_a_module_of_ones_own(monkeypatch):
+    """One that passes options on may have any; its layer says later."""
+    for name in ("_REGISTRY", "_LAYERS"):
+        monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
+    register_attention("open")(lambda x, **options: x)
+    register_attention("closed")(lambda x, ratio=2, name=None: x)
+    settings = settings_of(attention="open,closed", ratio=4, order="parallel")
+    assert [variant.name for variant in variants_of(settings)] == [
+        "open-ratio4-order_parallel",
+        "closed-ratio4",
+    ]
 
 
 def test_runs_of_a_seed_lie_together(tmp_path):
@@ -128,6 +174,22 @@ def test_other_settings_are_refused(tmp_path):
     run = planned_runs(settings_of(), DATA, tmp_path)[0]
     with pytest.raises(UserError, match="none-seed0 holds a run with other settings: epochs was 3"):
         run.is_finished()
+
+
+def test_a_run_of_a_version_without_a_setting(tmp_path):
+    """It has the setting's default: the run is there still, and is no other one."""
+    plain, parallel = (
+        planned_runs(settings_of(attention="cbam_block", seeds=0, **more), DATA, tmp_path)[0]
+        for more in ({}, {"order": "parallel"})
+    )
+    fake(plain)
+    config = plain.settings.config()
+    for name in ("pools", "descriptor", "order", "attention_batch_norm"):
+        assert config.pop(name) is None
+    write_json(plain.folder / "config.json", config)
+    assert plain.is_finished()
+    with pytest.raises(UserError, match='order was null, is "parallel"'):
+        dataclasses.replace(parallel, folder=plain.folder).is_finished()
 
 
 def test_a_foreign_folder_is_refused(tmp_path):
@@ -217,6 +279,7 @@ def test_without_none_the_first_is_the_base(tmp_path):
         ("metrics.csv", b"epoch,val_accuracy\n1,nan\n", "does not hold the epochs"),
         ("metrics.csv", b"epoch,val_accuracy\n1,2,3,4\n", "does not hold the epochs"),
         ("metrics.csv", b"epoch,loss\n1,2\n", "no val_accuracy"),
+        ("metrics.csv", b"epoch,loss,accuracy,val_accuracy\n1,2,3,4\n", "each of 2 epochs"),
         ("metrics.csv", b"\xff\x00", "does not hold the epochs"),
     ],
 )
@@ -232,6 +295,9 @@ def test_runs_on_other_test_images_are_refused(tmp_path):
     other = dataclasses.replace(DATA, y_test=1 - LABELS)
     with pytest.raises(UserError, match="other test images"):
         write_comparison(runs, other, COSTS, tmp_path)
+    other = dataclasses.replace(DATA, class_names=("a", "b", "c"))
+    with pytest.raises(UserError, match="other test images"):
+        write_comparison(runs, other, COSTS, tmp_path)
 
 
 def test_costs_are_those_of_the_networks(tmp_path):
@@ -241,7 +307,7 @@ def test_costs_are_those_of_the_networks(tmp_path):
     network = build_model("resnet_v1", depth=8)
     assert costs[Variant("none")] == (trainable_params(network), multiply_adds(network))
     gates = sum(2 * c * (c // 4) + c // 4 + c for c in (16, 32, 64))
-    assert costs[Variant("se_block", 4)][0] == trainable_params(network) + gates
+    assert costs[Variant("se_block", (("ratio", 4),))][0] == trainable_params(network) + gates
 
 
 def test_picture_of_many_variants(tmp_path, monkeypatch):
@@ -257,8 +323,14 @@ def test_picture_of_many_variants(tmp_path, monkeypatch):
 
 BAD = [
     (["--attention", "none", "cbam"], "Did you mean 'cbam_block'"),
-    (["--ratio", "4", "8", "--kernel-size", "3", "7"], "one option can have several values"),
-    (["--attention", "se_block", "--kernel-size", "3", "7"], "SE has no option 'kernel_size'"),
+    (["--attention", "se_block", "--kernel-size", "3"], "se_block has no option 'kernel_size'"),
+    (["--attention", "none", "se_block", "--order", "parallel"], "compare one of cbam_block"),
+    (["--attention", "none", "--ratio", "4"], "none has no option 'ratio'; leave it out"),
+    (["--pools", "avg", "mean"], "pools must be one or more of 'avg', 'max', 'lp', 'lse'"),
+    (["--descriptor", "cnv"], "descriptor, if not 'conv', must be one or more of 'avg', 'max'"),
+    (["--order", "parallel", "last"], "order must be one of 'channel_first', 'spatial_first'"),
+    (["--attention-batch-norm", "yes"], "must be one of true, false; received 'yes'"),
+    (["--ratio", *map(str, range(1, 50))], "99 variants are too many to compare, at most 50"),
     (["--attention-at", "block", "foot"], "must be one or more of 'block', 'head', 'stage'"),
     (["--seeds", "4-0"], "must be seeds such as 0-4 or 0,2,5; received '4-0'"),
     (["--seeds", "0-4294967295"], "must be at most 1000 seeds"),
@@ -268,6 +340,13 @@ BAD = [
     (["--depth", "21"], "the nearest are 20, 26, 29"),
     (["--validation-split", "0.999"], "validation split 0.999"),
 ]
+
+
+def test_a_grid_is_counted_before_it_is_made():
+    many = list(range(1, 10**5))
+    settings = settings_of(attention="cbam_block", ratio=many, kernel_size=many)
+    with pytest.raises(UserError, match="9,999,800,001 variants"):
+        variants_of(settings)
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD)
@@ -303,7 +382,8 @@ def test_compares_and_goes_on(cifar10_dir, tmp_path, capsys):
     said = capsys.readouterr().out
     assert trained_runs(said) == everything
     assert said.count("test accuracy 0.") == 4
-    files = {"comparison.md", "comparison.csv", "comparison.png", "jobs.json", "logs"}
+    tables = {"comparison.md", "comparison.csv", "comparison.png", "report.html"}
+    files = {*tables, "jobs.json", "logs"}
     assert {path.name for path in folder.iterdir()} == {*everything, *files}
     before = table(folder)
     for name in ("none", "se_block"):

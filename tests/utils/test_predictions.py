@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import confusion_matrix
 
 from utils.errors import UserError
 from utils.predictions import Predictions, read_predictions, write_predictions
@@ -18,6 +19,13 @@ def test_written_and_read_back(tmp_path):
     np.testing.assert_array_equal(found.probabilities, PROBABILITIES)
     np.testing.assert_array_equal(found.labels, LABELS)
     assert found.hits.tolist() == [True, True, False]
+
+
+def test_confusion_is_scikit_learns(rng):
+    predictions = Predictions(rng.random((200, 7), "float32"), rng.integers(0, 6, 200))
+    said = predictions.probabilities.argmax(axis=-1)
+    wanted = confusion_matrix(predictions.labels, said, labels=np.arange(7))
+    np.testing.assert_array_equal(predictions.confusion, wanted)
 
 
 def test_missing_predictions_say_how_to_get_them(tmp_path):
