@@ -41,7 +41,7 @@ def conv(
         if strides > 1:
             padding = "valid"
             x = symmetric_zeros(x, kernel_size // 2, f"{name}_pad")
-    return layers.Conv2D(
+    layer = layers.Conv2D(
         filters,
         kernel_size,
         strides=strides,
@@ -50,7 +50,8 @@ def conv(
         use_bias=use_bias,
         kernel_initializer="he_normal",
         name=name,
-    )(x)
+    )
+    return speed_up(layer)(x)
 
 
 def symmetric_zeros(x, size, name):

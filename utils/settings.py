@@ -301,7 +301,7 @@ class ExplainSettings(Settings):
     faithfulness: int = setting(
         200, integer(0), "test images to score the explanations on, by deletion and insertion; or 0"
     )
-    seed: int = setting(0, integer(0, LARGEST), "of the scored images and of their random order")
+    seed: int = setting(0, integer(0, 2**32 - 1), "of the scored images and of their random order")
     data_dir: str | None = setting(
         None, optional(text), "folder with the data; the runs' own if not given"
     )

@@ -4,6 +4,7 @@ import keras
 from keras import layers, ops
 
 from ..checks import require_int
+from ..fast import speed_up
 from .base import AttentionLayer, pool
 from .parts import batch_norm, from_channels_last, largest_divisor, to_channels_last
 from .registry import register_attention
@@ -88,7 +89,7 @@ class SK(AttentionLayer):
             dtype=self.dtype_policy,
         )
         conv.build((None, None, None, self.channels))
-        return conv
+        return speed_up(conv)
 
     def _dense(self, inputs, units, name):
         dense = layers.Dense(

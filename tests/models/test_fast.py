@@ -50,6 +50,60 @@ def test_normalisation_is_the_plain_one(options, shape, policy, rng):
     )
 
 
+GROUPED = {  # groups, and the other options of the convolution
+    "many of one channel": (8, {"padding": "same"}),
+    "strided": (4, {"strides": 2, "padding": "valid", "use_bias": True}),
+    "dilated": (4, {"dilation_rate": 2, "padding": "same", "activation": "relu"}),
+    "too wide to be joined": (2, {"filters": 80}),
+    "pairs joined": (4, {"filters": 64, "kernel_size": (1, 3)}),
+}
+
+
+def grouped(fast, groups, options, x, targets):
+    """A network with one grouped convolution after a step of training on `x`."""
+    keras.utils.set_random_seed(0)
+    layer = layers.Conv2D(
+        **{"filters": 16, "kernel_size": 3, "groups": groups, "name": "grouped", **options}
+    )
+    image = keras.Input(x.shape[1:])
+    y = (speed_up(layer) if fast else layer)(image)
+    model = keras.Model(image, layers.GlobalAveragePooling2D()(y * y)[:, :3])
+    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+    model.train_on_batch(x, targets)
+    return model
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(("groups", "options"), GROUPED.values(), ids=GROUPED)
+def test_grouped_convolution_is_the_plain_one(groups, options, policy, rng):
+    keras.config.set_dtype_policy(policy)
+    x = rng.normal(size=(2, 9, 7, 8)).astype("float32")
+    targets = rng.normal(size=(2, 3)).astype("float32")
+    plain, fast = (grouped(fast, groups, options, x, targets) for fast in (False, True))
+    tolerance = 1e-5 if policy == "float32" else 2e-2
+    for ours, wanted in zip(fast.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=tolerance, atol=tolerance)
+    fast.set_weights(plain.get_weights())
+    np.testing.assert_allclose(
+        fast.predict(x, verbose=0), plain.predict(x, verbose=0), rtol=tolerance, atol=tolerance
+    )
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="XLA in TensorFlow's graph")
+@pytest.mark.parametrize("module", [None, "sk_block"])
+def test_no_grouped_convolution_is_left_to_xla(module):
+    import tensorflow as tf
+
+    from models import build_model
+
+    name, options = ("resnext", {"depth": 29}) if module is None else ("resnet_v1", {"depth": 8})
+    model = build_model(name, attention_module=module, input_shape=(32, 32, 3), **options)
+    graph = tf.function(lambda x: model(x)).get_concrete_function(tf.TensorSpec((1, 32, 32, 3)))
+    compiled = [op.name for op in graph.graph.get_operations() if "PartitionedCall" in op.type]
+    assert not compiled
+
+
 def test_files_are_plain_keras(tmp_path, rng):
     x = rng.normal(size=(2, 6, 5, 4)).astype("float32")
     model = trained(True, {}, x, np.zeros((2, 3), "float32"))
