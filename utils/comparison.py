@@ -15,6 +15,7 @@ from .comparison_table import compared, notes, read_result, write_csv, write_mar
 from .counting import multiply_adds, trainable_params
 from .data import load_dataset, validation_indices
 from .errors import Interrupted, RunError, UserError
+from .explain import draw_explanations
 from .files import read_json, write_json
 from .plotting import plot_comparison
 from .processes import call_apart, last_line, run_processes
@@ -26,6 +27,8 @@ from .training_model import build_network
 MAIN = Path(__file__).parent.parent / "main.py"
 LOGS = "logs"
 JOBS = "jobs.json"
+EXPLANATION = "explanation.png"
+MOST_EXPLAINED = 6  # variants: more make a picture that nobody can read
 # several processes share an accelerator only if none of them takes all of its memory
 SHARED_DEVICE = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
@@ -60,6 +63,8 @@ def compare(settings, announce=print):
     with locked(run_dir):
         announce(f"{run_dir}: {len(runs)} runs, {len(runs) - len(missing)} of them are there")
         failed = train_missing(missing, run_dir, settings.jobs, settings.ray, announce)
+        if missing or not (run_dir / EXPLANATION).exists():
+            explain_runs(runs, dataset, run_dir, announce)
         write_comparison(runs, dataset, costs, run_dir)
     if failed:
         raise RunError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
@@ -170,6 +175,28 @@ def read_jobs(run_dir):
     return noted
 
 
+def explain_runs(runs, dataset, run_dir, announce=print):
+    """Draws what the networks of the first seed look at, in a process of its own.
+
+    Args:
+        runs: list of `PlannedRun`s.
+        dataset: a `Dataset`.
+        run_dir: path of the comparison's folder.
+        announce: function that takes a line of text.
+    """
+    first = [run for run in runs if run.settings.seed == runs[0].settings.seed]
+    folders = {run.variant.name: run.folder for run in first if run.is_finished()}
+    folders = dict(list(folders.items())[:MOST_EXPLAINED])
+    if not folders:
+        return
+    test_images = dataclasses.replace(dataset, x_train=dataset.x_train[:0])
+    path, backend = run_dir / EXPLANATION, runs[0].settings.backend
+    try:
+        call_apart(backend, draw_explanations, path, folders, test_images)
+    except UserError as error:
+        announce(f"no attention pictures: {error}")
+
+
 def write_comparison(runs, dataset, costs, run_dir):
     """Compares the runs that are finished, in a table, a picture and a page.
 
@@ -192,7 +219,7 @@ def write_comparison(runs, dataset, costs, run_dir):
     said = notes(runs, rows, alone)
     write_markdown(run_dir / "comparison.md", title, rows, said)
     plot_comparison(run_dir / "comparison.png", rows, title)
-    explanation = run_dir / "explanation.png"
+    explanation = run_dir / EXPLANATION
     write_report(
         run_dir / "report.html",
         title,

@@ -81,6 +81,22 @@ def explain(settings, announce=print):
     return output
 
 
+def draw_explanations(path, runs, dataset):
+    """Draws what the best networks of runs make of one test image of each of six classes.
+
+    Args:
+        path: path of the PNG file.
+        runs: dictionary from names to run folders.
+        dataset: a `Dataset`; its training images are not needed.
+
+    Raises:
+        UserError: a network that cannot be loaded, or does not fit the data.
+    """
+    images = shown_images((), dataset)
+    found = [explained(_network(run, dataset), name, images) for name, run in runs.items()]
+    plot_explanations(path, images, found, dataset.class_names)
+
+
 def explained(network, name, images):
     """Explains what a network makes of images.
 
