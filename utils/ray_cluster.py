@@ -148,6 +148,8 @@ def run_command(command, log, environment, folder):
         The exit code.
     """
     os.chdir(folder)
+    # Ray cancels by this signal, which a background job of a shell has its children ignore
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     devices = {name: os.environ[name] for name in DEVICES if name in os.environ}
     process = start_process(command, log, {**environment, **devices}, _stop_with_parent())
     try:

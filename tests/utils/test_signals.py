@@ -9,8 +9,15 @@ from utils.signals import StopSignals
 pytestmark = pytest.mark.once
 
 
-def test_notes_the_first_and_dies_of_the_second(capsys):
-    handler = signal.getsignal(signal.SIGINT)
+@pytest.fixture
+def handler():
+    """Python's own, which it does not set where a shell's background job ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def test_notes_the_first_and_dies_of_the_second(handler, capsys):
     with StopSignals() as signals:
         assert signals.received is None
         signal.raise_signal(signal.SIGINT)
