@@ -115,23 +115,23 @@ def test_every_architecture_is_here():
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("variant", SMALL)
-def test_attention_in_blocks(variant, module):
-    attention, params = MODULES[module]
-    base, model = build(variant), build(variant, attention_module=attention)
-    assert trainable(model) - trainable(base) == sum(map(params, CHANNELS[variant]))
-    # the same layers under the same names, and attention layers beside them
+def test_attention_in_blocks(variant):
+    base = build(variant)
     names = {layer.name for layer in base.layers}
-    new = {layer.name for layer in model.layers} - names
-    assert names <= {layer.name for layer in model.layers}
-    assert len(new) == len(CHANNELS[variant])
-    if module != "own":
-        assert f"{places_of(variant)[0].format(3)}_attention" in new
+    for module, (attention, params) in MODULES.items():
+        model = build(variant, attention_module=attention)
+        assert trainable(model) - trainable(base) == sum(map(params, CHANNELS[variant]))
+        # the same layers under the same names, and attention layers beside them
+        new = {layer.name for layer in model.layers} - names
+        assert names <= {layer.name for layer in model.layers}
+        assert len(new) == len(CHANNELS[variant])
+        if module != "own":
+            assert f"{places_of(variant)[0].format(3)}_attention" in new
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("variant", SMALL)
+@pytest.mark.parametrize("variant", SHORT)
 def test_attention_at_other_places(variant):
     base = build(variant)
     channels, last = CHANNELS[variant], [last_of(variant)]
@@ -150,10 +150,17 @@ def test_attention_at_other_places(variant):
     assert model.get_layer(f"{stage_place.format(1)}_attention")
 
 
+def training_marks(variant):
+    if variant in ON_EVERY_BACKEND:
+        return []
+    # another stem trains as its family does
+    return [pytest.mark.once, *([pytest.mark.long] if variant.endswith("imagenet") else [])]
+
+
 @pytest.mark.parametrize(
     "variant",
     [
-        pytest.param(variant, marks=[] if variant in ON_EVERY_BACKEND else [pytest.mark.once])
+        pytest.param(variant, marks=training_marks(variant))
         for variant in SMALL
         if variant not in BUILD_ONLY
     ],
@@ -185,7 +192,7 @@ def test_trains_saves_and_loads(variant, tmp_path, rng):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("variant", SMALL)
+@pytest.mark.parametrize("variant", SHORT)
 def test_any_size(variant, rng):
     model = build(variant, input_shape=(None, None, 3), attention_module="cbam_block")
     for height, width in ((32, 32), (33, 47)):
@@ -231,7 +238,7 @@ def test_channels_first(variant):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("variant", SMALL)
+@pytest.mark.parametrize("variant", SHORT)
 def test_mixed_precision_classifies_in_float32(variant):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = build(variant, attention_module="cbam_block")
@@ -270,6 +277,7 @@ def test_parameters_of_the_resnet_papers(build, depth, published):
 
 
 @pytest.mark.once
+@pytest.mark.long
 def test_depth_of_a_thousand_layers():
     model = resnet_v2(depth=1001, attention_module="se_block")
     names = [layer.name for layer in model.layers]

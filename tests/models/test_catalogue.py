@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from test_architectures import CHANNELS, build, places_of, stages_of
+from test_architectures import BUILD_ONLY, CHANNELS, build, places_of, stages_of
 from test_attention import CASES
 
 from models import list_models
@@ -50,7 +50,13 @@ def test_by_name_everywhere(name, tmp_path, rng):
     np.testing.assert_allclose(y_again, y, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("architecture", list_models())
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        pytest.param(name, marks=[pytest.mark.long] if name in BUILD_ONLY else [])
+        for name in list_models()
+    ],
+)
 def test_every_module_in(architecture, rng):
     """Networks whose places the modules take in turn, as many as give every module a place."""
     sites = len(CHANNELS[architecture]) + 1

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.once
 BC = {"bottleneck": True, "compression": 0.5}
 
 
-@pytest.mark.parametrize("depth", [121, 169, 201])
+@pytest.mark.parametrize("depth", [121, 169, pytest.param(201, marks=pytest.mark.long)])
 def test_parameters_of_keras_applications(depth):
     ours = getattr(densenet, f"DenseNetImageNet{depth}")()
     theirs = getattr(keras.applications, f"DenseNet{depth}")(weights=None)

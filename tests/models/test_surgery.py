@@ -332,7 +332,7 @@ def test_state_beyond_weights_is_kept(rng):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("start", ["identity", "standard"])
+@pytest.mark.parametrize("start", ["identity", pytest.param("standard", marks=pytest.mark.long)])
 def test_loads_in_a_fresh_process(start, tmp_path, rng):
     """Safe mode, trained a step, shared layers, and modules of several layers."""
     x = {"image": images(rng), "numbers": rng.normal(size=(4, 4)).astype("float32")}

@@ -77,7 +77,10 @@ def test_variants_are_the_rows_of_the_table(name, tmp_path):
     assert base_of(variants).name == next(iter(TABLES[name]))
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name == "order" else [pytest.mark.long]) for name in TABLES],
+)
 def test_networks_of_the_table(name, tmp_path):
     runs = planned_runs(settings_of(name, "--depth", "8", "--seeds", "0"), DATA, tmp_path)
     costs = costs_of(runs, DATA)
