@@ -52,6 +52,13 @@ def fresh_state():
 
 
 @pytest.fixture
+def without_values():
+    """Networks are built without values for their weights, three times as fast: to be looked at."""
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(0)
 

@@ -116,6 +116,7 @@ def test_every_architecture_is_here():
 
 @pytest.mark.once
 @pytest.mark.parametrize("variant", SMALL)
+@pytest.mark.usefixtures("without_values")
 def test_attention_in_blocks(variant):
     base = build(variant)
     names = {layer.name for layer in base.layers}
@@ -132,6 +133,7 @@ def test_attention_in_blocks(variant):
 
 @pytest.mark.once
 @pytest.mark.parametrize("variant", SHORT)
+@pytest.mark.usefixtures("without_values")
 def test_attention_at_other_places(variant):
     base = build(variant)
     channels, last = CHANNELS[variant], [last_of(variant)]
@@ -202,6 +204,7 @@ def test_any_size(variant, rng):
 
 @pytest.mark.once
 @pytest.mark.parametrize("variant", SHORT)
+@pytest.mark.usefixtures("without_values")
 def test_ends(variant):
     last = last_of(variant)
     features = build(variant, include_top=False)
@@ -219,6 +222,7 @@ def test_ends(variant):
 
 @pytest.mark.once
 @pytest.mark.parametrize("variant", SHORT)
+@pytest.mark.usefixtures("without_values")
 def test_builds_upon_a_tensor(variant):
     image = keras.Input((32, 32, 3))
     model = build(variant, input_tensor=keras.layers.Rescaling(1 / 255, name="scale")(image))
@@ -230,6 +234,7 @@ def test_builds_upon_a_tensor(variant):
 
 @pytest.mark.once
 @pytest.mark.parametrize("variant", SHORT)
+@pytest.mark.usefixtures("without_values")
 def test_channels_first(variant):
     last = build(variant, attention_module="cbam_block")
     keras.config.set_image_data_format("channels_first")
@@ -239,6 +244,7 @@ def test_channels_first(variant):
 
 @pytest.mark.once
 @pytest.mark.parametrize("variant", SHORT)
+@pytest.mark.usefixtures("without_values")
 def test_mixed_precision_classifies_in_float32(variant):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = build(variant, attention_module="cbam_block")
@@ -264,6 +270,7 @@ def test_mixed_precision_classifies_in_float32(variant):
         (resnet_v2, 164, 1.7),
     ],
 )
+@pytest.mark.usefixtures("without_values")
 def test_parameters_of_the_resnet_papers(build, depth, published):
     model = build(depth=depth)
     # the papers' shortcuts have no parameters where the map changes size (option A)
@@ -278,6 +285,7 @@ def test_parameters_of_the_resnet_papers(build, depth, published):
 
 @pytest.mark.once
 @pytest.mark.long
+@pytest.mark.usefixtures("without_values")
 def test_depth_of_a_thousand_layers():
     model = resnet_v2(depth=1001, attention_module="se_block")
     names = [layer.name for layer in model.layers]
@@ -289,6 +297,7 @@ def test_depth_of_a_thousand_layers():
 
 
 @pytest.mark.once
+@pytest.mark.usefixtures("without_values")
 def test_resnet_v1_block_by_depth():
     assert "stage1_block1_conv3" not in [layer.name for layer in resnet_v1(depth=164).layers]
     assert resnet_v1(depth=164, block="bottleneck").get_layer("stage1_block18_conv3")
@@ -297,6 +306,7 @@ def test_resnet_v1_block_by_depth():
 
 
 @pytest.mark.once
+@pytest.mark.usefixtures("without_values")
 def test_stride_in():
     in_3x3 = build("resnet bottleneck")
     in_1x1 = build("resnet bottleneck", stride_in="1x1")

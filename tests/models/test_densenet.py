@@ -14,6 +14,7 @@ BC = {"bottleneck": True, "compression": 0.5}
 
 
 @pytest.mark.parametrize("depth", [121, 169, pytest.param(201, marks=pytest.mark.long)])
+@pytest.mark.usefixtures("without_values")
 def test_parameters_of_keras_applications(depth):
     ours = getattr(densenet, f"DenseNetImageNet{depth}")()
     theirs = getattr(keras.applications, f"DenseNet{depth}")(weights=None)
@@ -43,15 +44,18 @@ def test_outputs_of_keras_applications(depth, rng):
         ({"depth": 100, **BC}, 0.8),
     ],
 )
+@pytest.mark.usefixtures("without_values")
 def test_parameters_of_the_paper(options, published):
     assert round(trainable_params(DenseNet(**options)) / 1e6, 1) == published
 
 
 @pytest.mark.parametrize(("depth", "published"), [(161, 28_681_000), (121, 7_978_856)])
+@pytest.mark.usefixtures("without_values")
 def test_parameters_of_torchvision(depth, published):
     assert trainable_params(DenseNet(depth=depth, classes=1000)) == published
 
 
+@pytest.mark.usefixtures("without_values")
 def test_imagenet_264():
     model = densenet.DenseNetImageNet264()
     assert model.get_layer("stage3_layer64_conv2").filters == 32
@@ -62,6 +66,7 @@ def test_imagenet_264():
 
 
 @pytest.mark.parametrize("options", [{"depth": 40}, {"depth": 40, **BC}, {"depth": 161}])
+@pytest.mark.usefixtures("without_values")
 def test_depth_is_the_number_of_layers(options):
     model = DenseNet(**options)
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
@@ -98,6 +103,7 @@ def attention_inputs(**options):
     return {layer.name: layer.input._keras_history.operation.name for layer in attended}
 
 
+@pytest.mark.usefixtures("without_values")
 def test_attention_places():
     after_transitions = {
         "stage1_transition_attention": "stage1_transition_pool",
@@ -114,6 +120,7 @@ def test_attention_places():
     assert attention_inputs(attention_at=("block", "stage")) == everywhere
 
 
+@pytest.mark.usefixtures("without_values")
 def test_features_are_those_of_the_dense_blocks():
     model = DenseNet(depth=10, features_only=True, attention_module="se_block")
     assert [x.shape[1:] for x in model.output.values()] == [
@@ -126,6 +133,7 @@ def test_features_are_those_of_the_dense_blocks():
 
 
 @pytest.mark.parametrize(("options", "count"), [({}, 8), (BC, 8)])
+@pytest.mark.usefixtures("without_values")
 def test_dropout(options, count):
     model = DenseNet(depth=10, dropout_rate=0.2, **options)
     dropped = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]

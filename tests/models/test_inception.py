@@ -28,6 +28,7 @@ LEAST = {"cifar": 7, "imagenet": 75}
         ("inception_resnet_v2", 55.8, 13.2),
     ],
 )
+@pytest.mark.usefixtures("without_values")
 def test_published_size(name, params, multiplications):
     ours, theirs = build_model(name), THEIRS[name](weights=None)
     assert ours.input_shape == (None, 299, 299, 3)
@@ -56,6 +57,7 @@ def test_outputs_of_keras_applications(name, shape, rng):
         ("inception_resnet_v2", ("block", "stage", "head", "addition")),
     ],
 )
+@pytest.mark.usefixtures("without_values")
 def test_attention_places(name, place):
     model = build_model(
         name, input_shape=(32, 32, 3), attention_module="se_block", attention_at=place
@@ -90,6 +92,7 @@ def test_refuses_other_places(name, places):
         build_model(name, input_shape=(32, 32, 3), attention_at="nowhere")
 
 
+@pytest.mark.usefixtures("without_values")
 def test_place_of_attention_in_inception_v3():
     model = build_model("inception_v3", input_shape=(32, 32, 3), attention_module="se_block")
     for block, channels in (
@@ -102,6 +105,7 @@ def test_place_of_attention_in_inception_v3():
         assert attention.output.shape[-1] == channels
 
 
+@pytest.mark.usefixtures("without_values")
 def test_place_of_attention_in_inception_resnet_v2():
     model = build_model(
         "inception_resnet_v2",
@@ -142,6 +146,7 @@ def test_place_of_attention_in_inception_resnet_v2():
         ((96, 107, 3), "imagenet", (9, 11)),
     ],
 )
+@pytest.mark.usefixtures("without_values")
 def test_stem_by_the_size(shape, stem, size):
     for given in ({"input_shape": shape}, {"input_tensor": keras.Input(shape)}):
         net = Builder(**given)
@@ -155,6 +160,7 @@ def test_stem_of_an_unknown_size():
 
 
 @pytest.mark.parametrize("name", THEIRS)
+@pytest.mark.usefixtures("without_values")
 def test_stem_option(name):
     assert build_model(name, stem="cifar").input_shape == (None, 32, 32, 3)
     with pytest.raises(ValueError, match=r"one of None, 'cifar', 'imagenet', received 'large'"):

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize("options", [{}, {"alpha": 0.5}, {"depth_multiplier": 2}])
+@pytest.mark.usefixtures("without_values")
 def test_parameters_of_keras_applications(options):
     ours = MobileNet(**options)
     theirs = keras.applications.MobileNet(weights=None, input_shape=(224, 224, 3), **options)
@@ -43,6 +44,7 @@ def test_outputs_of_keras_applications(shape, options, rng):
         (0.7, 2.30, 2.71, 2.71, 0.283),
     ],
 )
+@pytest.mark.usefixtures("without_values")
 def test_sizes_of_the_cbam_paper(alpha, base, se, cbam, multiplications):
     model = MobileNet(alpha=alpha)
     assert trainable_params(model) / 1e6 == pytest.approx(base, abs=0.01)
@@ -91,6 +93,7 @@ def test_least_size(stem, least):
 @pytest.mark.parametrize(
     ("place", "count"), [("block", 13), ("conv", 26), (("block", "conv"), 26), ("stage", 4)]
 )
+@pytest.mark.usefixtures("without_values")
 def test_attention_places(place, count):
     model = MobileNet((32, 32, 3), alpha=0.125, attention_module="se_block", attention_at=place)
     names = [layer.name for layer in model.layers if layer.name.endswith("_attention")]

@@ -55,6 +55,7 @@ def test_every_row_is_a_config():
 
 
 @pytest.mark.parametrize("name", ROWS)
+@pytest.mark.usefixtures("without_values")
 def test_parameters_and_multiply_adds(name):
     params, multiplications = ROWS[name]
     model = build_config(name)
@@ -62,6 +63,7 @@ def test_parameters_and_multiply_adds(name):
     assert multiply_adds(model) / 1e9 == pytest.approx(multiplications, abs=0.002)
 
 
+@pytest.mark.usefixtures("without_values")
 def test_stride_in_the_3x3_convolution():
     """The form of the authors' code and torchvision, where the published sizes are the paper's."""
     for name, expected in (("resnet50", 4.089), ("resnext50", 4.230)):
@@ -76,6 +78,7 @@ def test_stride_in_the_3x3_convolution():
         assert multiply_adds(model) / 1e9 == pytest.approx(expected, abs=0.002)
 
 
+@pytest.mark.usefixtures("without_values")
 def test_resnet50_of_keras_applications():
     ours = build_model("resnet", depth=50, stem="imagenet", classes=1000, stride_in="1x1",
                        use_bias=True, input_shape=(224, 224, 3))  # fmt: skip
