@@ -41,10 +41,9 @@ def evaluate(settings):
 
 def explain(settings):
     from utils.explain import explain
-    from utils.files import read_json
 
-    output = explain(settings)
-    for name, found in read_json(output / "explanation.json")["networks"].items():
+    output, report = explain(settings)
+    for name, found in report["networks"].items():
         for kind in ("deletion", "insertion") if "faithfulness" in found else ():
             score = found["faithfulness"][kind]
             print(

@@ -55,7 +55,7 @@ def explain(settings, announce=print):
         announce: function that takes a line of text.
 
     Returns:
-        The path of the folder that was written to.
+        The path of the folder that was written to, and the content of `explanation.json`.
 
     Raises:
         UserError: a folder that is no run, runs of different data, or images that cannot be had.
@@ -77,8 +77,9 @@ def explain(settings, announce=print):
     plot_explanations(output / "explanation.png", images, explanations, dataset.class_names)
     if scores:
         plot_faithfulness(output / "faithfulness.png", scores)
-    write_json(output / "explanation.json", _report(images, explanations, scores, dataset))
-    return output
+    report = _report(images, explanations, scores, dataset)
+    write_json(output / "explanation.json", report)
+    return output, report
 
 
 def draw_explanations(path, runs, dataset):

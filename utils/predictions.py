@@ -32,9 +32,10 @@ class Predictions:
     @property
     def confusion(self):
         """Int array `(classes, classes)`: rows the true class, columns the predicted one."""
-        matrix = np.zeros((self.probabilities.shape[1],) * 2, "int64")
-        np.add.at(matrix, (self.labels, self.probabilities.argmax(axis=-1)), 1)
-        return matrix
+        from sklearn.metrics import confusion_matrix
+
+        classes = np.arange(self.probabilities.shape[1])
+        return confusion_matrix(self.labels, self.probabilities.argmax(axis=-1), labels=classes)
 
 
 def write_predictions(run, predictions):

@@ -18,6 +18,16 @@ OPTIONS = {
 }
 
 
+def assert_same(fast, plain, x, tolerance):
+    """Two networks after a step have the same weights (the gradients), and so the same outputs."""
+    for ours, wanted in zip(fast.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=tolerance, atol=tolerance)
+    fast.set_weights(plain.get_weights())
+    np.testing.assert_allclose(
+        fast.predict(x, verbose=0), plain.predict(x, verbose=0), rtol=tolerance, atol=tolerance
+    )
+
+
 def trained(fast, options, x, targets):
     """A network with one normalisation after a step of training on `x`."""
     keras.utils.set_random_seed(0)
@@ -42,12 +52,7 @@ def test_normalisation_is_the_plain_one(options, shape, policy, rng):
     plain, fast = (trained(fast, options, x, targets) for fast in (False, True))
     # weights after a step: the gradients; the moving statistics are among them
     tolerance = 1e-5 if policy == "float32" else 1e-2
-    for ours, wanted in zip(fast.get_weights(), plain.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, wanted, rtol=tolerance, atol=tolerance)
-    fast.set_weights(plain.get_weights())
-    np.testing.assert_allclose(
-        fast.predict(x, verbose=0), plain.predict(x, verbose=0), rtol=tolerance, atol=tolerance
-    )
+    assert_same(fast, plain, x, tolerance)
 
 
 GROUPED = {  # groups, and the other options of the convolution
@@ -82,12 +87,7 @@ def test_grouped_convolution_is_the_plain_one(groups, options, policy, rng):
     targets = rng.normal(size=(2, 3)).astype("float32")
     plain, fast = (grouped(fast, groups, options, x, targets) for fast in (False, True))
     tolerance = 1e-5 if policy == "float32" else 2e-2
-    for ours, wanted in zip(fast.get_weights(), plain.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, wanted, rtol=tolerance, atol=tolerance)
-    fast.set_weights(plain.get_weights())
-    np.testing.assert_allclose(
-        fast.predict(x, verbose=0), plain.predict(x, verbose=0), rtol=tolerance, atol=tolerance
-    )
+    assert_same(fast, plain, x, tolerance)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="XLA in TensorFlow's graph")
