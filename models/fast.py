@@ -1,16 +1,27 @@
 """Fast forms of layers: the same numbers in less time.
 
-The only file of `models/` that knows a backend. A fast form takes the place of a method of one
-layer object and is chosen anew at every call; where it does not apply, the layer's own method runs.
-The layer stays the plain Keras layer that it is: its class, configuration and weights, and with
-them everything that is saved, do not change.
+The only file of `models/`, with `fast_attention.py` behind it, that knows a backend. A fast form
+takes the place of a method and is chosen anew at every call; where it does not apply, the layer's
+own method runs. The layer stays what it is: its class, configuration and weights, and with them
+everything that is saved, do not change.
 """
+
+import math
 
 import keras
 import numpy as np
 from keras import layers, ops
 
 JOINED_CHANNELS = 32  # of a dense convolution that several groups share
+LEAST_VALUES = 4096  # of an image's feature map: for less, compiling takes longer than it saves
+# what Keras's trainer calls the functions it traces; what another traces may be exported, and then
+# should hold nothing of XLA
+KERAS_STEPS = {
+    "one_step_on_data",
+    "one_step_on_data_distributed",
+    "multi_step_on_data",
+    "multi_step_on_iterator",
+}
 
 
 def speed_up(layer):
@@ -30,6 +41,97 @@ def speed_up(layer):
     elif type(layer) is layers.Conv2D and layer.groups > 1 and _is_tensorflow_on_cpu():
         layer.convolution_op = _GroupedConvolution(layer)
     return layer
+
+
+def with_fast_form(form):
+    """Decorates the `attend` of an attention layer that has a fast form.
+
+    Args:
+        form: function of the layer, its inputs and `training`, that returns the outputs; or `None`
+            where it does not apply.
+    """
+
+    def decorate(attend):
+        attend.fast_form = form
+        return attend
+
+    return decorate
+
+
+def channel_attention(layer, inputs, training):
+    """The fast form of `ChannelAttention` and `SE`."""
+    if not _joins(layer, inputs, layer.pools):
+        return None
+    from .fast_attention import gate_channels
+
+    return gate_channels(inputs, _mlp_weights(layer), layer.pools)
+
+
+def cbam(layer, inputs, training):
+    """The fast form of `CBAM`."""
+    channel, spatial = layer.channel, layer.spatial
+    if layer.order != "channel_first" or spatial.descriptor == "conv":
+        return None
+    if not _joins(layer, inputs, channel.pools + spatial.descriptor):
+        return None
+    from .fast_attention import gate_channels_and_positions
+
+    kernel, norm = ops.convert_to_tensor(spatial.conv.kernel), spatial.norm
+    arguments = (inputs, _mlp_weights(channel), channel.pools, kernel, spatial.descriptor)
+    if norm is None:
+        return gate_channels_and_positions(*arguments)[0]
+    learns = training and norm.trainable
+    scale = tuple(map(ops.convert_to_tensor, (norm.gamma, norm.beta)))
+    outputs, statistics = gate_channels_and_positions(
+        *arguments, lambda x, gamma, beta: _normalised(norm, x, gamma, beta, learns), scale
+    )
+    if learns:
+        _move_averages(norm, *statistics)
+    return outputs
+
+
+def _joins(layer, inputs, pools):
+    """Whether a layer's passes over its inputs can be joined, and it is worth it."""
+    return (
+        set(pools) <= {"avg", "max"}
+        and layer.data_format == "channels_last"
+        and layer.compute_dtype == layer.variable_dtype == inputs.dtype == "float32"
+        and None not in inputs.shape[1:]
+        and math.prod(inputs.shape[1:]) >= LEAST_VALUES
+        and _is_tensorflow_on_cpu()
+        and _in_a_step_of_keras()
+    )
+
+
+def _in_a_step_of_keras():
+    import tensorflow as tf
+
+    graph, names = tf.compat.v1.get_default_graph(), set()
+    while hasattr(graph, "outer_graph"):
+        names.add(graph.name)
+        graph = graph.outer_graph
+    return bool(names & KERAS_STEPS)
+
+
+def _mlp_weights(layer):
+    weights = []
+    for dense in (layer.reduce, layer.expand):
+        bias = dense.bias if dense.use_bias else ops.zeros(dense.units)
+        weights += [ops.convert_to_tensor(dense.kernel), ops.convert_to_tensor(bias)]
+    return weights
+
+
+def _normalised(norm, x, gamma, beta, learns):
+    mean, variance = map(ops.convert_to_tensor, (norm.moving_mean, norm.moving_variance))
+    if learns:
+        mean, variance = ops.moments(x, axes=(0, 1, 2))
+    y = ops.batch_normalization(x, mean, variance, -1, beta, gamma, norm.epsilon)
+    return y, (mean, variance)
+
+
+def _move_averages(norm, mean, variance):
+    for moving, new in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
+        moving.assign(moving * norm.momentum + new * (1.0 - norm.momentum))
 
 
 def _is_tensorflow_on_cpu():
@@ -60,8 +162,7 @@ class _FusedBatchNormalization:
             y, mean, variance = self._kernel(x, is_training=True)
             count = ops.cast(ops.size(x) // x.shape[-1], "float32")
             variance = variance * (ops.maximum(count - 1, 1) / count)
-            for moving, new in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-                moving.assign(moving * layer.momentum + new * (1.0 - layer.momentum))
+            _move_averages(layer, mean, variance)
         else:
             mean, variance = map(ops.convert_to_tensor, (layer.moving_mean, layer.moving_variance))
             y, _, _ = self._kernel(x, is_training=False, mean=mean, variance=variance)

@@ -64,6 +64,11 @@ class AttentionLayer(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={axis: channels})
 
     def call(self, inputs, training=None, return_maps=False):
+        fast_form = getattr(self.attend, "fast_form", None)
+        if fast_form is not None and not return_maps:
+            outputs = fast_form(self, inputs, training)
+            if outputs is not None:
+                return outputs
         outputs, maps = self.attend(inputs, training)
         return (outputs, maps) if return_maps else outputs
 

@@ -2,6 +2,7 @@
 
 import keras
 
+from .. import fast
 from ..checks import require_one_of
 from .base import AttentionLayer
 from .channel import ChannelAttention
@@ -85,6 +86,7 @@ class CBAM(AttentionLayer):
         self.channel.build(input_shape)
         self.spatial.build(input_shape)
 
+    @fast.with_fast_form(fast.cbam)
     def attend(self, inputs, training=None):
         first, second = self.channel, self.spatial
         if self.order == "spatial_first":

@@ -1,0 +1,256 @@
+"""Channel attention and CBAM on TensorFlow's CPU backend: the plain layers' numbers in less time.
+
+Used by `models/fast.py` alone, where it applies; the formulas are those of `models/attention/`.
+
+A module's arithmetic is next to nothing; its time goes into passes over the feature map. TensorFlow
+makes one for each operation, forward and backward, and keeps what lies between for the gradient.
+Here XLA joins them to as few as there can be, and the gradient is written by hand, so that of the
+map only the input is kept. With f = x g the map after the channel gate g, and y = f s:
+
+    forward   g = sigmoid(mlp(pools of x over positions))
+              s = sigmoid(conv(pools of f over channels))
+    backward  s' = sum of y' f over channels; from it, through the convolution, the slopes of the
+                   pools of f, and with them f' = y' s + their share in each value of f
+              g' = sum of f' x over positions; from it, through the MLP, the slopes of the pools
+                   of x, and with them x' = f' g + their share in each value of x
+
+A mean's slope is shared by all values alike, a maximum's by those that equal it, as TensorFlow has
+it. XLA's own reductions on a CPU run over one value after the other; written as a tree of sums of
+rows, or ending in a vector's width, they are two to three times as fast.
+"""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+ROWS = 8  # that a reduction over positions names one by one
+LANES = 8  # of a reduction over channels
+WIDEST = 64  # map whose convolution is folded; the work grows with the width
+
+_compiled = functools.partial(tf.function, jit_compile=True)
+
+
+def gate_channels(x, weights, pools):
+    """Computes `models.attention.channel.ChannelAttention`.
+
+    Args:
+        x: float32 tensor `(batch, height, width, channels)`; all but the batch known.
+        weights: list of tensors, the MLP's `[kernel, bias, kernel, bias]`.
+        pools: tuple of `"avg"` and `"max"`.
+
+    Returns:
+        A tensor of the shape of `x`.
+    """
+
+    @tf.custom_gradient
+    def gated(x, *weights):
+        pooled, gate = _channel_gate(x, weights, pools)
+
+        def gradient(dy):
+            dx, dweights = _channel_slopes(dy, x, pooled, gate, weights, pools)
+            return dx, *dweights
+
+        return x * gate, gradient
+
+    return gated(x, *weights)
+
+
+def gate_channels_and_positions(x, weights, pools, kernel, descriptor, normalise=None, scale=()):
+    """Computes `models.attention.cbam.CBAM`, channels first.
+
+    Args:
+        x, weights, pools: as `gate_channels` has them.
+        kernel: tensor `(size, size, maps, 1)` of the spatial convolution.
+        descriptor: tuple of `"avg"` and `"max"`, one for each of the maps.
+        normalise: function of the convolution's output and of the tensors in `scale`, that returns
+            it normalised, and a tuple of statistics.
+        scale: tuple of tensors.
+
+    Returns:
+        A tensor of the shape of `x`, and the statistics.
+    """
+
+    @tf.custom_gradient
+    def gated(x, kernel, *others):
+        scale, weights = others[: len(others) - 4], others[-4:]
+        pooled, gate, maps = _described(x, weights, pools, descriptor)
+        with tf.GradientTape() as tape:
+            tape.watch([maps, kernel, *scale])
+            logits, statistics = convolve(maps, kernel), ()
+            if normalise is not None:
+                logits, statistics = normalise(logits, *scale)
+            spatial = tf.sigmoid(logits)
+
+        def gradient(dy, *_):
+            slopes, ties = _spatial_slopes(dy, x, gate, maps, descriptor)
+            dmaps, dkernel, *dscale = tape.gradient(spatial, [maps, kernel, *scale], slopes)
+            dx, dweights = _both_slopes(
+                dy, x, pooled, gate, weights, pools, spatial, maps, dmaps, ties, descriptor
+            )
+            return dx, dkernel, *dscale, *dweights
+
+        return (_gated(x, gate, spatial), *statistics), gradient
+
+    y, *statistics = gated(x, kernel, *scale, *weights)
+    return y, statistics
+
+
+def convolve(maps, kernel):
+    """A convolution from a few maps to one, of stride 1 and as large as the input.
+
+    With so few channels a convolution leaves most of a vector unit idle. Folding the width into the
+    channels, `(height, width, maps)` as `(height, 1, width * maps)`, makes it one of `size` x 1
+    from `width * maps` channels to `width`, whose kernel is the old one's rows in Toeplitz form:
+    `width / size` times the multiplications in a fraction of the time.
+
+    Args:
+        maps: float32 tensor `(batch, height, width, maps)`.
+        kernel: tensor `(size, size, maps, 1)`, `size` odd.
+
+    Returns:
+        A tensor `(batch, height, width, 1)`.
+    """
+    _, height, width, count = maps.shape
+    size = kernel.shape[0]
+    if width > WIDEST:
+        return tf.nn.conv2d(maps, kernel, 1, "SAME")
+    column = np.arange(width)
+    offset = column[:, None] - column + size // 2  # of an input column in an output column's kernel
+    place = (offset == np.arange(size)[:, None, None]).astype("float32")
+    folded = tf.einsum("ykm,kio->yimo", kernel[..., 0], tf.constant(place))
+    folded = tf.reshape(folded, (size, 1, width * count, width))
+    y = tf.nn.conv2d(tf.reshape(maps, (-1, height, 1, width * count)), folded, 1, "SAME")
+    return tf.reshape(y, (-1, height, width, 1))
+
+
+@_compiled
+def _channel_gate(x, weights, pools):
+    pooled = tf.stack([_over_positions(kind, lambda x: x, x) for kind in pools], axis=1)
+    gate = _mlp(pooled, weights)
+    return pooled, gate
+
+
+@_compiled
+def _described(x, weights, pools, descriptor):
+    pooled, gate = _channel_gate(x, weights, pools)
+    maps = [_over_channels(kind, x * gate) for kind in descriptor]
+    return pooled, gate, tf.stack(maps, axis=-1)
+
+
+@_compiled
+def _gated(x, gate, spatial):
+    return x * gate * spatial
+
+
+@_compiled
+def _spatial_slopes(dy, x, gate, maps, descriptor):
+    """The slope of the spatial gate, and how many channels share a position's maximum."""
+    f = x * gate
+    slopes = _over_channels("sum", dy * f)[..., None]
+    if "max" not in descriptor:
+        return slopes, tf.ones_like(slopes)
+    highest = maps[..., descriptor.index("max")][..., None]
+    return slopes, _over_channels("sum", _where_equal(f, highest))[..., None]
+
+
+@_compiled
+def _channel_slopes(dy, x, pooled, gate, weights, pools):
+    dgate = _over_positions("sum", lambda dy, x: dy * x, dy, x)
+    dpooled, dweights = _mlp_slopes(pooled, weights, dgate)
+    return dy * gate + _positions_share(x, pooled, dpooled, pools), dweights
+
+
+@_compiled
+def _both_slopes(dy, x, pooled, gate, weights, pools, spatial, maps, dmaps, ties, descriptor):
+    shares = []
+    for i, kind in enumerate(descriptor):
+        highest, share = (a[..., i : i + 1] for a in (maps, dmaps))
+        shares += [highest, share / (ties if kind == "max" else x.shape[3])]
+
+    def slope(dy, x, spatial, gate, *shares):
+        total = dy * spatial
+        for kind, highest, share in zip(descriptor, shares[::2], shares[1::2], strict=True):
+            total += share * _where_equal(x * gate, highest) if kind == "max" else share
+        return total
+
+    arguments = [dy, x, spatial, gate, *shares]
+    dgate = _over_positions("sum", lambda *a: slope(*a) * a[1], *arguments)
+    dpooled, dweights = _mlp_slopes(pooled, weights, dgate)
+    return slope(*arguments) * gate + _positions_share(x, pooled, dpooled, pools), dweights
+
+
+def _mlp(pooled, weights):
+    """The channel gate `(batch, 1, 1, channels)` from the pools `(batch, pools, channels)`."""
+    first, first_bias, second, second_bias = weights
+    hidden = tf.nn.relu(pooled @ first + first_bias)
+    return tf.sigmoid(tf.reduce_sum(hidden @ second + second_bias, axis=1))[:, None, None]
+
+
+def _mlp_slopes(pooled, weights, dgate):
+    with tf.GradientTape() as tape:
+        tape.watch([pooled, weights])
+        gate = _mlp(pooled, weights)
+    return tape.gradient(gate, [pooled, weights], dgate[:, None, None])
+
+
+def _positions_share(x, pooled, dpooled, pools):
+    """What each value of `x` has of the slopes of its pools over positions."""
+    share = 0.0
+    for i, kind in enumerate(pools):
+        slope, value = (a[:, i][:, None, None] for a in (dpooled, pooled))
+        if kind == "max":
+            ties = _over_positions("sum", _where_equal, x, value)[:, None, None]
+            share += _where_equal(x, value) * (slope / ties)
+        else:
+            share += slope / (x.shape[1] * x.shape[2])
+    return share
+
+
+def _where_equal(x, value):
+    return tf.cast(x == value, tf.float32)
+
+
+def _over_positions(kind, function, *arrays):
+    """Reduces `function(*arrays)` over height and width: `(batch, channels)`.
+
+    Args:
+        kind: `"sum"`, `"avg"` or `"max"`.
+        function: elementwise function of the arrays.
+        *arrays: tensors `(batch, height, width, channels)`; all but the batch may be 1 for any.
+    """
+    height, width = arrays[0].shape[1:3]
+    rows = next(n for n in range(min(ROWS, height), 0, -1) if height % n == 0)
+
+    def every(start, array):  # one row in `rows`
+        if array.shape[1] == 1:
+            return array
+        return tf.reshape(array, (-1, height // rows, rows, *array.shape[2:]))[:, :, start]
+
+    parts = [function(*(every(start, a) for a in arrays)) for start in range(rows)]
+    total = _reduction(kind)(_tree(kind, parts), axis=(1, 2))
+    return total / (height * width) if kind == "avg" else total
+
+
+def _over_channels(kind, x):
+    """Reduces over the channels: `(batch, height, width)`."""
+    channels = x.shape[3]
+    if channels % LANES == 0:
+        lanes = tf.reshape(x, (-1, *x.shape[1:3], channels // LANES, LANES))
+        lanes = _reduction(kind)(lanes, axis=3)
+        total = _tree(kind, tf.unstack(lanes, axis=3))
+    else:
+        total = _reduction(kind)(x, axis=3)
+    return total / channels if kind == "avg" else total
+
+
+def _reduction(kind):
+    return tf.reduce_max if kind == "max" else tf.reduce_sum
+
+
+def _tree(kind, terms):
+    combine = tf.maximum if kind == "max" else tf.add
+    while len(terms) > 1:
+        pairs = [combine(a, b) for a, b in zip(terms[::2], terms[1::2], strict=False)]
+        terms = pairs + terms[2 * len(pairs) :]
+    return terms[0]

@@ -1,0 +1,151 @@
+"""Attention in its fast form gives the numbers and gradients of the plain layers, and no trace."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from models import build_model, fast
+from models.attention_module import CBAM, CBAM_OFFICIAL, SE, ChannelAttention
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the fast forms are TensorFlow's on a CPU"
+)
+
+CASES = {  # layer, options, shape of the map
+    "CBAM": (CBAM, {}, (9, 7, 16)),
+    "authors'": (CBAM, {**CBAM_OFFICIAL, "ratio": 4}, (8, 8, 12)),
+    "SE": (SE, {}, (16, 6, 24)),
+}
+MORE_CASES = {
+    "one pool each": (CBAM, {"pools": "max", "descriptor": "avg", "use_bias": False}, (5, 6, 8)),
+    "average, maximum": (CBAM, {"pools": "avg", "descriptor": "max", "kernel_size": 3}, (3, 2, 5)),
+    "one position": (CBAM, {}, (1, 1, 1)),
+    "too wide to be folded": (CBAM, {"kernel_size": 5}, (2, 70, 3)),
+    "channels": (ChannelAttention, {"use_bias": False, "pools": ("max", "avg")}, (11, 4, 10)),
+}
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Every map has the fast form; what the layers ask for is kept."""
+    from models import fast_attention
+
+    monkeypatch.setattr(fast, "LEAST_VALUES", 1)
+    calls = []
+    for name in ("gate_channels", "gate_channels_and_positions"):
+        form = getattr(fast_attention, name)
+
+        def counted(*arguments, form=form):
+            calls.append(form)
+            return form(*arguments)
+
+        monkeypatch.setattr(fast_attention, name, counted)
+    return calls
+
+
+def network(layer_class, options, shape):
+    """Attention between what makes zeros, of which several equal a maximum, and a nonlinear end."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input(shape)
+    x = layers.Conv2D(shape[-1], 3, padding="same", activation="relu", name="before")(image)
+    y = layer_class(**options, name="attention")(x)
+    model = keras.Model(image, layers.Dense(3)(layers.Flatten()(y * y)))
+    model.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=False)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("layer_class", "options", "shape"),
+    [
+        *(pytest.param(*case, id=name) for name, case in CASES.items()),
+        *(pytest.param(*c, id=name, marks=pytest.mark.long) for name, c in MORE_CASES.items()),
+    ],
+)
+def test_numbers_are_the_plain_layers(layer_class, options, shape, calls, monkeypatch, rng):
+    x = rng.normal(size=(5, *shape)).astype("float32")
+    targets = rng.normal(size=(5, 3)).astype("float32")
+    quick = network(layer_class, options, shape)
+    quick.train_on_batch(x, targets)
+    assert calls
+    outputs = quick.predict_on_batch(x)
+    monkeypatch.setattr(fast, "LEAST_VALUES", 10**9)
+    plain = network(layer_class, options, shape)
+    start = [weight.copy() for weight in plain.get_weights()]
+    plain.train_on_batch(x, targets)
+    for ours, wanted, before in zip(
+        quick.get_weights(), plain.get_weights(), start, strict=True
+    ):  # the step taken is the gradient
+        scale = max(np.abs(wanted - before).max(), 1e-3)
+        np.testing.assert_allclose(ours, wanted, rtol=1e-6, atol=1e-4 * scale)
+    plain.set_weights(quick.get_weights())
+    np.testing.assert_allclose(outputs, plain.predict_on_batch(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer_class", "options"),
+    [
+        (CBAM, {"order": "parallel"}),
+        (CBAM, {"descriptor": "conv"}),
+        (CBAM, {"pools": ("avg", "lse")}),
+        (SE, {"dtype": "mixed_bfloat16"}),
+        (SE, {"data_format": "channels_first"}),
+    ],
+)
+def test_what_has_no_fast_form_runs_the_plain_one(layer_class, options, calls, rng):
+    model = network(layer_class, options, (8, 8, 8))
+    x = rng.normal(size=(2, 8, 8, 8)).astype("float32")
+    assert np.isfinite(model.train_on_batch(x, np.zeros((2, 3))))
+    assert not calls
+
+
+def test_a_subclass_that_attends_otherwise_is_heard(calls, rng):
+    class Ignored(SE):
+        def attend(self, inputs, training=None):
+            return 2 * inputs, {}
+
+    model = network(Ignored, {}, (4, 4, 8))
+    model.predict_on_batch(rng.normal(size=(2, 4, 4, 8)).astype("float32"))
+    assert not calls
+
+
+@pytest.mark.parametrize("size", [3, 7, 11])
+@pytest.mark.parametrize("shape", [(1, 1, 2), (4, 3, 1), (9, 16, 2), (2, 80, 3)])
+def test_folded_convolution_is_the_convolution(shape, size, rng):
+    from models.fast_attention import convolve
+
+    maps = rng.normal(size=(2, *shape)).astype("float32")
+    kernel = rng.normal(size=(size, size, shape[-1], 1)).astype("float32")
+    wanted = keras.ops.conv(maps, kernel, padding="same")
+    np.testing.assert_allclose(convolve(maps, kernel), wanted, rtol=1e-5, atol=1e-4)
+
+
+def test_a_saved_model_holds_nothing_of_xla(calls, tmp_path, rng):
+    import tensorflow as tf
+
+    model = build_model(
+        "resnet_v1", depth=8, input_shape=(32, 32, 3), attention_module="cbam_block"
+    )
+    x = rng.normal(size=(2, 32, 32, 3)).astype("float32")
+    wanted = model.predict_on_batch(x)
+    assert len(calls) == 3
+    model.export(tmp_path, verbose=False)
+    loaded = tf.saved_model.load(str(tmp_path))
+    np.testing.assert_allclose(loaded.serve(x), wanted, rtol=1e-4, atol=1e-5)
+    assert len(calls) == 3
+    graph = loaded.signatures["serving_default"].graph.as_graph_def()
+    attributes = {name for f in graph.library.function for name in (*f.attr, *_node_attributes(f))}
+    assert not [name for name in attributes if "xla" in name.lower()]
+
+
+def _node_attributes(function):
+    return [name for node in function.node_def for name in node.attr]
+
+
+def test_a_callers_own_graph_is_plain(calls, rng):
+    import tensorflow as tf
+
+    layer = CBAM()
+    tf.function(layer)(tf.zeros((2, 8, 8, 8)))
+    layer(tf.zeros((2, 8, 8, 8)))
+    assert not calls
