@@ -97,7 +97,7 @@ def export(settings):
     dataset = load_dataset(config["dataset"], settings.data_dir or config.get("data_dir"))
     try:
         network = in_float32(trained_network(run, dataset))
-    except ValueError as error:
+    except Exception as error:  # a file from anywhere can hold any network
         raise UserError(f"{run}/best.keras cannot be exported: {error}") from error
     target = run / format.target
     if settings.int8:
