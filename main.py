@@ -8,6 +8,7 @@ from utils.settings import (
     CompareSettings,
     EvaluateSettings,
     ExplainSettings,
+    ExportSettings,
     ImportTorchSettings,
     ListSettings,
     ProfileSettings,
@@ -65,6 +66,18 @@ def import_torch(settings):
     print(f"written: {import_torch(settings)}")
 
 
+def export(settings):
+    from utils.export import export
+
+    result = export(settings)
+    print(f"written: {result.path}, {result.bytes / 2**20:.2f} MB")
+    print(f"largest difference to Keras's probabilities: {result.difference:.1e}")
+    for batch, ratio in result.latency.items():
+        print(f"latency with batch {batch}: {ratio:.2f} x that of Keras")
+    if result.accuracy is not None:
+        print(f"test accuracy {result.keras_accuracy:.4f} before, {result.accuracy:.4f} after")
+
+
 def list_names(settings):
     from utils.listing import listing
 
@@ -77,6 +90,7 @@ COMMANDS = {
     "compare": (compare, CompareSettings, "train with several modules and seeds, and compare"),
     "evaluate": (evaluate, EvaluateSettings, "evaluate the best network of a run again"),
     "explain": (explain, ExplainSettings, "show what trained networks look at, and score it"),
+    "export": (export, ExportSettings, "turn a run's network into a file for another runtime"),
     "profile": (profile, ProfileSettings, "compare the costs of a network's attention modules"),
     "import-torch": (import_torch, ImportTorchSettings, "turn a PyTorch ResNet into a Keras model"),
     "list": (list_names, ListSettings, "name the architectures, attention modules and data sets"),

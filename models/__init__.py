@@ -2,6 +2,16 @@
 
 import difflib
 import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+    from .attention_module import *  # noqa: F403
+    from .saving import load_model as load_model
+    from .surgery import add_attention as add_attention
+    from .torch_weights import load_torch_weights as load_torch_weights
 
 # name -> "file.function"; imported when asked for, so that naming them costs nothing
 _ARCHITECTURES = {
@@ -14,14 +24,34 @@ _ARCHITECTURES = {
     "resnet_v2": "resnet_v2.resnet_v2",
     "resnext": "resnext.ResNext",
 }
+# where the library's other names are; all that are not here are in `attention_module`
+_FILES = {
+    "add_attention": "surgery",
+    "load_model": "saving",
+    "load_torch_weights": "torch_weights",
+}
 
 
-def list_models():
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for; `list_models` and the bench's `--help` do without Keras."""
+    if not name.startswith("_"):
+        module = importlib.import_module(f"{__name__}.{_FILES.get(name, 'attention_module')}")
+        if name in _FILES or name in module.__all__:
+            return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    attention = importlib.import_module(f"{__name__}.attention_module")
+    return sorted({*globals(), *_FILES, *attention.__all__})
+
+
+def list_models() -> list[str]:
     """Returns the names of all architectures, sorted."""
     return sorted(_ARCHITECTURES)
 
 
-def build_model(name, /, **options):
+def build_model(name: str, /, **options: Any) -> "keras.Model":
     """Builds a network by name.
 
     Args:
@@ -46,7 +76,7 @@ def build_model(name, /, **options):
     return architecture(name)(**options)
 
 
-def architecture(name):
+def architecture(name: str) -> Callable[..., "keras.Model"]:
     """Returns the function that builds the architecture called `name`.
 
     Args:

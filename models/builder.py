@@ -2,14 +2,22 @@
 
 import functools
 import inspect
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import keras
 from keras import layers
 
-from .attention.registry import get_attention
+from .attention.registry import AttentionModule, get_attention
 from .blocks import channel_axis, image_shape
 from .checks import require_int, require_one_of
 from .saving import deep_graphs, load_weights_by_name
+
+# (height, width, channels) in the order of the image format; a side may be unknown
+Shape: TypeAlias = Sequence[int | None]
+Options = ParamSpec("Options")
+Model = TypeVar("Model")
 
 
 class Builder:
@@ -45,19 +53,19 @@ class Builder:
 
     def __init__(
         self,
-        input_shape=None,
-        include_top=True,
-        weights=None,
-        input_tensor=None,
-        pooling=None,
-        classes=10,
-        classifier_activation="softmax",
-        name=None,
-        attention_module=None,
-        attention_at="block",
-        features_only=False,
-        default_size=32,
-    ):
+        input_shape: Shape | None = None,
+        include_top: bool = True,
+        weights: str | PathLike[str] | None = None,
+        input_tensor: keras.KerasTensor | None = None,
+        pooling: str | None = None,
+        classes: int = 10,
+        classifier_activation: str | Callable[..., Any] | None = "softmax",
+        name: str | None = None,
+        attention_module: AttentionModule = None,
+        attention_at: str | Sequence[str] = "block",
+        features_only: bool = False,
+        default_size: int = 32,
+    ) -> None:
         self.include_top = include_top
         self.weights = weights
         self.pooling = require_one_of("pooling", pooling, (None, "avg", "max"))
@@ -70,7 +78,7 @@ class Builder:
         )
         self.sites = ["head"]
         self.features_only = features_only
-        self.features = {}
+        self.features: dict[str, keras.KerasTensor] = {}
         if input_tensor is not None and not isinstance(input_tensor, keras.KerasTensor):
             raise ValueError(f"input_tensor must be a Keras tensor, received {input_tensor!r}")
         if input_tensor is None:
@@ -174,10 +182,10 @@ class Builder:
         return x
 
 
-def takes_common_options(function):
+def takes_common_options(function: Callable[Options, Model]) -> Callable[Options, Model]:
     """Decorates an architecture: `**common` becomes the visible, checked options of `Builder`."""
-    own = inspect.signature(function).parameters
-    own = {key: p for key, p in own.items() if p.kind is not p.VAR_KEYWORD}
+    parameters = inspect.signature(function).parameters
+    own = {key: p for key, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
     common = inspect.signature(Builder).parameters
     merged = [
         *own.values(),
@@ -190,7 +198,7 @@ def takes_common_options(function):
     known = [p.name for p in merged]
 
     @functools.wraps(function)
-    def build(*args, **options):
+    def build(*args: Options.args, **options: Options.kwargs) -> Model:
         for option in options:
             if option not in known:
                 raise ValueError(
@@ -198,7 +206,7 @@ def takes_common_options(function):
                 )
         return function(*args, **options)
 
-    build.__signature__ = inspect.Signature(merged)
+    build.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
     return build
 
 

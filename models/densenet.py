@@ -1,12 +1,14 @@
 """DenseNet: every layer sees the outputs of all before it; for CIFAR and for ImageNet."""
 
 from functools import partial
+from typing import Any
 
+import keras
 from keras import layers
 from keras.applications import imagenet_utils
 
 from .blocks import STEMS, channel_axis, conv, imagenet_stem, norm_relu
-from .builder import Builder, depth_error, takes_common_options
+from .builder import Builder, Shape, depth_error, takes_common_options
 from .checks import require_int, require_number, require_one_of
 
 # depth -> (growth rate, layers of the dense blocks); the paper's Table 1 (161: the authors' code)
@@ -26,16 +28,16 @@ preprocess_input = partial(imagenet_utils.preprocess_input, mode="torch")
 
 @takes_common_options
 def DenseNet(
-    input_shape=None,
-    depth=40,
-    growth_rate=None,
-    bottleneck=None,
-    compression=None,
-    dropout_rate=0.0,
-    stem=None,
-    name=None,
-    **common,
-):
+    input_shape: Shape | None = None,
+    depth: int = 40,
+    growth_rate: int | None = None,
+    bottleneck: bool | None = None,
+    compression: float | None = None,
+    dropout_rate: float = 0.0,
+    stem: str | None = None,
+    name: str | None = None,
+    **common: Any,
+) -> keras.Model:
     """DenseNet and DenseNet-BC: three dense blocks for CIFAR, four for ImageNet.
 
     Attention comes after each dense block and after each transition; `attention_at="stage"` is
@@ -153,26 +155,36 @@ def _plan(depth, bottleneck):
     return CIFAR_GROWTH, (count // per_stages,) * CIFAR_STAGES
 
 
-def DenseNetImageNet121(input_shape=None, classes=1000, **options):
+def DenseNetImageNet121(
+    input_shape: Shape | None = None, classes: int = 1000, **options: Any
+) -> keras.Model:
     """`DenseNet` with 121 layers, for the 1000 ImageNet classes."""
     return DenseNet(input_shape, 121, classes=classes, **options)
 
 
-def DenseNetImageNet161(input_shape=None, classes=1000, **options):
+def DenseNetImageNet161(
+    input_shape: Shape | None = None, classes: int = 1000, **options: Any
+) -> keras.Model:
     """`DenseNet` with 161 layers, growth 48, for the 1000 ImageNet classes."""
     return DenseNet(input_shape, 161, classes=classes, **options)
 
 
-def DenseNetImageNet169(input_shape=None, classes=1000, **options):
+def DenseNetImageNet169(
+    input_shape: Shape | None = None, classes: int = 1000, **options: Any
+) -> keras.Model:
     """`DenseNet` with 169 layers, for the 1000 ImageNet classes."""
     return DenseNet(input_shape, 169, classes=classes, **options)
 
 
-def DenseNetImageNet201(input_shape=None, classes=1000, **options):
+def DenseNetImageNet201(
+    input_shape: Shape | None = None, classes: int = 1000, **options: Any
+) -> keras.Model:
     """`DenseNet` with 201 layers, for the 1000 ImageNet classes."""
     return DenseNet(input_shape, 201, classes=classes, **options)
 
 
-def DenseNetImageNet264(input_shape=None, classes=1000, **options):
+def DenseNetImageNet264(
+    input_shape: Shape | None = None, classes: int = 1000, **options: Any
+) -> keras.Model:
     """`DenseNet` with 264 layers, for the 1000 ImageNet classes."""
     return DenseNet(input_shape, 264, classes=classes, **options)

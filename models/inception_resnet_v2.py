@@ -2,12 +2,14 @@
 
 from collections import namedtuple
 from functools import partial
+from typing import Any
 
+import keras
 from keras import layers
 from keras.applications import imagenet_utils
 
 from .blocks import activate, channel_axis, conv
-from .builder import Builder, takes_common_options
+from .builder import Builder, Shape, takes_common_options
 from .checks import require_one_of
 from .inception import STEMS, inception_a, inception_stem, parallel, unit
 
@@ -38,7 +40,13 @@ preprocess_input = partial(imagenet_utils.preprocess_input, mode="tf")
 
 
 @takes_common_options
-def InceptionResNetV2(input_shape=None, stem=None, classes=1000, name=None, **common):
+def InceptionResNetV2(
+    input_shape: Shape | None = None,
+    stem: str | None = None,
+    classes: int = 1000,
+    name: str | None = None,
+    **common: Any,
+) -> keras.Model:
     """Inception-ResNet v2, the network of `keras.applications.InceptionResNetV2`.
 
     Three stages of 10, 20 and 10 residual blocks, each stage after a block without a shortcut, on

@@ -1,10 +1,12 @@
 """Inception v3, with a stem for large or for small images."""
 
 from functools import partial
+from typing import Any
 
+import keras
 from keras.applications import imagenet_utils
 
-from .builder import Builder, takes_common_options
+from .builder import Builder, Shape, takes_common_options
 from .checks import require_one_of
 from .inception import STEMS, inception_a, inception_stem, parallel
 
@@ -48,7 +50,13 @@ preprocess_input = partial(imagenet_utils.preprocess_input, mode="tf")
 
 
 @takes_common_options
-def InceptionV3(input_shape=None, stem=None, classes=1000, name=None, **common):
+def InceptionV3(
+    input_shape: Shape | None = None,
+    stem: str | None = None,
+    classes: int = 1000,
+    name: str | None = None,
+    **common: Any,
+) -> keras.Model:
     """Inception v3, the network of `keras.applications.InceptionV3`.
 
     Three stages of 3, 5 and 3 blocks of parallel branches, on maps of 35x35, 17x17 and 8x8 pixels

@@ -1,12 +1,14 @@
 """MobileNet: depthwise separable convolutions, at any width, for small and for large images."""
 
 from functools import partial
+from typing import Any
 
+import keras
 from keras import initializers, layers
 from keras.applications import imagenet_utils
 
 from .blocks import activate, conv_norm, norm
-from .builder import Builder, takes_common_options
+from .builder import Builder, Shape, takes_common_options
 from .checks import require_int, require_number, require_one_of
 
 STEM_FILTERS = 32
@@ -24,15 +26,15 @@ preprocess_input = partial(imagenet_utils.preprocess_input, mode="tf")
 
 @takes_common_options
 def MobileNet(
-    input_shape=None,
-    alpha=1.0,
-    depth_multiplier=1,
-    dropout=1e-3,
-    stem=None,
-    classes=1000,
-    name=None,
-    **common,
-):
+    input_shape: Shape | None = None,
+    alpha: float = 1.0,
+    depth_multiplier: int = 1,
+    dropout: float = 1e-3,
+    stem: str | None = None,
+    classes: int = 1000,
+    name: str | None = None,
+    **common: Any,
+) -> keras.Model:
     """MobileNet with 13 depthwise separable convolutions, at any width.
 
     Attention comes after the last rectifier of a block. `attention_at="conv"` is this

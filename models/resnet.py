@@ -1,11 +1,13 @@
 """ResNet 18 to 152 and their wide forms, with a stem for small or for large images."""
 
 from functools import partial
+from typing import Any
 
+import keras
 from keras.applications import imagenet_utils
 
 from .blocks import STEMS
-from .builder import Builder, takes_common_options
+from .builder import Builder, Shape, takes_common_options
 from .checks import require_number, require_one_of
 from .residual import STRIDES_IN, basic_block, bottleneck_block, residual_stages
 
@@ -24,15 +26,15 @@ preprocess_input = partial(imagenet_utils.preprocess_input, mode="torch")
 
 @takes_common_options
 def resnet(
-    input_shape=None,
-    depth=18,
-    width=1.0,
-    stem="cifar",
-    stride_in="3x3",
-    use_bias=False,
-    name=None,
-    **common,
-):
+    input_shape: Shape | None = None,
+    depth: int = 18,
+    width: float = 1.0,
+    stem: str = "cifar",
+    stride_in: str = "3x3",
+    use_bias: bool = False,
+    name: str | None = None,
+    **common: Any,
+) -> keras.Model:
     """ResNet with four stages: 18, 34, 50, 101 and 152 layers, at any width.
 
     Attention comes after the last normalisation of a block, before the addition.
@@ -81,7 +83,7 @@ def resnet(
     block, repeats = DEPTHS[depth]
     filters = [max(1, round(channels * width)) for channels in WIDTHS]
     x = make_stem(net.input, WIDTHS[0], use_bias=use_bias)
-    options = {"use_bias": use_bias}
+    options: dict[str, bool | str] = {"use_bias": use_bias}
     if block is bottleneck_block:
         filters = [4 * channels for channels in filters]
         options["stride_in"] = stride_in

@@ -1,11 +1,14 @@
 """ResNet v1 for small images: three stages of residual blocks, 6n+2 or 9n+2 layers deep."""
 
 from functools import partial
+from typing import Any
 
+import keras
 from keras.applications import imagenet_utils
 
+from .attention.registry import AttentionModule
 from .blocks import cifar_stem
-from .builder import Builder, depth_error, takes_common_options
+from .builder import Builder, Shape, depth_error, takes_common_options
 from .residual import basic_block, bottleneck_block, residual_stages
 
 # block -> (its function, layers per three stages, output channels of the three stages)
@@ -19,15 +22,15 @@ preprocess_input = partial(imagenet_utils.preprocess_input, mode="torch")
 
 @takes_common_options
 def resnet_v1(
-    input_shape=None,
-    depth=20,
-    num_classes=10,
-    attention_module=None,
-    block=None,
-    classes=None,
-    name=None,
-    **common,
-):
+    input_shape: Shape | None = None,
+    depth: int = 20,
+    num_classes: int = 10,
+    attention_module: AttentionModule = None,
+    block: str | None = None,
+    classes: int | None = None,
+    name: str | None = None,
+    **common: Any,
+) -> keras.Model:
     """ResNet v1 as in the CIFAR experiments of the paper.
 
     A 3x3 convolution of 16 channels and three stages of 16, 32 and 64 channels on maps of full,

@@ -1,12 +1,15 @@
 """ResNet v2 for small images: pre-activation bottlenecks, 9n+2 layers deep."""
 
 from functools import partial
+from typing import Any
 
+import keras
 from keras import layers
 from keras.applications import imagenet_utils
 
+from .attention.registry import AttentionModule
 from .blocks import channel_axis, conv, norm_relu
-from .builder import Builder, depth_error, takes_common_options
+from .builder import Builder, Shape, depth_error, takes_common_options
 
 LAYERS_PER_BLOCK, STAGES = 3, 3
 FILTERS = (64, 128, 256)
@@ -16,14 +19,14 @@ preprocess_input = partial(imagenet_utils.preprocess_input, mode="torch")
 
 @takes_common_options
 def resnet_v2(
-    input_shape=None,
-    depth=20,
-    num_classes=10,
-    attention_module=None,
-    classes=None,
-    name=None,
-    **common,
-):
+    input_shape: Shape | None = None,
+    depth: int = 20,
+    num_classes: int = 10,
+    attention_module: AttentionModule = None,
+    classes: int | None = None,
+    name: str | None = None,
+    **common: Any,
+) -> keras.Model:
     """ResNet v2, with full pre-activation, as in the CIFAR experiments of the paper.
 
     A 3x3 convolution of 16 channels, three stages of bottlenecks with 64, 128 and 256 output

@@ -1,11 +1,13 @@
 """ResNeXt: bottlenecks with grouped 3x3 convolutions, for CIFAR and for ImageNet."""
 
 from functools import partial
+from typing import Any
 
+import keras
 from keras.applications import imagenet_utils
 
 from .blocks import STEMS
-from .builder import Builder, takes_common_options
+from .builder import Builder, Shape, takes_common_options
 from .checks import require_int, require_one_of
 from .residual import STRIDES_IN, bottleneck_block, residual_stages
 
@@ -22,15 +24,15 @@ preprocess_input = partial(imagenet_utils.preprocess_input, mode="torch")
 
 @takes_common_options
 def ResNext(
-    input_shape=None,
-    depth=29,
-    cardinality=None,
-    width=None,
-    stride_in="3x3",
-    stem=None,
-    name=None,
-    **common,
-):
+    input_shape: Shape | None = None,
+    depth: int = 29,
+    cardinality: int | None = None,
+    width: int | None = None,
+    stride_in: str = "3x3",
+    stem: str | None = None,
+    name: str | None = None,
+    **common: Any,
+) -> keras.Model:
     """ResNeXt with 29 layers (CIFAR), 50 or 101 (ImageNet).
 
     Attention comes after the last normalisation of a block, before the addition.
@@ -86,6 +88,8 @@ def ResNext(
     return net.model(x)
 
 
-def ResNextImageNet(input_shape=None, depth=50, classes=1000, **options):
+def ResNextImageNet(
+    input_shape: Shape | None = None, depth: int = 50, classes: int = 1000, **options: Any
+) -> keras.Model:
     """`ResNext` with 50 or 101 layers in 32 groups of 4 channels, for the 1000 ImageNet classes."""
     return ResNext(input_shape, depth, classes=classes, **options)

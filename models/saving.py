@@ -8,6 +8,8 @@ import re
 import sys
 import warnings
 import zipfile
+from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
 
 import h5py
@@ -19,7 +21,7 @@ from .fast import speed_up
 
 
 @contextlib.contextmanager
-def deep_graphs():
+def deep_graphs() -> Iterator[None]:
     """Lets Keras walk a network of a thousand layers: it recurses once per layer."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, 100_000))
@@ -29,7 +31,7 @@ def deep_graphs():
         sys.setrecursionlimit(limit)
 
 
-def save_model(model, path):
+def save_model(model: keras.Model, path: str | PathLike[str]) -> None:
     """Saves a model as a `.keras` file; the same model gives the same bytes.
 
     Keras's files hold dates, and places in memory as the numbers of shared objects.
@@ -41,7 +43,7 @@ def save_model(model, path):
     model.save(path)
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
-    numbers = {}
+    numbers: dict[bytes, int] = {}
     files["config.json"] = re.sub(
         rb'("shared_object_id": )(\d+)',
         lambda found: found[1] + b"%d" % numbers.setdefault(found[2], len(numbers) + 1),
@@ -55,7 +57,7 @@ def save_model(model, path):
             archive.writestr(zipfile.ZipInfo(name), content)
 
 
-def load_model(path):
+def load_model(path: str | PathLike[str]) -> keras.Model:
     """Loads a `.keras` file in Keras's safe mode, without its training configuration.
 
     Args:
@@ -105,7 +107,7 @@ def _check_archive(path):
         raise ValueError(f"it is too small for {asked} weights")
 
 
-def load_weights_by_name(model, path):
+def load_weights_by_name(model: keras.Model, path: str | PathLike[str]) -> None:
     """Copies the weights of a saved model into the layers of `model` that bear the same names.
 
     Args:

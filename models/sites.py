@@ -156,7 +156,7 @@ class _Graph:
         self.nodes = calls(model)
         self.outputs = [id(x) for x in model.outputs]
         self.made_by = {id(x): n for n, node in enumerate(self.nodes) for x in node.outputs}
-        self.users = {}
+        self.users: dict = {}
         self.before = []
         inputs = {id(x): 1 << (len(self.nodes) + n) for n, x in enumerate(model.inputs)}
         self.origin = dict(inputs)  # of a tensor: its call or input, and all that it depends on

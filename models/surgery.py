@@ -3,19 +3,28 @@
 import contextlib
 import itertools
 import tempfile
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 from keras import layers, ops
 
 from .attention.identity import IdentityStart
-from .attention.registry import get_attention
+from .attention.registry import AttentionModule, get_attention
 from .checks import require_one_of
 from .fast import speed_up
 from .saving import deep_graphs
 from .sites import as_graph, calls, find_calls, is_graph
 
 
-def add_attention(model, attention_module, at="auto", start="identity", freeze=None, **options):
+def add_attention(
+    model: keras.Model,
+    attention_module: AttentionModule,
+    at: str | Iterable[str] | Callable[[keras.layers.Layer], bool] = "auto",
+    start: str = "identity",
+    freeze: str | None = None,
+    **options: Any,
+) -> keras.Model:
     """Puts attention into an existing model.
 
     The model is copied call by call, its weights with it; the old one is left as it is and shares
@@ -212,7 +221,7 @@ class _Surgeon:
 
 def _copy_part(layer, copy):
     copy.trainable = layer.trainable
-    store = {}
+    store: dict = {}
     layer.save_own_variables(store)
     # values of its own: JAX's trainer gives its buffers away, and would take the old model's
     copy.load_own_variables({key: ops.copy(ops.convert_to_tensor(v)) for key, v in store.items()})

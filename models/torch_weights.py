@@ -2,8 +2,12 @@
 
 import re
 import zipfile
+from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 
 from .archives import check_zip, most_unpacked
@@ -44,7 +48,9 @@ _WEIGHTS = {
 _AXES = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}  # output, input, height, width -> Keras's order
 
 
-def load_torch_weights(model, state_dict):
+def load_torch_weights(
+    model: keras.Model, state_dict: str | PathLike[str] | Mapping[str, Any]
+) -> keras.Model:
     """Copies a PyTorch ResNet's weights into the same network of this zoo.
 
     The outputs are then equal if the options are: the CBAM authors' networks are
@@ -76,7 +82,7 @@ def load_torch_weights(model, state_dict):
       [code](https://github.com/Jongchan/attention-module/blob/master/MODELS/model_resnet.py)
     - [torchvision](https://github.com/pytorch/vision/blob/main/torchvision/models/resnet.py)
     """
-    if isinstance(state_dict, (str, Path)):
+    if not isinstance(state_dict, Mapping):
         state_dict = read_state_dict(state_dict)
     given = {
         name.removeprefix("module."): value
@@ -104,7 +110,7 @@ def load_torch_weights(model, state_dict):
     return model
 
 
-def torch_name(path):
+def torch_name(path: str) -> str:
     """Returns the name that the weight at `path` of a ResNet has in a PyTorch state dict.
 
     Args:
@@ -128,7 +134,7 @@ def torch_name(path):
     )
 
 
-def read_state_dict(path):
+def read_state_dict(path: str | PathLike[str]) -> dict[str, np.ndarray]:
     """Reads a PyTorch state dict from a file without running anything in it.
 
     Args:

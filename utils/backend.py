@@ -38,7 +38,7 @@ def choose_backend(name=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # its warnings are for those who write networks: of "retracing", where several are built
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with _hushed_stderr():
+    with hushed_stderr():
         import keras
 
         # Keras imports TensorFlow, where it is installed, to set seeds and to save on any backend;
@@ -53,10 +53,13 @@ def choose_backend(name=None):
 
 
 @contextlib.contextmanager
-def _hushed_stderr():
-    """Holds back what native libraries print while they load, unless loading fails.
+def hushed_stderr(unless_failed=True):
+    """Holds back what native libraries print, at all or unless an error is raised.
 
     TensorFlow announces its CPU features before its log level is read.
+
+    Args:
+        unless_failed: bool, whether an error brings out what was held back. Defaults to `True`.
     """
     sys.stderr.flush()
     kept = os.dup(2)
@@ -66,7 +69,7 @@ def _hushed_stderr():
             yield
         except BaseException:
             held.seek(0)
-            os.write(kept, held.read())
+            os.write(kept, held.read() if unless_failed else b"")
             raise
         finally:
             os.dup2(kept, 2)

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from models.saving import load_model
-
 from .attention_maps import AttentionMaps, attention_maps
 from .data import in_data_format, load_dataset
 from .errors import UserError
@@ -17,6 +15,7 @@ from .explanation_plots import plot_explanations, plot_faithfulness
 from .faithfulness import BATCH_SIZE, area, faithfulness
 from .files import write_json
 from .grad_cam import grad_cam
+from .networks import trained_network
 from .shown_images import shown_images
 
 
@@ -148,12 +147,7 @@ def _dataset_of(runs, settings, announce):
 
 def _network(run, dataset):
     try:
-        network = load_model(run / "best.keras")
-        expected = in_data_format(dataset.x_test[:1]).shape[1:]
-        if tuple(network.input_shape[1:]) != expected:
-            raise ValueError(f"it takes images of {network.input_shape[1:]}, not {expected}")
-        if network.output_shape != (None, dataset.classes):
-            raise ValueError(f"it gives {network.output_shape}, not {dataset.classes} classes")
+        network = trained_network(run, dataset)
         network.get_layer("logits")
     except ValueError as error:
         raise UserError(f"{run}/best.keras cannot be explained: {error}") from error

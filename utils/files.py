@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 from .errors import UserError
@@ -30,6 +31,33 @@ def replacing(path):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+    flush_folder(path.parent)
+
+
+@contextlib.contextmanager
+def replacing_folder(path):
+    """Gives a temporary folder with the suffix of `path`, and renames it to `path` at the end.
+
+    A kill at any instant leaves a whole folder there or none; an error leaves the old one.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    old = path.with_name(f".{path.stem}.old{path.suffix}")
+    for left in (temporary, old):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with open(file, "rb+") as opened:
+                    os.fsync(opened.fileno())
+        if path.exists():  # no folder is renamed over another
+            os.replace(path, old)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
     flush_folder(path.parent)
 
 

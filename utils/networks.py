@@ -1,8 +1,12 @@
-"""Networks from settings."""
+"""Networks from settings, and from the folders of runs."""
+
+from pathlib import Path
 
 from models import build_model
 from models.attention_module import get_attention
+from models.saving import load_model
 
+from .data import in_data_format
 from .errors import UserError
 
 
@@ -30,3 +34,25 @@ def network_of(settings, attention, attention_options, **options):
         )
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def trained_network(run, dataset):
+    """Loads the best network of a run.
+
+    Args:
+        run: path of a run folder.
+        dataset: the `Dataset` that it is for.
+
+    Returns:
+        A Keras model from raw pixels to class probabilities.
+
+    Raises:
+        ValueError: it cannot be loaded, or does not fit the data.
+    """
+    network = load_model(Path(run) / "best.keras")
+    expected = in_data_format(dataset.x_test[:1]).shape[1:]
+    if tuple(network.input_shape[1:]) != expected:
+        raise ValueError(f"it takes images of {network.input_shape[1:]}, not {expected}")
+    if network.output_shape != (None, dataset.classes):
+        raise ValueError(f"it gives {network.output_shape}, not {dataset.classes} classes")
+    return network

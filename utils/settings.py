@@ -29,6 +29,7 @@ from .parsing import (
 SCHEDULES = ("one_cycle", "cosine", "step", "constant")
 LEARNING_RATES = {"sgd": 0.2, "adam": 1e-3}
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+EXPORT_FORMATS = ("savedmodel", "onnx", "litert", "openvino", "torch")
 
 
 def setting(default, parse, help, many=False):
@@ -277,6 +278,26 @@ class EvaluateSettings(Settings):
     """How a finished run is evaluated."""
 
     run: str = setting(dataclasses.MISSING, text, "folder of a run")
+    data_dir: str | None = setting(
+        None, optional(text), "folder with the data; the run's own if not given"
+    )
+    backend: str | None = setting(
+        None, optional(choice(*BACKENDS)), "Keras backend; KERAS_BACKEND if not given"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSettings(Settings):
+    """What a finished run's network is exported to."""
+
+    run: str = setting(dataclasses.MISSING, text, "folder of a run")
+    format: str = setting(
+        "savedmodel", choice(*EXPORT_FORMATS), "savedmodel, onnx, litert, openvino or torch"
+    )
+    int8: bool = setting(False, flag, "litert: in 8-bit integers, calibrated on training images")
+    rounds: int = setting(
+        20, integer(0), "rounds in which both networks are timed once per batch; 0: no times"
+    )
     data_dir: str | None = setting(
         None, optional(text), "folder with the data; the run's own if not given"
     )

@@ -1,5 +1,7 @@
 """BAM: channel and spatial attention side by side, merged to one gate for every value."""
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -61,14 +63,14 @@ class BAM(AttentionLayer):
 
     def __init__(
         self,
-        ratio=16,
-        dilation=4,
-        dilated_convs=2,
-        num_layers=1,
-        combine="product",
-        data_format=None,
-        **kwargs,
-    ):
+        ratio: int = 16,
+        dilation: int = 4,
+        dilated_convs: int = 2,
+        num_layers: int = 1,
+        combine: str = "product",
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.ratio = require_int("ratio", ratio)
         self.dilation = require_int("dilation", dilation)
@@ -163,7 +165,13 @@ class BAM(AttentionLayer):
 
 
 @register_attention("bam_block", layer=BAM)
-def bam_block(x, ratio=16, dilation=4, name=None, **options):
+def bam_block(
+    x: keras.KerasTensor,
+    ratio: int = 16,
+    dilation: int = 4,
+    name: str | None = None,
+    **options: Any,
+) -> keras.KerasTensor:
     """Applies `BAM` (Bottleneck Attention Module) to a feature map.
 
     Args:

@@ -1,6 +1,7 @@
 """What all attention layers share: input checks, axes, and the maps they can return."""
 
 import inspect
+from typing import Any
 
 import keras
 from keras import ops
@@ -23,7 +24,7 @@ class AttentionLayer(keras.layers.Layer):
         ValueError: an unknown option, data format, or an input that is not of rank 4.
     """
 
-    def __init__(self, data_format=None, **kwargs):
+    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         self._refuse_unknown(kwargs)
         super().__init__(**kwargs)
         self.data_format = data_format or keras.config.image_data_format()
@@ -40,11 +41,11 @@ class AttentionLayer(keras.layers.Layer):
             )
 
     @property
-    def channel_axis(self):
+    def channel_axis(self) -> int:
         return -1 if self.data_format == "channels_last" else 1
 
     @property
-    def spatial_axes(self):
+    def spatial_axes(self) -> tuple[int, int]:
         return (1, 2) if self.data_format == "channels_last" else (2, 3)
 
     def build(self, input_shape):
@@ -63,7 +64,7 @@ class AttentionLayer(keras.layers.Layer):
         axis = self.channel_axis % 4
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={axis: channels})
 
-    def call(self, inputs, training=None, return_maps=False):
+    def call(self, inputs: Any, training: bool | None = None, return_maps: bool = False) -> Any:
         fast_form = getattr(self.attend, "fast_form", None)
         if fast_form is not None and not return_maps:
             outputs = fast_form(self, inputs, training)
@@ -72,7 +73,7 @@ class AttentionLayer(keras.layers.Layer):
         outputs, maps = self.attend(inputs, training)
         return (outputs, maps) if return_maps else outputs
 
-    def attend(self, inputs, training=None):
+    def attend(self, inputs: Any, training: bool | None = None) -> tuple[Any, dict[str, Any]]:
         """Returns `(outputs, maps)`, the maps as a dictionary of broadcastable tensors."""
         raise NotImplementedError
 

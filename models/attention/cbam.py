@@ -1,5 +1,8 @@
 """CBAM: channel attention, then spatial attention."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from .. import fast
@@ -63,16 +66,16 @@ class CBAM(AttentionLayer):
 
     def __init__(
         self,
-        ratio=8,
-        kernel_size=7,
-        pools=("avg", "max"),
-        descriptor=("avg", "max"),
-        batch_norm=False,
-        use_bias=True,
-        order="channel_first",
-        data_format=None,
-        **kwargs,
-    ):
+        ratio: int = 8,
+        kernel_size: int = 7,
+        pools: str | Sequence[str] = ("avg", "max"),
+        descriptor: str | Sequence[str] = ("avg", "max"),
+        batch_norm: bool = False,
+        use_bias: bool = True,
+        order: str = "channel_first",
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         shared = {"data_format": self.data_format, "dtype": self.dtype_policy}
         self.order = require_one_of("order", order, ("channel_first", "spatial_first", "parallel"))
@@ -112,7 +115,13 @@ class CBAM(AttentionLayer):
 
 
 @register_attention("cbam_block", layer=CBAM)
-def cbam_block(x, ratio=8, kernel_size=7, name=None, **options):
+def cbam_block(
+    x: keras.KerasTensor,
+    ratio: int = 8,
+    kernel_size: int = 7,
+    name: str | None = None,
+    **options: Any,
+) -> keras.KerasTensor:
     """Applies `CBAM` to a feature map.
 
     Args:

@@ -1,5 +1,8 @@
 """Channel attention: a gate for every channel, from the pooled map through a shared MLP."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -47,7 +50,14 @@ class ChannelAttention(AttentionLayer):
       the pools `lp` and `lse` come.
     """
 
-    def __init__(self, ratio=8, pools=("avg", "max"), use_bias=True, data_format=None, **kwargs):
+    def __init__(
+        self,
+        ratio: int = 8,
+        pools: str | Sequence[str] = ("avg", "max"),
+        use_bias: bool = True,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.ratio = require_int("ratio", ratio)
         self.pools = require_pools("pools", pools)
@@ -113,7 +123,9 @@ class SE(ChannelAttention):
       [code](https://github.com/hujie-frank/SENet).
     """
 
-    def __init__(self, ratio=8, use_bias=True, data_format=None, **kwargs):
+    def __init__(
+        self, ratio: int = 8, use_bias: bool = True, data_format: str | None = None, **kwargs: Any
+    ) -> None:
         self._refuse_unknown(kwargs)  # `pools` too: the average is what makes it SE
         super().__init__(ratio, pools="avg", use_bias=use_bias, data_format=data_format, **kwargs)
 
@@ -124,7 +136,9 @@ class SE(ChannelAttention):
 
 
 @register_attention("channel_attention", layer=ChannelAttention)
-def channel_attention(x, ratio=8, name=None, **options):
+def channel_attention(
+    x: keras.KerasTensor, ratio: int = 8, name: str | None = None, **options: Any
+) -> keras.KerasTensor:
     """Applies `ChannelAttention` to a feature map: `(batch, height, width, channels)` in and out.
 
     Args:
@@ -140,7 +154,9 @@ def channel_attention(x, ratio=8, name=None, **options):
 
 
 @register_attention("se_block", layer=SE)
-def se_block(x, ratio=8, name=None, **options):
+def se_block(
+    x: keras.KerasTensor, ratio: int = 8, name: str | None = None, **options: Any
+) -> keras.KerasTensor:
     """Applies `SE` (Squeeze-and-Excitation) to a feature map.
 
     Args:

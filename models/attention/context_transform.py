@@ -1,6 +1,7 @@
 """Context transforms: a gate for every channel, from how its average differs from the others'."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -76,7 +77,7 @@ class LCT(_ContextTransform):
       some PyTorch forms; others start them at 1 and 0.
     """
 
-    def __init__(self, groups=8, data_format=None, **kwargs):
+    def __init__(self, groups: int = 8, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.groups = require_int("groups", groups)
 
@@ -138,7 +139,9 @@ class GCT(_ContextTransform):
       which is `c=2.5`.
     """
 
-    def __init__(self, c=2.0, learnable=False, data_format=None, **kwargs):
+    def __init__(
+        self, c: float = 2.0, learnable: bool = False, data_format: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.learnable = bool(learnable)
         self.c = require_number("c", c)
@@ -171,7 +174,9 @@ class GCT(_ContextTransform):
 
 
 @register_attention("lct_block", layer=LCT)
-def lct_block(x, groups=8, name=None, **options):
+def lct_block(
+    x: keras.KerasTensor, groups: int = 8, name: str | None = None, **options: Any
+) -> keras.KerasTensor:
     """Applies `LCT` (Linear Context Transform) to a feature map.
 
     Args:
@@ -199,7 +204,9 @@ def lct_block(x, groups=8, name=None, **options):
 
 
 @register_attention("gct_block", layer=GCT)
-def gct_block(x, c=2.0, name=None, **options):
+def gct_block(
+    x: keras.KerasTensor, c: float = 2.0, name: str | None = None, **options: Any
+) -> keras.KerasTensor:
     """Applies `GCT` (Gaussian Context Transformer) to a feature map.
 
     Args:

@@ -1,5 +1,7 @@
 """Coordinate attention: a gate for every row and one for every column of each channel."""
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -47,7 +49,7 @@ class CoordinateAttention(AttentionLayer):
       the authors' [code](https://github.com/houqb/CoordAttention/blob/main/coordatt.py).
     """
 
-    def __init__(self, ratio=32, data_format=None, **kwargs):
+    def __init__(self, ratio: int = 32, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.ratio = require_int("ratio", ratio)
 
@@ -94,7 +96,9 @@ class CoordinateAttention(AttentionLayer):
 
 
 @register_attention("coordinate_block", layer=CoordinateAttention)
-def coordinate_block(x, ratio=32, name=None, **options):
+def coordinate_block(
+    x: keras.KerasTensor, ratio: int = 32, name: str | None = None, **options: Any
+) -> keras.KerasTensor:
     """Applies `CoordinateAttention` to a feature map.
 
     Args:

@@ -1,5 +1,7 @@
 """Double attention: features gathered from the whole map, handed out to every position."""
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -51,7 +53,14 @@ class DoubleAttention(AttentionLayer):
       too, where the paper's equation 6 has it over the descriptors.
     """
 
-    def __init__(self, c_m=None, c_n=None, residual=True, data_format=None, **kwargs):
+    def __init__(
+        self,
+        c_m: int | None = None,
+        c_n: int | None = None,
+        residual: bool = True,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.c_m = c_m if c_m is None else require_int("c_m", c_m)
         self.c_n = c_n if c_n is None else require_int("c_n", c_n, least=2)
@@ -111,7 +120,13 @@ class DoubleAttention(AttentionLayer):
 
 
 @register_attention("double_attention_block", layer=DoubleAttention)
-def double_attention_block(x, c_m=None, c_n=None, name=None, **options):
+def double_attention_block(
+    x: keras.KerasTensor,
+    c_m: int | None = None,
+    c_n: int | None = None,
+    name: str | None = None,
+    **options: Any,
+) -> keras.KerasTensor:
     """Applies `DoubleAttention` (A2-Nets) to a feature map.
 
     Args:

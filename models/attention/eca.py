@@ -1,6 +1,7 @@
 """ECA: channel attention from a convolution along the channels."""
 
 import math
+from typing import Any
 
 import keras
 from keras import layers, ops
@@ -48,7 +49,14 @@ class ECA(AttentionLayer):
       [code](https://github.com/BangguWu/ECANet/blob/master/models/eca_module.py).
     """
 
-    def __init__(self, kernel_size=None, gamma=2, b=1, data_format=None, **kwargs):
+    def __init__(
+        self,
+        kernel_size: int | None = None,
+        gamma: float = 2,
+        b: float = 1,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.kernel_size = kernel_size
         if kernel_size is not None:
@@ -88,7 +96,9 @@ class ECA(AttentionLayer):
 
 
 @register_attention("eca_block", layer=ECA)
-def eca_block(x, kernel_size=None, name=None, **options):
+def eca_block(
+    x: keras.KerasTensor, kernel_size: int | None = None, name: str | None = None, **options: Any
+) -> keras.KerasTensor:
     """Applies `ECA` (Efficient Channel Attention) to a feature map.
 
     Args:

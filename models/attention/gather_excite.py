@@ -1,5 +1,7 @@
 """Gather and excite: a gate for every channel and region, from the region's neighbourhood."""
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -63,13 +65,13 @@ class GE(AttentionLayer):
 
     def __init__(
         self,
-        extent=0,
-        extra_params=False,
-        use_mlp=False,
-        ratio=16,
-        data_format=None,
-        **kwargs,
-    ):
+        extent: int = 0,
+        extra_params: bool = False,
+        use_mlp: bool = False,
+        ratio: int = 16,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.extent = require_one_of("extent", extent, EXTENTS)
         self.extra_params = bool(extra_params)
@@ -84,7 +86,8 @@ class GE(AttentionLayer):
             batch_norm(self.channels, f"norm{step}", self.dtype_policy)
             for step in range(1, steps + 1)
         ]
-        self.reduce = self.expand = None
+        self.reduce: Any = None
+        self.expand: Any = None
         if self.use_mlp:
             hidden = max(1, self.channels // self.ratio)
             self.reduce = self._pointwise(self.channels, hidden, "reduce")
@@ -170,7 +173,13 @@ def _enlarge(x, size, axis):
 
 
 @register_attention("ge_block", layer=GE)
-def ge_block(x, extent=0, extra_params=False, name=None, **options):
+def ge_block(
+    x: keras.KerasTensor,
+    extent: int = 0,
+    extra_params: bool = False,
+    name: str | None = None,
+    **options: Any,
+) -> keras.KerasTensor:
     """Applies `GE` (Gather-Excite) to a feature map.
 
     Args:

@@ -1,5 +1,8 @@
 """Global context: one weighted average of all positions, transformed, for every position."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -56,7 +59,13 @@ class GlobalContext(AttentionLayer):
       [code](https://github.com/xvjiarui/GCNet/blob/master/mmdet/ops/gcb/context_block.py).
     """
 
-    def __init__(self, ratio=4, fusion=("add",), data_format=None, **kwargs):
+    def __init__(
+        self,
+        ratio: int = 4,
+        fusion: str | Sequence[str] = ("add",),
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.ratio = require_int("ratio", ratio)
         self.fusion = require_pools("fusion", fusion, ("add", "mul"))
@@ -121,7 +130,9 @@ class GlobalContext(AttentionLayer):
 
 
 @register_attention("gc_block", layer=GlobalContext)
-def gc_block(x, ratio=4, name=None, **options):
+def gc_block(
+    x: keras.KerasTensor, ratio: int = 4, name: str | None = None, **options: Any
+) -> keras.KerasTensor:
     """Applies `GlobalContext` (the block of GCNet) to a feature map.
 
     Args:

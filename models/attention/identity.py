@@ -1,5 +1,7 @@
 """A start at the identity: any attention module, first without any effect on the outputs."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -45,7 +47,7 @@ class IdentityStart(keras.layers.Layer):
       scales that start at zero are those of [ReZero](https://arxiv.org/abs/2003.04887).
     """
 
-    def __init__(self, module, **kwargs):
+    def __init__(self, module: keras.layers.Layer, **kwargs: Any) -> None:
         if not isinstance(module, keras.layers.Layer):
             raise ValueError(f"IdentityStart wraps a Keras layer, received {module!r}")
         kwargs.pop("autocast", None)

@@ -1,5 +1,7 @@
 """Non-local attention: every position sees every other."""
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -77,16 +79,16 @@ class NonLocal(AttentionLayer):
 
     def __init__(
         self,
-        mode="embedded_gaussian",
-        ratio=2,
-        subsample=True,
-        scale=True,
-        batch_norm=True,
-        zero_init=True,
-        use_bias=True,
-        data_format=None,
-        **kwargs,
-    ):
+        mode: str = "embedded_gaussian",
+        ratio: int = 2,
+        subsample: bool = True,
+        scale: bool = True,
+        batch_norm: bool = True,
+        zero_init: bool = True,
+        use_bias: bool = True,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.mode = require_one_of("mode", mode, MODES)
         self.ratio = require_int("ratio", ratio)
@@ -193,7 +195,9 @@ def _at_least_float32(x):
 
 
 @register_attention("non_local_block", layer=NonLocal)
-def non_local_block(x, mode="embedded_gaussian", name=None, **options):
+def non_local_block(
+    x: keras.KerasTensor, mode: str = "embedded_gaussian", name: str | None = None, **options: Any
+) -> keras.KerasTensor:
     """Applies `NonLocal` (the non-local block) to a feature map.
 
     Args:

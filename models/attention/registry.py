@@ -3,14 +3,20 @@
 import difflib
 import functools
 import inspect
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
 import keras
 
-_REGISTRY = {}
-_LAYERS = {}
+# what names or is an attention module: a name, None, a callable on a feature map, a Keras layer
+AttentionModule: TypeAlias = str | Callable[..., Any] | None
+Block = TypeVar("Block", bound=Callable[..., Any])
+
+_REGISTRY: dict[str, Callable[..., Any]] = {}
+_LAYERS: dict[str, type | None] = {}
 
 
-def register_attention(name, layer=None):
+def register_attention(name: str, layer: type | None = None) -> Callable[[Block], Block]:
     """Makes a block usable by name everywhere a module can be named.
 
     Args:
@@ -36,7 +42,7 @@ def register_attention(name, layer=None):
     if not isinstance(name, str) or not name or name.lower() == "none":
         raise ValueError(f"an attention module needs a name (any but 'none'), received {name!r}")
 
-    def register(block):
+    def register(block: Block) -> Block:
         if not callable(block):
             raise ValueError(f"{name!r} must be a callable on a feature map, received {block!r}")
         if _REGISTRY.get(name, block) is not block:
@@ -48,12 +54,12 @@ def register_attention(name, layer=None):
     return register
 
 
-def list_attention():
+def list_attention() -> list[str]:
     """Returns the names of all registered attention modules, sorted."""
     return sorted(_REGISTRY)
 
 
-def attention_options(name):
+def attention_options(name: str) -> list[str] | None:
     """Returns the names of the options that a registered module takes; no layer is built for it.
 
     Args:
@@ -76,7 +82,9 @@ def attention_options(name):
     return list(dict.fromkeys(known))
 
 
-def get_attention(attention_module, **options):
+def get_attention(
+    attention_module: AttentionModule, **options: Any
+) -> Callable[..., keras.KerasTensor] | None:
     """Resolves an attention module to a callable on a feature map.
 
     Args:
@@ -105,7 +113,9 @@ def get_attention(attention_module, **options):
     return functools.partial(_call_block, functools.partial(block, **options))
 
 
-def attach_attention_module(x, attention_module, name=None, **options):
+def attach_attention_module(
+    x: keras.KerasTensor, attention_module: AttentionModule, name: str | None = None, **options: Any
+) -> keras.KerasTensor:
     """Passes a feature map through an attention module.
 
     Args:

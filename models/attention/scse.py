@@ -1,5 +1,7 @@
 """scSE: squeeze in space and excite channels, squeeze channels and excite in space, or both."""
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -42,7 +44,9 @@ class CSE(SE):
       authors' [code](https://github.com/ai-med/squeeze_and_excitation).
     """
 
-    def __init__(self, ratio=2, use_bias=True, data_format=None, **kwargs):
+    def __init__(
+        self, ratio: int = 2, use_bias: bool = True, data_format: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(ratio, use_bias=use_bias, data_format=data_format, **kwargs)
 
 
@@ -77,7 +81,9 @@ class SSE(AttentionLayer):
       authors' [code](https://github.com/ai-med/squeeze_and_excitation).
     """
 
-    def __init__(self, use_bias=True, data_format=None, **kwargs):
+    def __init__(
+        self, use_bias: bool = True, data_format: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.use_bias = bool(use_bias)
 
@@ -139,7 +145,14 @@ class SCSE(AttentionLayer):
       [code](https://github.com/ai-med/squeeze_and_excitation).
     """
 
-    def __init__(self, ratio=2, combine="max", use_bias=True, data_format=None, **kwargs):
+    def __init__(
+        self,
+        ratio: int = 2,
+        combine: str = "max",
+        use_bias: bool = True,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.combine = require_one_of("combine", combine, ("max", "add"))
         shared = {"data_format": self.data_format, "dtype": self.dtype_policy}
@@ -167,7 +180,9 @@ class SCSE(AttentionLayer):
 
 
 @register_attention("cse_block", layer=CSE)
-def cse_block(x, ratio=2, name=None, **options):
+def cse_block(
+    x: keras.KerasTensor, ratio: int = 2, name: str | None = None, **options: Any
+) -> keras.KerasTensor:
     """Applies `CSE` to a feature map: `(batch, height, width, channels)` in and out.
 
     Args:
@@ -183,7 +198,7 @@ def cse_block(x, ratio=2, name=None, **options):
 
 
 @register_attention("sse_block", layer=SSE)
-def sse_block(x, name=None, **options):
+def sse_block(x: keras.KerasTensor, name: str | None = None, **options: Any) -> keras.KerasTensor:
     """Applies `SSE` to a feature map: `(batch, height, width, channels)` in and out.
 
     Args:
@@ -198,7 +213,13 @@ def sse_block(x, name=None, **options):
 
 
 @register_attention("scse_block", layer=SCSE)
-def scse_block(x, ratio=2, combine="max", name=None, **options):
+def scse_block(
+    x: keras.KerasTensor,
+    ratio: int = 2,
+    combine: str = "max",
+    name: str | None = None,
+    **options: Any,
+) -> keras.KerasTensor:
     """Applies `SCSE` (concurrent spatial and channel squeeze and excitation) to a feature map.
 
     Args:

@@ -1,5 +1,7 @@
 """Selective kernels: for every channel, a choice between convolutions of different reach."""
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -56,7 +58,15 @@ class SK(AttentionLayer):
       0.01. Its normalisation has the momentum 0.95, here it is 0.9, as in the whole zoo.
     """
 
-    def __init__(self, branches=2, groups=32, ratio=16, min_width=32, data_format=None, **kwargs):
+    def __init__(
+        self,
+        branches: int = 2,
+        groups: int = 32,
+        ratio: int = 16,
+        min_width: int = 32,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.branches = require_int("branches", branches, least=2)
         self.groups = require_int("groups", groups)
@@ -132,7 +142,9 @@ class SK(AttentionLayer):
 
 
 @register_attention("sk_block", layer=SK)
-def sk_block(x, branches=2, name=None, **options):
+def sk_block(
+    x: keras.KerasTensor, branches: int = 2, name: str | None = None, **options: Any
+) -> keras.KerasTensor:
     """Applies `SK` (Selective Kernel convolution) to a feature map.
 
     Args:

@@ -1,5 +1,7 @@
 """SimAM: attention without parameters, from how much a value stands out in its channel."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -44,7 +46,9 @@ class SimAM(AttentionLayer):
       (ICML 2021); the authors' [code](https://github.com/ZjjConan/SimAM).
     """
 
-    def __init__(self, e_lambda=1e-4, data_format=None, **kwargs):
+    def __init__(
+        self, e_lambda: float = 1e-4, data_format: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.e_lambda = require_number("e_lambda", e_lambda)
 
@@ -63,7 +67,9 @@ class SimAM(AttentionLayer):
 
 
 @register_attention("simam_block", layer=SimAM)
-def simam_block(x, e_lambda=1e-4, name=None, **options):
+def simam_block(
+    x: keras.KerasTensor, e_lambda: float = 1e-4, name: str | None = None, **options: Any
+) -> keras.KerasTensor:
     """Applies `SimAM` to a feature map.
 
     Args:

@@ -1,5 +1,8 @@
 """Spatial attention: a gate for every position, from a convolution over channel statistics."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -49,12 +52,12 @@ class SpatialAttention(AttentionLayer):
 
     def __init__(
         self,
-        kernel_size=7,
-        descriptor=("avg", "max"),
-        batch_norm=False,
-        data_format=None,
-        **kwargs,
-    ):
+        kernel_size: int = 7,
+        descriptor: str | Sequence[str] = ("avg", "max"),
+        batch_norm: bool = False,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.kernel_size = require_int("kernel_size", kernel_size, odd=True)
         self.descriptor = descriptor
@@ -120,7 +123,9 @@ class SpatialAttention(AttentionLayer):
 
 
 @register_attention("spatial_attention", layer=SpatialAttention)
-def spatial_attention(x, kernel_size=7, name=None, **options):
+def spatial_attention(
+    x: keras.KerasTensor, kernel_size: int = 7, name: str | None = None, **options: Any
+) -> keras.KerasTensor:
     """Applies `SpatialAttention` to a feature map: `(batch, height, width, channels)` in and out.
 
     Args:

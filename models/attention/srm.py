@@ -1,5 +1,7 @@
 """Style recalibration: a gate for every channel, from its own mean and deviation."""
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -76,7 +78,7 @@ class SRM(AttentionLayer):
 
 
 @register_attention("srm_block", layer=SRM)
-def srm_block(x, name=None, **options):
+def srm_block(x: keras.KerasTensor, name: str | None = None, **options: Any) -> keras.KerasTensor:
     """Applies `SRM` (Style-based Recalibration Module) to a feature map.
 
     Args:

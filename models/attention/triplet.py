@@ -1,5 +1,7 @@
 """Triplet attention: a gate for each pair of axes, channels being an axis like the others."""
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -56,7 +58,13 @@ class TripletAttention(AttentionLayer):
       [code](https://github.com/landskape-ai/triplet-attention/blob/master/triplet_attention.py).
     """
 
-    def __init__(self, kernel_size=7, no_spatial=False, data_format=None, **kwargs):
+    def __init__(
+        self,
+        kernel_size: int = 7,
+        no_spatial: bool = False,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.kernel_size = require_int("kernel_size", kernel_size, odd=True)
         self.no_spatial = bool(no_spatial)
@@ -109,7 +117,9 @@ class TripletAttention(AttentionLayer):
 
 
 @register_attention("triplet_block", layer=TripletAttention)
-def triplet_block(x, kernel_size=7, name=None, **options):
+def triplet_block(
+    x: keras.KerasTensor, kernel_size: int = 7, name: str | None = None, **options: Any
+) -> keras.KerasTensor:
     """Applies `TripletAttention` to a feature map.
 
     Args:
