@@ -51,7 +51,7 @@ def gate_channels(x, weights, pools):
             dx, dweights = _channel_slopes(dy, x, pooled, gate, weights, pools)
             return dx, *dweights
 
-        return x * gate, gradient
+        return _gated(x, gate), gradient
 
     return gated(x, *weights)
 
@@ -139,8 +139,8 @@ def _described(x, weights, pools, descriptor):
 
 
 @_compiled
-def _gated(x, gate, spatial):
-    return x * gate * spatial
+def _gated(x, *gates):
+    return functools.reduce(tf.multiply, gates, x)
 
 
 @_compiled
