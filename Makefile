@@ -40,8 +40,14 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# times everything, most of an hour; DATA is the folder with CIFAR-10
 bench: .venv/installed
+	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.overhead --network resnet50
 	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.scaling
+	$(if $(DATA),$(BIN)/python -m benchmarks.end_to_end $(DATA))
 
 .venv/installed: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -12,6 +12,7 @@ import statistics
 
 import numpy as np
 
+from benchmarks.plain_networks import plain_resnet20
 from utils.backend import choose_backend
 from utils.command_line import parse_settings
 from utils.parsing import choice, integer, text
@@ -29,34 +30,12 @@ class BenchSettings(Settings):
     backend: str = setting("tensorflow", choice("tensorflow", "jax", "torch"), "Keras backend")
 
 
-def plain_network():
-    """ResNet20 as a Keras user writes it."""
-    from keras import Input, Model, layers
-
-    def conv_norm(x, filters, size=3, strides=1):
-        x = layers.Conv2D(filters, size, strides, padding="same", use_bias=False)(x)
-        return layers.BatchNormalization()(x)
-
-    image = Input((32, 32, 3))
-    x = layers.ReLU()(conv_norm(layers.Rescaling(1 / 255)(image), 16))
-    for filters in (16, 32, 64):
-        for block in range(3):
-            strides = 2 if filters > 16 and block == 0 else 1
-            y = layers.ReLU()(conv_norm(x, filters, strides=strides))
-            y = conv_norm(y, filters)
-            if strides == 2:
-                x = conv_norm(x, filters, size=1, strides=2)
-            x = layers.ReLU()(layers.Add()([x, y]))
-    x = layers.GlobalAveragePooling2D()(x)
-    return Model(image, layers.Dense(10)(x))
-
-
 def plain_loop(images, labels, steps):
     import keras
 
     from utils.backend import jit_compile
 
-    model = plain_network()
+    model = plain_resnet20()
     model.compile(
         keras.optimizers.SGD(0.2, momentum=0.9, nesterov=True),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -81,7 +60,19 @@ def plain_loop(images, labels, steps):
     return run
 
 
-def our_loop(images, labels, steps, attention):
+def our_loop(images, labels, steps, batch=BATCH, per_launch=1, **options):
+    """Training as `main.py` does it, and the network.
+
+    Args:
+        images, labels: arrays of CIFAR's kind.
+        steps: int, of the training that the returned function runs.
+        batch: int, images per step.
+        per_launch: int, steps that the backend runs without coming back to Python.
+        **options: settings of `TrainSettings`.
+
+    Returns:
+        A function that trains, and the network.
+    """
     from utils.callbacks import EpochDraws
     from utils.data import Dataset
     from utils.training import with_defaults
@@ -89,12 +80,16 @@ def our_loop(images, labels, steps, attention):
 
     names = tuple("0123456789")
     dataset = Dataset("cifar10", images, labels, images, labels, names, 4, True)
-    settings = TrainSettings(attention=attention, depth=20, batch_size=BATCH)
-    settings = with_defaults(settings, dataset)
+    settings = with_defaults(TrainSettings(batch_size=batch, **options), dataset)
     network = build_network(settings, dataset, np.full(3, 127.0), np.full(3, 4000.0))
-    batches = training_batches(settings, dataset, np.arange(steps * BATCH))
+    batches = training_batches(settings, dataset, np.arange(steps * batch))
     model = training_model(settings, dataset, network, np.zeros(3), steps)
-    return lambda: model.fit(batches, callbacks=[EpochDraws(batches)], shuffle=False, verbose=0)
+    model.steps_per_execution = per_launch
+
+    def run():
+        model.fit(batches, callbacks=[EpochDraws(batches)], shuffle=False, verbose=0)
+
+    return run, network
 
 
 def main():
@@ -106,7 +101,10 @@ def main():
     data = (images, labels, settings.steps)
     contestants = {
         "plain Keras loop": plain_loop(*data),
-        **{f"main.py, {name}": our_loop(*data, name) for name in settings.attention.split(",")},
+        **{
+            f"main.py, {name}": our_loop(*data, depth=20, attention=name)[0]
+            for name in settings.attention.split(",")
+        },
     }
     seconds = time_in_turn(contestants, settings.rounds)
     times = ratios(seconds, "plain Keras loop")

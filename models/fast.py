@@ -13,7 +13,9 @@ import numpy as np
 from keras import layers, ops
 
 JOINED_CHANNELS = 32  # of a dense convolution that several groups share
-LEAST_VALUES = 4096  # of an image's feature map: for less, compiling takes longer than it saves
+# of a feature map: for less, passes cost as little apart, or compiling costs more than it saves
+LEAST_POSITIONS = 64
+LEAST_VALUES = 4096
 # what Keras's trainer calls the functions it traces; what another traces may be exported, and then
 # should hold nothing of XLA
 KERAS_STEPS = {
@@ -97,6 +99,7 @@ def _joins(layer, inputs, pools):
         and layer.data_format == "channels_last"
         and layer.compute_dtype == layer.variable_dtype == inputs.dtype == "float32"
         and None not in inputs.shape[1:]
+        and math.prod(inputs.shape[1:3]) >= LEAST_POSITIONS
         and math.prod(inputs.shape[1:]) >= LEAST_VALUES
         and _is_tensorflow_on_cpu()
         and _in_a_step_of_keras()

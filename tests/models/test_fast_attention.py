@@ -31,6 +31,7 @@ def calls(monkeypatch):
     """Every map has the fast form; what the layers ask for is kept."""
     from models import fast_attention
 
+    monkeypatch.setattr(fast, "LEAST_POSITIONS", 1)
     monkeypatch.setattr(fast, "LEAST_VALUES", 1)
     calls = []
     for name in ("gate_channels", "gate_channels_and_positions"):
