@@ -75,7 +75,7 @@ def gate_channels_and_positions(x, weights, pools, kernel, descriptor, normalise
     def gated(x, kernel, *others):
         scale, weights = others[: len(others) - 4], others[-4:]
         pooled, gate, maps = _described(x, weights, pools, descriptor)
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(persistent=True) as tape:  # a caller may ask for several gradients
             tape.watch([maps, kernel, *scale])
             logits, statistics = convolve(maps, kernel), ()
             if normalise is not None:

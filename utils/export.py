@@ -284,8 +284,10 @@ def _reload_onnx(path):
 def _reload_litert(path):
     try:
         from ai_edge_litert.interpreter import Interpreter
-    except ImportError:  # the same in TensorFlow
-        from tensorflow.lite import Interpreter
+    except ImportError:  # the same in TensorFlow, which loads it when it is asked for
+        import tensorflow as tf
+
+        Interpreter = tf.lite.Interpreter
     interpreter = Interpreter(str(path), num_threads=threads())
     index = interpreter.get_input_details()[0]["index"]
     shape = None

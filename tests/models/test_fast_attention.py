@@ -110,6 +110,31 @@ def test_a_subclass_that_attends_otherwise_is_heard(calls, rng):
     assert not calls
 
 
+def test_gradients_twice_and_of_gradients(calls, monkeypatch, rng):
+    """As a train step with two losses, or a penalty on the gradient, asks for them."""
+    import tensorflow as tf
+
+    x = tf.constant(rng.normal(size=(2, 6, 5, 8)).astype("float32"))
+    found = []
+    for applies in (True, False):
+        monkeypatch.setattr(fast, "_in_a_step_of_keras", lambda applies=applies: applies)
+        keras.utils.set_random_seed(0)
+        layer = CBAM()
+        layer.build(x.shape)
+        with tf.GradientTape(persistent=True) as outer:
+            outer.watch(x)
+            with tf.GradientTape(persistent=True) as tape:
+                tape.watch(x)
+                y = layer(x)
+                losses = [tf.reduce_sum(tf.sin(y)), tf.reduce_sum(y**2)]
+            slopes = [tape.gradient(loss, x) for loss in losses]
+            penalty = tf.reduce_sum(slopes[0] ** 2)
+        found.append([*slopes, outer.gradient(penalty, x)])
+    assert len(calls) == 1
+    for ours, wanted in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("size", [3, 7, 11])
 @pytest.mark.parametrize("shape", [(1, 1, 2), (4, 3, 1), (9, 16, 2), (2, 80, 3)])
 def test_folded_convolution_is_the_convolution(shape, size, rng):
