@@ -78,14 +78,15 @@ def cbam(layer, inputs, training):
         return None
     from .fast_attention import gate_channels_and_positions
 
-    kernel, norm = ops.convert_to_tensor(spatial.conv.kernel), spatial.norm
+    kernel, norm = spatial.conv.kernel, spatial.norm
     arguments = (inputs, _mlp_weights(channel), channel.pools, kernel, spatial.descriptor)
     if norm is None:
         return gate_channels_and_positions(*arguments)[0]
     learns = training and norm.trainable
-    scale = tuple(map(ops.convert_to_tensor, (norm.gamma, norm.beta)))
     outputs, statistics = gate_channels_and_positions(
-        *arguments, lambda x, gamma, beta: _normalised(norm, x, gamma, beta, learns), scale
+        *arguments,
+        lambda x, gamma, beta: _normalised(norm, x, gamma, beta, learns),
+        (norm.gamma, norm.beta),
     )
     if learns:
         _move_averages(norm, *statistics)
@@ -120,7 +121,7 @@ def _mlp_weights(layer):
     weights = []
     for dense in (layer.reduce, layer.expand):
         bias = dense.bias if dense.use_bias else ops.zeros(dense.units)
-        weights += [ops.convert_to_tensor(dense.kernel), ops.convert_to_tensor(bias)]
+        weights += [dense.kernel, bias]
     return weights
 
 

@@ -36,7 +36,7 @@ def gate_channels(x, weights, pools):
 
     Args:
         x: float32 tensor `(batch, height, width, channels)`; all but the batch known.
-        weights: list of tensors, the MLP's `[kernel, bias, kernel, bias]`.
+        weights: list of tensors or variables, the MLP's `[kernel, bias, kernel, bias]`.
         pools: tuple of `"avg"` and `"max"`.
 
     Returns:
@@ -53,7 +53,7 @@ def gate_channels(x, weights, pools):
 
         return _gated(x, gate), gradient
 
-    return gated(x, *weights)
+    return gated(x, *map(tf.convert_to_tensor, weights))
 
 
 def gate_channels_and_positions(x, weights, pools, kernel, descriptor, normalise=None, scale=()):
@@ -61,11 +61,11 @@ def gate_channels_and_positions(x, weights, pools, kernel, descriptor, normalise
 
     Args:
         x, weights, pools: as `gate_channels` has them.
-        kernel: tensor `(size, size, maps, 1)` of the spatial convolution.
+        kernel: tensor or variable `(size, size, maps, 1)` of the spatial convolution.
         descriptor: tuple of `"avg"` and `"max"`, one for each of the maps.
         normalise: function of the convolution's output and of the tensors in `scale`, that returns
             it normalised, and a tuple of statistics.
-        scale: tuple of tensors.
+        scale: tuple of tensors or variables.
 
     Returns:
         A tensor of the shape of `x`, and the statistics.
@@ -92,7 +92,7 @@ def gate_channels_and_positions(x, weights, pools, kernel, descriptor, normalise
 
         return (_gated(x, gate, spatial), *statistics), gradient
 
-    y, *statistics = gated(x, kernel, *scale, *weights)
+    y, *statistics = gated(x, *map(tf.convert_to_tensor, (kernel, *scale, *weights)))
     return y, statistics
 
 
