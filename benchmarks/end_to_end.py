@@ -13,8 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
+from benchmarks.networks import network, steps_of
 from utils.backend import choose_backend
 from utils.command_line import parse_settings
 from utils.parsing import integer, optional, text
@@ -33,27 +32,13 @@ class BenchSettings(Settings):
 
 
 def synthetic_rate(settings):
-    """Images per second of the network alone, the better of two runs."""
-    import keras
-
-    from models import build_model
-    from utils.backend import jit_compile
-
-    module = None if settings.attention == "none" else settings.attention
-    model = build_model("resnet_v1", depth=20, classifier_activation=None, attention_module=module)
-    model.compile(
-        keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=jit_compile(),
-    )
-    rng = np.random.default_rng(0)
-    images = keras.ops.convert_to_tensor(rng.normal(size=(BATCH, 32, 32, 3)), "float32")
-    labels = keras.ops.convert_to_tensor(rng.integers(0, 10, BATCH), "int32")
+    """Images per second of the network alone, the best of three runs."""
+    step, _ = steps_of(network("resnet_v1", settings.attention, depth=20), BATCH)
     rates = []
     for _ in range(3):
         started = time.perf_counter()
         for _ in range(settings.steps):
-            model.train_on_batch(images, labels)
+            step()
         rates.append(settings.steps * BATCH / (time.perf_counter() - started))
     return max(rates)
 

@@ -15,6 +15,7 @@ import time
 
 import numpy as np
 
+from benchmarks.networks import network, steps_of
 from utils.command_line import parse_settings
 from utils.parsing import choice, integer, several, text
 from utils.settings import Settings, setting
@@ -33,34 +34,17 @@ class BenchSettings(Settings):
 
 def measure(model_name, depth, batch, attention, backend):
     """Returns the `FIGURES` of one network; to be run in a process of its own."""
-    from utils.backend import choose_backend, jit_compile
+    from utils.backend import choose_backend
 
     choose_backend(backend)
-    import keras
-
-    from models import build_model
-
     started = time.perf_counter()
-    module = None if attention == "none" else attention
-    model = build_model(
-        model_name,
-        depth=depth,
-        input_shape=(32, 32, 3),
-        classifier_activation=None,
-        attention_module=module,
-    )
-    model.compile(
-        keras.optimizers.SGD(0.01, momentum=0.9),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=jit_compile(),
-    )
+    model = network(model_name, attention, depth=depth, input_shape=(32, 32, 3))
+    step, _ = steps_of(model, batch)
     model.optimizer.build(model.trainable_variables)
     times = [time.perf_counter() - started]
-    rng = np.random.default_rng(0)
-    data = rng.normal(size=(batch, 32, 32, 3)).astype("float32"), rng.integers(0, 10, batch)
     for _ in range(4):
         started = time.perf_counter()
-        model.train_on_batch(*data)
+        step()
         times.append(time.perf_counter() - started)
     build, first, *steps = times
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -15,8 +15,9 @@ map only the input is kept. With f = x g the map after the channel gate g, and y
                    of x, and with them x' = f' g + their share in each value of x
 
 A mean's slope is shared by all values alike, a maximum's by those that equal it, as TensorFlow has
-it. XLA's own reductions on a CPU run over one value after the other; written as a tree of sums of
-rows, or ending in a vector's width, they are two to three times as fast.
+it. A reduction that XLA fuses with what is before it runs over one value after the other on a CPU:
+over positions it takes 2.4 times as long as the same written as a tree of rows, and over channels
+1.4 times as long as one that ends in a vector's width (128 maps of 32x32x16).
 """
 
 import functools
@@ -26,7 +27,7 @@ import tensorflow as tf
 
 ROWS = 8  # that a reduction over positions names one by one
 LANES = 8  # of a reduction over channels
-WIDEST = 64  # map whose convolution is folded; the work grows with the width
+WIDEST = 32  # map whose convolution is folded: the work grows with the width
 
 _compiled = functools.partial(tf.function, jit_compile=True)
 
@@ -72,8 +73,8 @@ def gate_channels_and_positions(x, weights, pools, kernel, descriptor, normalise
     """
 
     @tf.custom_gradient
-    def gated(x, kernel, *others):
-        scale, weights = others[: len(others) - 4], others[-4:]
+    def gated(x, *tensors):
+        weights, (kernel, *scale) = tensors[:4], tensors[4:]
         pooled, gate, maps = _described(x, weights, pools, descriptor)
         with tf.GradientTape(persistent=True) as tape:  # a caller may ask for several gradients
             tape.watch([maps, kernel, *scale])
@@ -88,11 +89,11 @@ def gate_channels_and_positions(x, weights, pools, kernel, descriptor, normalise
             dx, dweights = _both_slopes(
                 dy, x, pooled, gate, weights, pools, spatial, maps, dmaps, ties, descriptor
             )
-            return dx, dkernel, *dscale, *dweights
+            return dx, *dweights, dkernel, *dscale
 
         return (_gated(x, gate, spatial), *statistics), gradient
 
-    y, *statistics = gated(x, *map(tf.convert_to_tensor, (kernel, *scale, *weights)))
+    y, *statistics = gated(x, *map(tf.convert_to_tensor, (*weights, kernel, *scale)))
     return y, statistics
 
 
@@ -102,7 +103,7 @@ def convolve(maps, kernel):
     With so few channels a convolution leaves most of a vector unit idle. Folding the width into the
     channels, `(height, width, maps)` as `(height, 1, width * maps)`, makes it one of `size` x 1
     from `width * maps` channels to `width`, whose kernel is the old one's rows in Toeplitz form:
-    `width / size` times the multiplications in a fraction of the time.
+    `width / size` times the multiplications, and for 32x32 in half of the time.
 
     Args:
         maps: float32 tensor `(batch, height, width, maps)`.

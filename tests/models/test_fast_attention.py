@@ -1,11 +1,11 @@
-"""Attention in its fast form gives the numbers and gradients of the plain layers, and no trace."""
+"""Attention in its fast form gives the numbers and gradients of the plain layers."""
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-from models import build_model, fast
+from models import fast
 from models.attention_module import CBAM, CBAM_OFFICIAL, SE, ChannelAttention
 
 pytestmark = pytest.mark.skipif(
@@ -144,28 +144,6 @@ def test_folded_convolution_is_the_convolution(shape, size, rng):
     kernel = rng.normal(size=(size, size, shape[-1], 1)).astype("float32")
     wanted = keras.ops.conv(maps, kernel, padding="same")
     np.testing.assert_allclose(convolve(maps, kernel), wanted, rtol=1e-5, atol=1e-4)
-
-
-def test_a_saved_model_holds_nothing_of_xla(calls, tmp_path, rng):
-    import tensorflow as tf
-
-    model = build_model(
-        "resnet_v1", depth=8, input_shape=(32, 32, 3), attention_module="cbam_block"
-    )
-    x = rng.normal(size=(2, 32, 32, 3)).astype("float32")
-    wanted = model.predict_on_batch(x)
-    assert len(calls) == 3
-    model.export(tmp_path, verbose=False)
-    loaded = tf.saved_model.load(str(tmp_path))
-    np.testing.assert_allclose(loaded.serve(x), wanted, rtol=1e-4, atol=1e-5)
-    assert len(calls) == 3
-    graph = loaded.signatures["serving_default"].graph.as_graph_def()
-    attributes = {name for f in graph.library.function for name in (*f.attr, *_node_attributes(f))}
-    assert not [name for name in attributes if "xla" in name.lower()]
-
-
-def _node_attributes(function):
-    return [name for node in function.node_def for name in node.attr]
 
 
 def test_a_callers_own_graph_is_plain(calls, rng):

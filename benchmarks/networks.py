@@ -1,0 +1,38 @@
+"""This project's networks without data or augmentation, ready to be timed."""
+
+import numpy as np
+
+
+def network(name, module, **options):
+    """Builds a network from an image to logits, with an attention module or `"none"`."""
+    from models import build_model
+
+    module = None if module == "none" else module
+    return build_model(name, **options, classifier_activation=None, attention_module=module)
+
+
+def steps_of(model, batch):
+    """Compiles a network, and feeds it one random batch.
+
+    Args:
+        model: Keras model from images of known size to logits.
+        batch: int, images.
+
+    Returns:
+        A function that runs one training step, and one that predicts the batch.
+    """
+    import keras
+
+    from utils.backend import jit_compile
+
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(batch, *model.input_shape[1:]))
+    images = keras.ops.convert_to_tensor(images, "float32")
+    labels = rng.integers(0, model.output_shape[-1], batch)
+    labels = keras.ops.convert_to_tensor(labels, "int32")
+    model.compile(
+        keras.optimizers.SGD(1e-3, momentum=0.9, nesterov=True),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=jit_compile(),
+    )
+    return lambda: model.train_on_batch(images, labels), lambda: model.predict_on_batch(images)
