@@ -9,7 +9,7 @@ BACKENDS ?= tensorflow jax torch
 TIMES ?= 40
 RUN ?= $(firstword $(shell ls -td runs/*/ 2>/dev/null))
 
-.PHONY: train evaluate test soak fuzz lint bench
+.PHONY: train evaluate test soak fuzz lint docs bench
 
 train: .venv/installed
 	$(BIN)/python main.py train $(ARGS)
@@ -39,6 +39,10 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# pages of every public name, in build/site; warnings are errors
+docs: .venv/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # times everything, most of an hour; DATA is the folder with CIFAR-10
 bench: .venv/installed
