@@ -48,6 +48,8 @@ docs: .venv/installed-dev
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.overhead --network resnet50
+	$(BIN)/python -m benchmarks.floor
+	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.scaling

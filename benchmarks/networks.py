@@ -1,6 +1,14 @@
-"""This project's networks without data or augmentation, ready to be timed."""
+"""This project's networks, and plain ones, without data or augmentation, ready to be timed."""
 
 import numpy as np
+
+from benchmarks.plain_networks import plain_cbam, plain_resnet20, plain_resnet50, plain_se
+
+NETWORKS = {  # name -> plain network, this project's, batch, image side, classes
+    "resnet20": (plain_resnet20, ("resnet_v1", {"depth": 20}), 128, 32, 10),
+    "resnet50": (plain_resnet50, ("resnet", {"depth": 50, "stem": "imagenet"}), 8, 224, 1000),
+}
+PLAIN = {"none": None, "se_block": plain_se, "cbam_block": plain_cbam}
 
 
 def network(name, module, **options):
@@ -9,6 +17,15 @@ def network(name, module, **options):
 
     module = None if module == "none" else module
     return build_model(name, **options, classifier_activation=None, attention_module=module)
+
+
+def compared_network(kind, module, of):
+    """Builds one of `NETWORKS` to logits, `"plain"` or `"ours"`, with one of `PLAIN` in it."""
+    plain, (name, options), _, side, classes = NETWORKS[of]
+    shape = (side, side, 3)
+    if kind == "plain":
+        return plain(PLAIN[module], shape, classes)
+    return network(name, module, **options, input_shape=shape, classes=classes)
 
 
 def steps_of(model, batch):

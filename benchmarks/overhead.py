@@ -9,19 +9,12 @@ adds to this project's network as a share of what it adds to the plain one.
 
 import dataclasses
 
-from benchmarks.networks import network, steps_of
-from benchmarks.plain_networks import plain_cbam, plain_resnet20, plain_resnet50, plain_se
+from benchmarks.networks import NETWORKS, compared_network, steps_of
 from utils.backend import choose_backend
 from utils.command_line import parse_settings
 from utils.parsing import choice, integer, words
 from utils.settings import Settings, setting
 from utils.timing import time_in_turn
-
-NETWORKS = {  # name -> plain network, this project's, batch, image side, classes
-    "resnet20": (plain_resnet20, ("resnet_v1", {"depth": 20}), 128, 32, 10),
-    "resnet50": (plain_resnet50, ("resnet", {"depth": 50, "stem": "imagenet"}), 8, 224, 1000),
-}
-PLAIN = {"none": None, "se_block": plain_se, "cbam_block": plain_cbam}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,22 +27,13 @@ class BenchSettings(Settings):
     backend: str = setting("tensorflow", choice("tensorflow", "jax", "torch"), "Keras backend")
 
 
-def build(kind, module, of):
-    """Builds a network to logits, `"plain"` or `"ours"`, with an attention module or `"none"`."""
-    plain, (name, options), _, side, classes = NETWORKS[of]
-    shape = (side, side, 3)
-    if kind == "plain":
-        return plain(PLAIN[module], shape, classes)
-    return network(name, module, **options, input_shape=shape, classes=classes)
-
-
 def main():
     settings = parse_settings(BenchSettings, None, "benchmarks.overhead", __doc__.split("\n")[0])
     choose_backend(settings.backend)
     _, _, batch, _, _ = NETWORKS[settings.network]
     modules = ("none", *settings.attention)
     pairs = [(kind, module) for kind in ("plain", "ours") for module in modules]
-    runs = {p: steps_of(build(*p, settings.network), batch) for p in pairs}
+    runs = {p: steps_of(compared_network(*p, settings.network), batch) for p in pairs}
     print(
         f"{settings.network}, batch {batch}, {settings.backend}; least of {settings.rounds} rounds"
     )

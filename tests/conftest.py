@@ -15,6 +15,8 @@ import keras
 import numpy as np
 import pytest
 
+from models import fast
+
 
 def pytest_addoption(parser):
     parser.addoption(
@@ -28,6 +30,7 @@ def pytest_configure(config):
         "once: the same on every backend, or too long for all; on TensorFlow where it is there",
     )
     config.addinivalue_line("markers", "long: only with --everything")
+    config.addinivalue_line("markers", "fast_attention: attention in the form that training takes")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -49,6 +52,13 @@ def fresh_state():
     yield
     keras.config.set_dtype_policy("float32")
     keras.config.set_image_data_format("channels_last")
+
+
+@pytest.fixture(autouse=True)
+def plain_attention(request, monkeypatch):
+    """Attention in its plain form: compiling the fast one takes longer than most tests."""
+    if not request.node.get_closest_marker("fast_attention"):
+        monkeypatch.setattr(fast, "_joins", lambda *_: False)
 
 
 @pytest.fixture

@@ -8,9 +8,12 @@ from keras import layers
 from models import fast
 from models.attention_module import CBAM, CBAM_OFFICIAL, SE, ChannelAttention
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="the fast forms are TensorFlow's on a CPU"
-)
+pytestmark = [
+    pytest.mark.fast_attention,
+    pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow", reason="the fast forms are TensorFlow's on a CPU"
+    ),
+]
 
 CASES = {  # layer, options, shape of the map
     "CBAM": (CBAM, {}, (9, 7, 16)),

@@ -21,6 +21,8 @@ from utils.files import write_json
 from utils.settings import EXPORT_FORMATS, TrainSettings
 from utils.training_model import build_network
 
+pytestmark = pytest.mark.fast_attention  # which is not to be seen in what is exported
+
 BACKEND = keras.backend.backend()
 SMALL = {"model": "resnet_v1", "depth": 8}
 KERNELS = 9 * (3 * 16 + 2 * 16 * 16 + 16 * 32 + 32 * 32 + 32 * 64 + 64 * 64)  # parameters of it
