@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from models import fast
+from utils.counting import without_values
 
 
 def pytest_addoption(parser):
@@ -61,10 +62,10 @@ def plain_attention(request, monkeypatch):
         monkeypatch.setattr(fast, "_joins", lambda *_: False)
 
 
-@pytest.fixture
-def without_values():
-    """Networks are built without values for their weights, three times as fast: to be looked at."""
-    with keras.StatelessScope(initialize_variables=False):
+@pytest.fixture(name="without_values")
+def networks_to_look_at():
+    """Networks are built without values for their weights, three times as fast."""
+    with without_values():
         yield
 
 

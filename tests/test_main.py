@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from main import main
+from models import list_models
 from utils.command_line import parse_settings
+from utils.data import DATASETS
 from utils.predictions import read_predictions
 from utils.settings import TrainSettings
 
@@ -267,14 +269,14 @@ def test_list(capsys):
 
 BAD = [
     (["fly"], "unknown command 'fly'; known: train, compare, evaluate"),
-    (["--model", "vgg"], "resnet, resnet_v1, resnet_v2, resnext; received 'vgg'"),
+    (["--model", "vgg"], f"must be one of {', '.join(list_models())}; received 'vgg'"),
     (["--model", "resnet", "--alpha", "0.5"], "resnet has no option 'alpha'; it takes input_shape"),
     (["--model", "mobilenet", "--alpha", "0"], "must be a number above 0; received '0'"),
     (["--model", "densenet", "--depth", "41"], "the nearest are 40, 43; received depth=41"),
     (["--attention", "cbam"], "Did you mean 'cbam_block'"),
     (["--attention-at", "block,foot"], "must be one or more of 'block', 'head', 'stage'"),
     (["--attention-at", "block,,head"], "must be one or more words, with commas"),
-    (["--dataset", "mnist"], "must be one of auto, cifar10, cifar100, digits; received 'mnist'"),
+    (["--dataset", "mnist"], f"must be one of {', '.join(DATASETS)}; received 'mnist'"),
     (["--speed", "9"], "--speed"),
     (["--batch-siz", "9"], "--batch-siz"),
     (["--ratio", "0"], "must be a whole number of at least 1; received '0'"),

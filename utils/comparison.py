@@ -12,7 +12,7 @@ import numpy as np
 
 from .comparison_runs import planned_runs
 from .comparison_table import compared, notes, read_result, write_csv, write_markdown
-from .counting import multiply_adds, trainable_params
+from .counting import multiply_adds, trainable_params, without_values
 from .data import load_dataset, validation_indices
 from .errors import Interrupted, RunError, UserError
 from .explain import draw_explanations
@@ -94,8 +94,12 @@ def costs_of(runs, dataset):
 
 def _count(settings, dataset):
     channels = dataset.x_test.shape[-1]
-    networks = [build_network(s, dataset, np.zeros(channels), np.ones(channels)) for s in settings]
-    return [(trainable_params(network), multiply_adds(network)) for network in networks]
+    found = []
+    with without_values():
+        for each in settings:
+            network = build_network(each, dataset, np.zeros(channels), np.ones(channels))
+            found.append((trainable_params(network), multiply_adds(network)))
+    return found
 
 
 def train_missing(runs, run_dir, jobs, ray=None, announce=print):

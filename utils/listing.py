@@ -5,7 +5,7 @@ from pathlib import Path
 from models import build_model, list_models
 from models.attention_module import list_attention
 
-from .counting import multiply_adds, trainable_params
+from .counting import multiply_adds, trainable_params, without_values
 from .data import DATASETS
 from .files import read_json, write_json
 
@@ -54,16 +54,17 @@ def measure_sizes(announce=print):
 
 def size_of(name, image, options):
     """Returns a row of `SIZES`: the variant with its parameters and multiply-adds."""
-    model = build_model(name, **image, **options)
     height, width, _ = image["input_shape"]
-    return {
-        "model": name,
-        "options": options,
-        "image": f"{height}x{width}",
-        "classes": image["classes"],
-        "params": trainable_params(model),
-        "multiply_adds": multiply_adds(model),
-    }
+    with without_values():
+        model = build_model(name, **image, **options)
+        return {
+            "model": name,
+            "options": options,
+            "image": f"{height}x{width}",
+            "classes": image["classes"],
+            "params": trainable_params(model),
+            "multiply_adds": multiply_adds(model),
+        }
 
 
 def listing():
