@@ -235,11 +235,14 @@ def test_mixed_precision_trains(cifar10_dir, tmp_path):
 
 
 @pytest.mark.once
-def test_digits_and_default_folder(tmp_path, monkeypatch):
+def test_digits_and_default_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    main(["--dataset", "digits", "--depth", "8", "--epochs", "1", "--attention-at", "stage,head"])
+    options = ["--epochs", "2", "--attention-at", "stage,head", "--learning-rate", "1e-9"]
+    main(["--dataset", "digits", "--depth", "8", *options])
     config = json.loads(Path("runs/digits-resnet_v1-8-cbam_block-seed0/config.json").read_text())
     assert config["attention_at"] == ["stage", "head"]
+    hint = "is that of guessing (2.30): try a smaller --learning-rate"
+    assert capsys.readouterr().out.count(hint) == 1  # at such a rate nothing is learned
 
 
 @pytest.mark.once

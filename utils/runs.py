@@ -143,6 +143,7 @@ class RunRecorder(keras.callbacks.Callback):
         self.batch_size = batch_size
         self.judged = contextlib.nullcontext
         self.bar = None
+        self.hinted = False
 
     def on_train_begin(self, logs=None):
         done = self.progress.epoch * self.steps + self.progress.step
@@ -184,12 +185,23 @@ class RunRecorder(keras.callbacks.Callback):
         best = self.progress.best
         self.progress.history.append(row)
         self.bar.write(_line(row, self.epochs))
+        self._hint(row["loss"])
         self._write_metrics()
         plot_curves(self.path / "curves.png", self.progress.history, self.path.name)
         if _is_better(row, best):
             self.progress.best_epoch = row["epoch"]
             with self.judged(), replacing(self.path / "best.keras") as temporary:
                 save_model(self.network, temporary)
+
+    def _hint(self, loss):
+        """Says once what to try where an epoch has taught a network nothing."""
+        guessing = math.log(self.network.output_shape[-1])
+        if loss > 0.998 * guessing and not self.hinted:
+            self.hinted = True
+            self.bar.write(
+                f"a loss of {loss:.2f} is that of guessing ({guessing:.2f}): try a smaller "
+                "--learning-rate, --optimizer adam, or, with CBAM, --attention-batch-norm"
+            )
 
     def _write_metrics(self):
         history = self.progress.history
