@@ -75,15 +75,17 @@ def our_loop(images, labels, steps, batch=BATCH, per_launch=1, **options):
     """
     from utils.callbacks import EpochDraws
     from utils.data import Dataset
+    from utils.image_sources import source_of
     from utils.training import with_defaults
-    from utils.training_model import build_network, training_batches, training_model
+    from utils.training_model import build_network, training_model
 
     names = tuple("0123456789")
     dataset = Dataset("cifar10", images, labels, images, labels, names, 4, True)
     settings = with_defaults(TrainSettings(batch_size=batch, **options), dataset)
     network = build_network(settings, dataset, np.full(3, 127.0), np.full(3, 4000.0))
-    batches = training_batches(settings, dataset, np.arange(steps * batch))
-    model = training_model(settings, dataset, network, np.zeros(3), steps)
+    source = source_of(dataset)
+    batches = source.training_batches(settings, np.arange(steps * batch))
+    model = training_model(settings, network, *source.images(settings, np.zeros(3)), steps)
     model.steps_per_execution = per_launch
 
     def run():

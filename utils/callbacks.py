@@ -27,7 +27,7 @@ class CountSteps(keras.callbacks.Callback):
 
     Args:
         progress: a `Progress`.
-        batches: an `EpochBatches`.
+        batches: those of an epoch, such as an `EpochBatches`.
         started: float, since when to count seconds, on the clock of `time.perf_counter`.
     """
 

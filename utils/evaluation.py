@@ -7,14 +7,13 @@ import numpy as np
 
 from models.saving import load_model
 
-from .data import in_data_format, load_dataset
+from .data import load_dataset
 from .errors import UserError
 from .files import read_json, replacing, write_json
+from .image_sources import source_of
 from .plotting import plot_confusion_matrix
 from .predictions import Predictions, write_predictions
 from .settings import TrainSettings
-
-BATCH_SIZE = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +55,9 @@ def evaluate(network, dataset):
     Returns:
         An `Evaluation`.
     """
-    images = in_data_format(dataset.x_test)
-    probabilities = np.asarray(network.predict(images, batch_size=BATCH_SIZE, verbose=0), "float64")
+    probabilities = np.asarray(source_of(dataset).predict(network), "float64")
     predicted = probabilities.argmax(axis=-1)
-    of_truth = probabilities[np.arange(len(images)), dataset.y_test]
+    of_truth = probabilities[np.arange(len(predicted)), dataset.y_test]
     predictions = Predictions(probabilities.astype("float32"), dataset.y_test.astype("int64"))
     return Evaluation(
         accuracy=float(np.mean(predicted == dataset.y_test)),

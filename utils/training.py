@@ -19,10 +19,11 @@ from .backend import versions
 from .callbacks import Checkpointer, CountSteps, EpochDraws, FiniteLoss
 from .checkpoint import newest_checkpoint
 from .counting import trainable_params
-from .data import fingerprint, load_dataset
+from .data import load_dataset
 from .errors import Interrupted, RunError, UserError
 from .evaluation import evaluate, read_config
 from .files import replacing, write_json
+from .image_sources import source_of
 from .predictions import write_predictions
 from .progress import Progress, progress_of
 from .resuming import check_settings, check_state, environment
@@ -70,7 +71,7 @@ def train(settings, announce=print):
         announce(describe(settings, dataset, setup, run_dir))
         state = {
             "config": settings.config(),
-            "data": fingerprint(dataset),
+            "data": setup.source.fingerprint(),
             "environment": environment(),
         }
         progress = fit(settings, setup, run_dir, state, started, announce)
@@ -119,7 +120,7 @@ def fit(settings, setup, run_dir, state, started, announce=print):
             callbacks.append(keras.callbacks.TensorBoard(str(run_dir / "tensorboard")))
         if settings.resume is not None:
             resume(settings, checkpointer, announce)
-        with contextlib.closing(recorder):
+        with contextlib.closing(recorder), setup.source.reading(setup.batches, setup.validation):
             _fit_from(progress, setup, settings.epochs, callbacks, checkpointer)
     return progress
 
@@ -225,9 +226,7 @@ def with_defaults(settings, dataset):
         depth=depth,
         backend=keras.backend.backend(),
         learning_rate=settings.learning_rate or LEARNING_RATES[settings.optimizer],
-        crop_padding=(
-            dataset.crop_padding if settings.crop_padding is None else settings.crop_padding
-        ),
+        **source_of(dataset).filled_in(settings),
     )
 
 

@@ -9,15 +9,14 @@ from keras import layers, ops
 from models.blocks import channel_axis
 from models.saving import deep_graphs
 
-from .augment import DeviceImages, EpochBatches
 from .backend import jit_compile
 from .data import in_data_format, pixel_statistics, validation_indices
+from .image_sources import source_of
+from .in_memory import InMemory
 from .networks import network_of
 from .optimizers import make_optimizer
 from .progress import prepare
 from .schedules import learning_rate_schedule
-
-VALIDATION_BATCH = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,16 +25,18 @@ class Setup:
 
     Args:
         network: the `keras.Model` that comes of it, from raw pixels to class probabilities.
-        model: the compiled `keras.Model` that is fitted, from `EpochBatches` to logits; it has the
-            layers of `network`, and the images in the layer `"images"`.
-        batches: an `EpochBatches` to train on.
-        validation: an `EpochBatches` to validate on, or `None`.
+        model: the compiled `keras.Model` that is fitted, from batches to logits; it has the layers
+            of `network`, and what makes images of a batch in the layer `"images"`.
+        batches: a `keras.utils.PyDataset` to train on.
+        validation: another to validate on, or `None`.
+        source: what gives the images; the batches are asked for within its `reading`.
     """
 
     network: keras.Model
     model: keras.Model
-    batches: EpochBatches
-    validation: EpochBatches | None
+    batches: keras.utils.PyDataset
+    validation: keras.utils.PyDataset | None
+    source: InMemory
 
 
 def make_setup(settings, dataset):
@@ -57,15 +58,18 @@ def make_setup(settings, dataset):
     training, validation = validation_indices(
         dataset.y_train, settings.validation_split, settings.seed
     )
-    mean, variance = pixel_statistics(dataset.x_train[training])
+    source = source_of(dataset)
+    mean, variance = pixel_statistics(source.measured(training))
     network = build_network(settings, dataset, mean, variance)
-    batches = training_batches(settings, dataset, training)
-    model = training_model(settings, dataset, network, fill=np.rint(mean), steps=len(batches))
+    batches = source.training_batches(settings, training)
+    images = source.images(settings, fill=np.rint(mean))
+    model = training_model(settings, network, *images, steps=len(batches))
     return Setup(
         network,
         model,
         batches,
-        validation_batches(dataset, validation) if len(validation) else None,
+        source.validation_batches(validation) if len(validation) else None,
+        source,
     )
 
 
@@ -102,35 +106,32 @@ def build_network(settings, dataset, mean, variance):
     )
 
 
-def training_model(settings, dataset, network, fill, steps):
-    """Puts the images and their augmentation before the network, and compiles the whole.
+def training_model(settings, network, inputs, images, steps):
+    """Puts what makes images of a batch before the network, and compiles the whole.
 
     Args:
         settings: a `TrainSettings` with its defaults filled in.
-        dataset: a `Dataset`; its training images go to the device.
         network: what `build_network` returns; it is trained in place.
-        fill: array `(channels,)`, the colour outside an image.
+        inputs, images: what a source's `images` returns.
         steps: int, steps per epoch.
 
     Returns:
-        A compiled `keras.Model` from `EpochBatches` to logits.
+        A compiled `keras.Model` from batches to logits.
     """
-    names = ("index", "dy", "dx", "flip", "cutout_y", "cutout_x")
-    draws = {name: keras.Input((), dtype="int32", name=name) for name in names}
-    images = DeviceImages(dataset.x_train, fill, settings.cutout, name="images")(draws)
+    classes = network.output_shape[-1]
     with deep_graphs():
         logits = keras.Model(network.inputs, network.get_layer("logits").output)
-        model = keras.Model(draws, logits(images))
+        model = keras.Model(inputs, logits(images))
     schedule = learning_rate_schedule(
         settings.schedule, settings.learning_rate, settings.epochs * steps
     )
     model.compile(
         optimizer=make_optimizer(settings.optimizer, schedule, settings.weight_decay, settings.ema),
-        loss=cross_entropy(len(dataset.class_names), settings.label_smoothing),
+        loss=cross_entropy(classes, settings.label_smoothing),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         jit_compile=jit_compile(),
     )
-    prepare(model, len(dataset.class_names))
+    prepare(model, classes)
     return model
 
 
@@ -146,23 +147,3 @@ def cross_entropy(classes, label_smoothing):
         )
 
     return loss
-
-
-def training_batches(settings, dataset, indices):
-    """The batches of an epoch, shuffled and augmented as the settings (all filled in) say."""
-    return EpochBatches(
-        indices,
-        dataset.y_train,
-        settings.batch_size,
-        size=dataset.x_train.shape[1:3],
-        seed=settings.seed,
-        shuffle=True,
-        crop_padding=settings.crop_padding if settings.augment else 0,
-        flip=dataset.flips and settings.augment,
-        cutout=settings.cutout,
-    )
-
-
-def validation_batches(dataset, indices):
-    """The validation images as they are, in order."""
-    return EpochBatches(indices, dataset.y_train, VALIDATION_BATCH, dataset.x_train.shape[1:3])
