@@ -14,7 +14,7 @@ from .evaluation import read_config
 from .explanation_plots import plot_explanations, plot_faithfulness
 from .faithfulness import BATCH_SIZE, area, faithfulness
 from .files import write_json
-from .grad_cam import grad_cam
+from .grad_cam import GradCAM, grad_cam
 from .networks import trained_network
 from .shown_images import shown_images
 
@@ -113,12 +113,13 @@ def explained(network, name, images):
     predicted = probabilities.argmax(axis=-1)
     labels = [image.label for image in images]
     known = np.array([label is not None for label in labels])
-    of_truth = grad_cam(network, pixels, np.where(known, labels, predicted).astype("int64"))
+    cam = GradCAM(network)
+    of_truth = cam(pixels, np.where(known, labels, predicted).astype("int64"))
     return Explanation(
         name,
         probabilities,
-        [cam if there else None for cam, there in zip(of_truth, known, strict=True)],
-        grad_cam(network, pixels, predicted),
+        [heat if there else None for heat, there in zip(of_truth, known, strict=True)],
+        cam(pixels, predicted),
         attention_maps(network, pixels),
     )
 
