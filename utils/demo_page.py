@@ -15,11 +15,13 @@ FONTS = ("system-ui", "sans-serif")  # the machine's own
 PREDICTED = -1
 FIRST, BEFORE = "first", "before"
 NOTHING = "<p>Choose an image to see what the networks make of it.</p>"
-# what is not the page's own: Gradio's wide margins, and the height that it gives to a gallery
+# against Gradio's wide margins, the height that it gives to a gallery, and the word "Error" that
+# lies over the place for a file until it is closed: what was wrong is said in a message
 CSS = """
 .gradio-container { width: 100%; max-width: 90rem !important; margin: 0 auto !important; }
 #samples .grid-wrap { min-height: 0; max-height: none; overflow: visible; padding-top: 1.75rem; }
 #samples .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+#own [data-testid=status-tracker] { display: none; }
 #samples img { image-rendering: pixelated; }
 @media (max-width: 640px) { .gradio-container > .main { padding: 12px !important; } }
 """
@@ -81,7 +83,9 @@ def build_page(bench):
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
                 number, samples = _test_images(bench)
-                file = gr.File(label="An image of your own", file_types=["image"], height=160)
+                file = gr.File(
+                    label="An image of your own", file_types=["image"], height=160, elem_id="own"
+                )
                 gr.HTML("<p>PNG, JPEG, BMP, GIF or WebP of at most 20 MB; the middle is taken.</p>")
                 target, stage, against = _choices(bench)
             with gr.Column(scale=3, min_width=320):
