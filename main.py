@@ -6,6 +6,7 @@ from utils.command_line import fail, parse_settings
 from utils.errors import Interrupted, RunError, UserError
 from utils.settings import (
     CompareSettings,
+    DemoSettings,
     EvaluateSettings,
     ExplainSettings,
     ExportSettings,
@@ -54,6 +55,12 @@ def explain(settings):
     print(f"pictures: {output / 'explanation.png'}")
 
 
+def demo(settings):
+    from utils.demo import demo
+
+    demo(settings)
+
+
 def profile(settings):
     from utils.profiling import cost_table, profile
 
@@ -90,6 +97,7 @@ COMMANDS = {
     "compare": (compare, CompareSettings, "train with several modules and seeds, and compare"),
     "evaluate": (evaluate, EvaluateSettings, "evaluate the best network of a run again"),
     "explain": (explain, ExplainSettings, "show what trained networks look at, and score it"),
+    "demo": (demo, DemoSettings, "show trained networks at work, on a page in the browser"),
     "export": (export, ExportSettings, "turn a run's network into a file for another runtime"),
     "profile": (profile, ProfileSettings, "compare the costs of a network's attention modules"),
     "import-torch": (import_torch, ImportTorchSettings, "turn a PyTorch ResNet into a Keras model"),

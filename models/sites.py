@@ -149,6 +149,14 @@ def find_auto(graphs):
     return blocks or [node for graph in graphs for node in graph.stage_outputs()]
 
 
+def stage_ends(model):
+    """Returns the calls that the stages of a Functional model end with, as `find_auto` has them.
+
+    Everything goes through each of them, residual blocks or not.
+    """
+    return list(_Graph(model).stage_outputs())
+
+
 class _Graph:
     """A model's calls, numbered, with what comes before each: bit i of `before[n]` is call i."""
 

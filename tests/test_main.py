@@ -95,6 +95,7 @@ def test_summary(run):
     assert summary["seed"] == 0
     assert 0 < summary["test_accuracy"] <= 1
     assert summary["images_per_second"] > 0
+    assert summary["class_names"] == [f"class{n}" for n in range(10)]
     assert summary["versions"]["backend"] == keras.backend.backend()
 
 

@@ -16,11 +16,13 @@ class AttentionMaps:
 
     Args:
         layer: string, its name.
+        size: tuple of ints, height and width of the feature map that it attends to.
         spatial: float array `(n, height, width)`, or `None` where it treats all positions alike.
         channel: float array `(n, channels)`, a factor for each channel wherever it is, or `None`.
     """
 
     layer: str
+    size: tuple[int, int]
     spatial: np.ndarray | None
     channel: np.ndarray | None
 
@@ -37,14 +39,26 @@ def attention_maps(network, images):
     Returns:
         A list of `AttentionMaps`, the largest feature map first; empty without attention.
     """
-    chosen = list(_last_of_each_size(network).values())
-    if not chosen:
-        return []
-    with deep_graphs():
-        inputs = keras.Model(network.inputs, [layer.input for layer in chosen])
-    seen = inputs.predict_on_batch(images)
-    seen = seen if isinstance(seen, list) else [seen]
-    return [_maps_of(layer, x) for layer, x in zip(chosen, seen, strict=True)]
+    return AttentionReader(network)(images)
+
+
+class AttentionReader:
+    """Computes the maps of one network, to be asked more than once: see `attention_maps`."""
+
+    def __init__(self, network):
+        self.layers = _last_of_each_size(network)
+        if self.layers:
+            with deep_graphs():
+                inputs = [layer.input for layer in self.layers.values()]
+                self.inputs = keras.Model(network.inputs, inputs)
+
+    def __call__(self, images):
+        if not self.layers:
+            return []
+        seen = self.inputs.predict_on_batch(images)
+        seen = seen if isinstance(seen, list) else [seen]
+        pairs = zip(self.layers.items(), seen, strict=True)
+        return [_maps_of(layer, size, x) for (size, layer), x in pairs]
 
 
 def attending(layer):
@@ -62,7 +76,7 @@ def _last_of_each_size(network):
     return last
 
 
-def _maps_of(layer, x):
+def _maps_of(layer, size, x):
     attention = attending(layer)
     _, maps = attention(ops.convert_to_tensor(x), training=False, return_maps=True)
     maps = [ops.convert_to_numpy(ops.cast(m, "float32")) for m in maps.values()]
@@ -75,4 +89,5 @@ def _maps_of(layer, x):
         # several, such as a factor for the row and one for the column, multiply the map together
         product = np.prod(np.broadcast_arrays(*by_place), axis=0)
         spatial = product.mean(axis=-1)
-    return AttentionMaps(layer.name, spatial, by_channel[0][:, 0, 0] if by_channel else None)
+    channel = by_channel[0][:, 0, 0] if by_channel else None
+    return AttentionMaps(layer.name, size, spatial, channel)

@@ -111,6 +111,35 @@ CIFAR = {
 }
 
 
+def local_cifar(name, data_dir=None):
+    """Finds the folder with the batch files on this machine, unpacking the archive if need be.
+
+    Args:
+        name, data_dir: as in `find_cifar`.
+
+    Returns:
+        A `Path`, or `None` where there is neither folder nor archive.
+
+    Raises:
+        UserError: an archive that was found is not the official one.
+    """
+    spec = CIFAR[name]
+    for place in _places(data_dir):
+        # the last is where keras.utils.get_file unpacks it
+        for folder in (place, place / spec.folder, place / f"{spec.folder}-target" / spec.folder):
+            official = folder.name == spec.folder and folder.is_dir()
+            if official or (folder / spec.meta_file).is_file():
+                return folder
+        if (place / spec.archive).is_file():
+            return _unpack(spec, place)
+    return None
+
+
+def _places(data_dir):
+    cache = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets"
+    return [Path(data_dir), cache] if data_dir is not None else [cache]
+
+
 def find_cifar(name, data_dir=None):
     """Finds the folder with the batch files, unpacking or downloading the archive if need be.
 
@@ -125,19 +154,12 @@ def find_cifar(name, data_dir=None):
         OSError: it is nowhere, and cannot be downloaded; the message says where to put it.
         UserError: an archive that was found is not the official one.
     """
-    spec = CIFAR[name]
-    cache = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets"
-    places = [Path(data_dir), cache] if data_dir is not None else [cache]
-    for place in places:
-        # the last is where keras.utils.get_file unpacks it
-        for folder in (place, place / spec.folder, place / f"{spec.folder}-target" / spec.folder):
-            official = folder.name == spec.folder and folder.is_dir()
-            if official or (folder / spec.meta_file).is_file():
-                return folder
-        if (place / spec.archive).is_file():
-            return _unpack(spec, place)
-    _download(spec, places[0])
-    return _unpack(spec, places[0])
+    folder = local_cifar(name, data_dir)
+    if folder is not None:
+        return folder
+    spec, place = CIFAR[name], _places(data_dir)[0]
+    _download(spec, place)
+    return _unpack(spec, place)
 
 
 def _download(spec, place):

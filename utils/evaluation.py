@@ -128,3 +128,21 @@ def read_config(run):
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return config
+
+
+def read_class_names(run, count):
+    """Reads what a run calls its classes, for where its data set is not at hand.
+
+    Args:
+        run: path of a run folder.
+        count: int, how many classes there are.
+
+    Returns:
+        A tuple of strings; numbers where the run has not ended, or says nothing usable.
+    """
+    path = Path(run) / "summary.json"
+    summary = read_json(path) if path.is_file() else {}
+    names = summary.get("class_names") if isinstance(summary, dict) else None
+    if isinstance(names, list) and len(names) == len(set(map(str, names))) == count:
+        return tuple(map(str, names))
+    return tuple(f"class {n}" for n in range(count))

@@ -14,7 +14,7 @@ from .evaluation import read_config
 from .explanation_plots import plot_explanations, plot_faithfulness
 from .faithfulness import BATCH_SIZE, area, faithfulness
 from .files import write_json
-from .grad_cam import grad_cam
+from .grad_cam import GradCAM, grad_cam
 from .networks import trained_network
 from .shown_images import shown_images
 
@@ -65,10 +65,10 @@ def explain(settings, announce=print):
     output = Path(settings.output) if settings.output else _common_folder(runs)
     if not output.is_dir():
         raise UserError(f"output must be a folder that is there; received {str(output)!r}")
-    names = _names(runs)
+    names = names_of(runs)
     explanations, scores = [], {}
     for name, run in zip(names, runs, strict=True):
-        network = _network(run, dataset)
+        network = explainable_network(run, dataset)
         explanations.append(explained(network, name, images))
         if settings.faithfulness:
             announce(f"{name}: deleting and inserting pixels")
@@ -93,7 +93,9 @@ def draw_explanations(path, runs, dataset):
         UserError: a network that cannot be loaded, or does not fit the data.
     """
     images = shown_images((), dataset)
-    found = [explained(_network(run, dataset), name, images) for name, run in runs.items()]
+    found = [
+        explained(explainable_network(run, dataset), name, images) for name, run in runs.items()
+    ]
     plot_explanations(path, images, found, dataset.class_names)
 
 
@@ -113,12 +115,13 @@ def explained(network, name, images):
     predicted = probabilities.argmax(axis=-1)
     labels = [image.label for image in images]
     known = np.array([label is not None for label in labels])
-    of_truth = grad_cam(network, pixels, np.where(known, labels, predicted).astype("int64"))
+    cam = GradCAM(network)
+    of_truth = cam(pixels, np.where(known, labels, predicted).astype("int64"))
     return Explanation(
         name,
         probabilities,
-        [cam if there else None for cam, there in zip(of_truth, known, strict=True)],
-        grad_cam(network, pixels, predicted),
+        [heat if there else None for heat, there in zip(of_truth, known, strict=True)],
+        cam(pixels, predicted),
         attention_maps(network, pixels),
     )
 
@@ -138,14 +141,29 @@ def _score(network, dataset, settings):
 
 
 def _dataset_of(runs, settings, announce):
+    config = common_config(runs)
+    return load_dataset(config["dataset"], settings.data_dir or config.get("data_dir"), announce)
+
+
+def common_config(runs):
+    """Reads the `config.json` of runs that are to be compared, and returns the first.
+
+    Raises:
+        UserError: a folder that is no run, or runs of different data sets.
+    """
     configs = [read_config(run) for run in runs]
     names = list(dict.fromkeys(config["dataset"] for config in configs))
     if len(names) > 1:
         raise UserError(f"the runs must be of one data set; received {', '.join(names)}")
-    return load_dataset(names[0], settings.data_dir or configs[0].get("data_dir"), announce)
+    return configs[0]
 
 
-def _network(run, dataset):
+def explainable_network(run, dataset=None):
+    """Loads the best network of a run, as `trained_network` does, if Grad-CAM can explain it.
+
+    Raises:
+        UserError: it cannot be loaded or explained, or does not fit the data.
+    """
     try:
         network = trained_network(run, dataset)
         network.get_layer("logits")
@@ -160,7 +178,12 @@ def _common_folder(runs):
     return Path(os.path.commonpath([run.resolve().parent for run in runs]))
 
 
-def _names(runs):
+def names_of(runs):
+    """Returns what to call runs side by side: their folders' names, or where they differ.
+
+    Args:
+        runs: list of paths.
+    """
     names = [run.resolve().name for run in runs]
     return short_names(names if len(set(names)) == len(names) else list(map(str, runs)))
 

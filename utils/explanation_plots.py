@@ -45,7 +45,7 @@ def _rows_of(explanation, images, class_names):
         def draw(axes, n):
             if cams[n] is not None:
                 probability = explanation.probabilities[n, classes[n]]
-                _draw_heat(axes, images[n].pixels, cams[n])
+                draw_heat(axes, images[n].pixels, cams[n])
                 axes.set_title(f"{class_names[classes[n]]} {probability:.2f}", fontsize=8)
             else:
                 axes.axis("off")
@@ -65,7 +65,7 @@ def _rows_of(explanation, images, class_names):
     if gates:
         highest = max(1.0, *(float(gate.max()) for gate in gates))
         label = f"{name}\nchannel gates\n0 to {highest:.3g}"
-        rows.append((label, lambda axes, n: _draw_gates(axes, [g[n] for g in gates], highest)))
+        rows.append((label, lambda axes, n: draw_gates(axes, [g[n] for g in gates], highest)))
     return rows
 
 
@@ -81,7 +81,7 @@ def _spatial_row(name, maps):
 
 
 def _draw_image(axes, image, class_names):
-    _show_pixels(axes, image.pixels)
+    show_pixels(axes, image.pixels)
     label = "" if image.label is None else f"{class_names[image.label]}\n"
     axes.set_title(f"{label}{_shortened(image.name)}", fontsize=8)
 
@@ -90,18 +90,19 @@ def _shortened(name, most=16):
     return name if len(name) <= most else f"{name[: most - 4]}…{name[-3:]}"
 
 
-def _show_pixels(axes, pixels):
+def show_pixels(axes, pixels):
+    """Draws an image `(height, width, channels)`, of 1 channel in grey."""
     axes.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=255)
 
 
-def _draw_heat(axes, pixels, heat):
-    """The image in grey, under the heat of its own range."""
-    _show_pixels(axes, pixels.mean(axis=-1, keepdims=True))
+def draw_heat(axes, pixels, heat):
+    """Draws an image in grey, under a Grad-CAM `(height, width)` of its own range."""
+    show_pixels(axes, pixels.mean(axis=-1, keepdims=True))
     axes.imshow(heat / max(float(heat.max()), 1e-12), cmap=HEAT, vmin=0, vmax=1, alpha=0.6)
 
 
-def _draw_gates(axes, gates, highest):
-    """A bar per channel, the stages in turn."""
+def draw_gates(axes, gates, highest):
+    """Draws a bar per channel, for each of the stages' gates `(channels,)` in turn."""
     start = 0
     for number, gate in enumerate(gates):
         places = np.arange(start, start + len(gate))

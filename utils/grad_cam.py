@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from models.saving import deep_graphs
+from models.sites import stage_ends
 
 from .backend import gradient
 
@@ -34,22 +35,52 @@ def grad_cam(network, images, classes, layer=None):
 
     - [Grad-CAM](https://arxiv.org/abs/1610.02391), equations 1 and 2
     """
-    features = network.get_layer(layer).output if layer else last_feature_map(network)
-    with deep_graphs():
-        body = keras.Model(network.inputs, features)
-        try:
-            head = keras.Model(features, network.get_layer("logits").output)
-        except ValueError as error:
-            raise ValueError(f"not everything goes through layer {layer!r}: {error}") from None
-    size = images.shape[1:3] if _channels_last() else images.shape[2:4]
-    cams = [np.zeros((0, *size), "float32")]
-    for start in range(0, len(images), BATCH_SIZE):
-        batch = slice(start, start + BATCH_SIZE)
-        chosen = ops.one_hot(classes[batch], head.output_shape[-1])
-        maps = body.predict_on_batch(images[batch])
-        slopes = gradient(lambda x, chosen=chosen: head(x, training=False) * chosen, maps)
-        cams.append(_resized(_weighted_sum(maps, slopes), size))
-    return np.concatenate(cams)
+    return GradCAM(network, layer)(images, classes)
+
+
+class GradCAM:
+    """Grad-CAM of one network and layer, to be asked more than once: see `grad_cam`.
+
+    The first time, the backend compiles the network.
+    """
+
+    def __init__(self, network, layer=None):
+        features = network.get_layer(layer).output if layer else last_feature_map(network)
+        with deep_graphs():
+            self.body = keras.Model(network.inputs, features)
+            try:
+                self.head = keras.Model(features, network.get_layer("logits").output)
+            except ValueError as error:
+                raise ValueError(f"not everything goes through layer {layer!r}: {error}") from None
+
+    def __call__(self, images, classes):
+        size = images.shape[1:3] if _channels_last() else images.shape[2:4]
+        cams = [np.zeros((0, *size), "float32")]
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = slice(start, start + BATCH_SIZE)
+            cams.append(self._of_batch(images[batch], classes[batch], size))
+        return np.concatenate(cams)
+
+    def _of_batch(self, images, classes, size):
+        chosen = ops.one_hot(classes, self.head.output_shape[-1])
+        maps = self.body.predict_on_batch(images)
+        slopes = gradient(lambda x: self.head(x, training=False) * chosen, maps)
+        return _resized(_weighted_sum(maps, slopes), size)
+
+
+def stages(network):
+    """Finds the layers that the stages of a network end with: what Grad-CAM can be asked about.
+
+    Args:
+        network: Functional Keras model.
+
+    Returns:
+        A dictionary from the height and width of a stage's feature maps to the layer's name, the
+        largest first.
+    """
+    rows = slice(1, 3) if _channels_last() else slice(2, 4)
+    ends = stage_ends(network)
+    return {tuple(end.outputs[0].shape[rows]): end.operation.name for end in ends}
 
 
 def last_feature_map(network):

@@ -36,12 +36,12 @@ def network_of(settings, attention, attention_options, **options):
         raise UserError(str(error)) from error
 
 
-def trained_network(run, dataset):
+def trained_network(run, dataset=None):
     """Loads the best network of a run.
 
     Args:
         run: path of a run folder.
-        dataset: the `Dataset` that it is for.
+        dataset: the `Dataset` that it is for; without one, whatever it is for is right.
 
     Returns:
         A Keras model from raw pixels to class probabilities.
@@ -50,6 +50,8 @@ def trained_network(run, dataset):
         ValueError: it cannot be loaded, or does not fit the data.
     """
     network = load_model(Path(run) / "best.keras")
+    if dataset is None:
+        return network
     expected = in_data_format(dataset.x_test[:1]).shape[1:]
     if tuple(network.input_shape[1:]) != expected:
         raise ValueError(f"it takes images of {network.input_shape[1:]}, not {expected}")

@@ -1,23 +1,19 @@
 """A comparison as one page that holds all it shows, to read anywhere and to pass on."""
 
-import base64
-import io
 import json
-from pathlib import Path
 
-import jinja2
 import numpy as np
-from PIL import Image
 
 from .comparison_table import HEAD, shown
 from .files import replacing
+from .pictures import data_uri, drawn
 from .plotting import plot_comparison, plot_confusion_matrix, plot_curves
 from .resuming import FREE
 from .settings import TrainSettings, option_names
+from .templates import filled
 
 TEMPLATE = "report.html.jinja"
 MOST_PAIRS = 5
-COLOURS = 64  # of a picture
 LARGEST_PICTURE = 2**21  # bytes
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -34,21 +30,15 @@ def write_report(path, title, rows, results, notes, class_names, explanation=Non
         class_names: sequence of strings.
         explanation: path of a PNG file of what the networks attend to, or `None`.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template(TEMPLATE).render(
+    page = filled(
+        TEMPLATE,
         title=title,
         head=HEAD,
         table=[shown(row) for row in rows],
         notes=[note.replace("**", "") for note in notes],  # bold in Markdown
         recipe=_recipe(results[0].run.settings),
-        wide=_drawn(plot_comparison, rows, title=""),
-        narrow=_drawn(plot_comparison, rows, title="", stacked=True),
+        wide=drawn(plot_comparison, rows, title=""),
+        narrow=drawn(plot_comparison, rows, title="", stacked=True),
         variants=[_variant(row, results, class_names) for row in rows],
         explanation=None if explanation is None else _read_png(explanation),
     )
@@ -71,8 +61,8 @@ def _variant(row, results, class_names):
     return {
         "name": row.name,
         "seeds": len(own),
-        "curves": _drawn(plot_curves, _mean_history(own), title="", stacked=True),
-        "matrix": _drawn(plot_confusion_matrix, matrix, class_names, title="", compact=True),
+        "curves": drawn(plot_curves, _mean_history(own), title="", stacked=True),
+        "matrix": drawn(plot_confusion_matrix, matrix, class_names, title="", compact=True),
         "confused": _most_confused(matrix, class_names),
     }
 
@@ -96,21 +86,8 @@ def _most_confused(matrix, class_names):
     ]
 
 
-def _drawn(plot, *args, **options):
-    """What a function of `plotting` draws, as a data URI of a third of its own bytes."""
-    whole, small = io.BytesIO(), io.BytesIO()
-    plot(whole, *args, **options)
-    picture = Image.open(whole).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    picture.save(small, "PNG", optimize=True)
-    return _data_uri(small.getvalue())
-
-
 def _read_png(path):
     """A picture from anywhere as a data URI, or an empty string if it is none or is too large."""
     with open(path, "rb") as file:
         content = file.read(LARGEST_PICTURE + 1)
-    return _data_uri(content) if content.startswith(PNG) and len(content) <= LARGEST_PICTURE else ""
-
-
-def _data_uri(content):
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    return data_uri(content) if content.startswith(PNG) and len(content) <= LARGEST_PICTURE else ""

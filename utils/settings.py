@@ -334,6 +334,27 @@ class ExplainSettings(Settings):
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class DemoSettings(Settings):
+    """Which networks the demo shows, and where it listens."""
+
+    runs: tuple[str, ...] = setting(
+        dataclasses.MISSING, several(text, commas=False), "folders of runs", many=True
+    )
+    host: str = setting(
+        "127.0.0.1", text, "address to listen on; 0.0.0.0 lets everyone in who reaches this machine"
+    )
+    port: int | None = setting(
+        None, optional(integer(1, 65535)), "port to listen on; 7860 or the next that is free"
+    )
+    data_dir: str | None = setting(
+        None, optional(text), "folder with the data; the runs' own if not given"
+    )
+    backend: str | None = setting(
+        None, optional(choice(*BACKENDS)), "Keras backend; KERAS_BACKEND if not given"
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ProfileSettings(ModelSettings):
     """Which costs are compared, and how."""

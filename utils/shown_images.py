@@ -46,7 +46,7 @@ def shown_images(sources, dataset):
         UserError: a number beyond the test set, a file or folder that is not there or holds no
             image, or too many images.
     """
-    sources = list(sources) or _one_of_each_class(dataset.y_test)
+    sources = list(sources) or map(str, one_of_each_class(dataset.y_test))
     found = []
     for source in map(str, sources):
         found += _of_source(source, dataset)
@@ -55,9 +55,10 @@ def shown_images(sources, dataset):
     return found
 
 
-def _one_of_each_class(labels):
+def one_of_each_class(labels):
+    """Returns the first place of each of the first six classes in labels, a list of ints."""
     _, first = np.unique(labels, return_index=True)
-    return [str(index) for index in first[:DEFAULT_COUNT]]
+    return first[:DEFAULT_COUNT].tolist()
 
 
 def _of_source(source, dataset):

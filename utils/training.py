@@ -210,6 +210,7 @@ def summarize(settings, network, progress, test):
         "model": settings.model,
         "depth": settings.depth,
         "attention": settings.attention,
+        "class_names": list(test.class_names),
         "versions": versions(),
     }
 

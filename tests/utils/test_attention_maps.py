@@ -7,7 +7,7 @@ import pytest
 from models import build_model
 from models.surgery import add_attention
 from utils.attention_maps import attention_maps
-from utils.grad_cam import grad_cam
+from utils.grad_cam import GradCAM, grad_cam, stages
 
 FAMILIES = {
     "resnet_v1": {"depth": 8},
@@ -80,3 +80,8 @@ def test_every_architecture_can_be_explained(name, rng):
     assert len(sizes) >= 2
     assert sizes == sorted(sizes, reverse=True)
     assert all(m.channel.shape[0] == 2 for m in maps)
+    found = stages(network)
+    assert [height for height, _ in found] == sizes
+    for layer in found.values():
+        cams = GradCAM(network, layer)(images, np.array([0, 3]))
+        assert cams.shape == (2, 32, 32)

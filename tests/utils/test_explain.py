@@ -12,25 +12,11 @@ import pytest
 
 from main import main
 from models.saving import load_model, save_model
-from utils.data import load_dataset, pixel_statistics
+from tests.untrained_runs import write_run
+from utils.data import load_dataset
 from utils.errors import UserError
 from utils.explain import short_names
-from utils.files import write_json
-from utils.settings import TrainSettings
 from utils.shown_images import read_image, shown_images
-from utils.training_model import build_network
-
-
-def write_run(folder, dataset, data_dir=None, **options):
-    """A run's folder as `explain` needs it, with a network that was not trained."""
-    settings = TrainSettings(
-        **{"dataset": dataset.name, "data_dir": data_dir, "depth": 8, **options}
-    )
-    folder.mkdir(parents=True)
-    write_json(folder / "config.json", settings.config())
-    network = build_network(settings, dataset, *pixel_statistics(dataset.x_train))
-    save_model(network, folder / "best.keras")
-    return folder
 
 
 @pytest.fixture(scope="module")
