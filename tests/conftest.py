@@ -56,10 +56,12 @@ def fresh_state():
 
 
 @pytest.fixture(autouse=True)
-def plain_attention(request, monkeypatch):
+def plain_attention(request):
     """Attention in its plain form: compiling the fast one takes longer than most tests."""
-    if not request.node.get_closest_marker("fast_attention"):
-        monkeypatch.setattr(fast, "_joins", lambda *_: False)
+    with pytest.MonkeyPatch.context() as patch:  # its own, which a test does not undo
+        if not request.node.get_closest_marker("fast_attention"):
+            patch.setattr(fast, "_joins", lambda *_: False)
+        yield
 
 
 @pytest.fixture(name="without_values")
