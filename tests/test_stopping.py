@@ -199,7 +199,9 @@ def test_a_rate_that_blows_up(cifar10_dir, tmp_path, capsys):
     assert {path.name for path in run.iterdir()} == {"config.json"}
 
 
-@pytest.mark.parametrize("module", [files, checkpoint, runs])
+@pytest.mark.parametrize(
+    "module", [checkpoint, *(pytest.param(m, marks=pytest.mark.long) for m in (files, runs))]
+)
 def test_a_full_disk(module, whole, cifar10_dir, tmp_path, capsys, monkeypatch):
     """While best.keras, a checkpoint or metrics.csv is written."""
     run = tmp_path / "run"

@@ -155,8 +155,9 @@ def test_attention_at_other_places(variant):
 def training_marks(variant):
     if variant in ON_EVERY_BACKEND:
         return []
-    # another stem trains as its family does
-    return [pytest.mark.once, *([pytest.mark.long] if variant.endswith("imagenet") else [])]
+    # one of a family is trained every time, and the ResNets' bottleneck
+    others = " " in variant and variant != "resnet bottleneck"
+    return [pytest.mark.once, *([pytest.mark.long] if others else [])]
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ def test_commands_end_as_processes_do(tmp_path, capfd, monkeypatch):
     assert all("(raylet)" in line for line in said.out.splitlines())  # of the worker that died
 
 
+@pytest.mark.long
 @with_ray
 def test_a_signal_stops_them_in_their_own_time(tmp_path, capfd):
     """The one that runs is told and waited for, the one that waits for a CPU never begins."""
