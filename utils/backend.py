@@ -175,6 +175,22 @@ def restore_random_state(state):
         torch.cuda.set_rng_state(value, number)
 
 
+def host():
+    """Returns the number of this host and how many train together, as a pair of ints."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.process_index(), jax.process_count()
+    if keras.backend.backend() == "torch":
+        import torch
+
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
 def device():
     """Returns what the backend computes on: `"cpu"` or the accelerator's name."""
     import keras

@@ -53,7 +53,9 @@ def compare(settings, announce=print):
     """
     if settings.ray is not None:
         require_ray()
-    dataset = load_dataset(settings.dataset, settings.data_dir, announce)
+    dataset = load_dataset(
+        settings.dataset, settings.data_dir, announce, settings.image_size, settings.corrupt
+    )
     validation_indices(dataset.y_train, settings.validation_split, settings.seeds[0])
     default = Path("runs") / f"{dataset.name}-{network_name(settings)}-compare"
     run_dir = Path(settings.run_dir or default)

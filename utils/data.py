@@ -1,4 +1,4 @@
-"""Data sets in memory: CIFAR-10, CIFAR-100 and digits, as uint8 images with integer labels."""
+"""Data sets: CIFAR-10, CIFAR-100 and digits in memory, and images that stay in a folder."""
 
 import dataclasses
 import hashlib
@@ -10,7 +10,8 @@ import numpy as np
 from .cifar import CIFAR, find_cifar
 from .errors import UserError
 
-DATASETS = ("auto", "cifar10", "cifar100", "digits")
+DATASETS = ("auto", "cifar10", "cifar100", "digits", "folder")
+IMAGE_SIZE = 224  # of a folder's images, in pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Dataset:
 
     Args:
         name: string, the data set's name.
-        x_train, x_test: uint8 arrays `(n, height, width, channels)`.
+        x_train, x_test: uint8 arrays `(n, height, width, channels)`, or `ImageFiles`.
         y_train, y_test: int64 arrays `(n,)`.
         class_names: tuple of strings.
         crop_padding: int, pixels by which a random crop may move the image.
@@ -40,14 +41,19 @@ class Dataset:
         return len(self.class_names)
 
 
-def load_dataset(name="auto", data_dir=None, announce=print):
+def load_dataset(
+    name="auto", data_dir=None, announce=print, image_size=IMAGE_SIZE, corrupt="refuse"
+):
     """Loads a data set.
 
     Args:
-        name: `"cifar10"`, `"cifar100"`, `"digits"`, or `"auto"`: CIFAR-10 if it can be had and
-            digits otherwise.
+        name: `"cifar10"`, `"cifar100"`, `"digits"`, `"folder"`, or `"auto"`: CIFAR-10 if it can be
+            had and digits otherwise.
         data_dir: path of a folder to look in first, and to download to; `None` for Keras's cache.
         announce: function that takes a line of text, told which set `"auto"` took, and why.
+        image_size: int, height and width of a folder's images, in pixels. Defaults to 224.
+        corrupt: `"refuse"` (the default) or `"skip"`, what is done where a folder has files that
+            cannot be read.
 
     Returns:
         A `Dataset`.
@@ -62,6 +68,8 @@ def load_dataset(name="auto", data_dir=None, announce=print):
         raise UserError(f"the data folder {str(data_dir)!r} is not there or is no folder")
     if name == "digits":
         return load_digits()
+    if name == "folder":
+        return load_folder(data_dir, image_size or IMAGE_SIZE, corrupt or "refuse", announce)
     if name != "auto":
         return load_cifar(name, data_dir)
     try:
@@ -98,6 +106,15 @@ def load_digits():
     )
     names = tuple(map(str, digits.target_names))
     return Dataset("digits", x_train, y_train, x_test, y_test, names, crop_padding=1, flips=False)
+
+
+def load_folder(data_dir, image_size=IMAGE_SIZE, corrupt="refuse", announce=print):
+    """Loads what is in a folder of image files, but not the images; see `load_dataset`."""
+    from .image_folder import read_folder  # here, so that naming the data sets costs nothing
+
+    x_train, y_train, x_test, y_test, names = read_folder(data_dir, image_size, corrupt, announce)
+    y_train, y_test = np.array(y_train, "int64"), np.array(y_test, "int64")
+    return Dataset("folder", x_train, y_train, x_test, y_test, names, crop_padding=0, flips=True)
 
 
 def validation_indices(labels, fraction, seed):

@@ -6,13 +6,14 @@ from pathlib import Path
 import keras
 
 from .cifar import CIFAR, local_cifar
-from .data import Dataset, load_dataset
+from .data import Dataset
 from .demo_view import render
 from .errors import UserError
-from .evaluation import read_class_names
+from .evaluation import dataset_of, read_class_names
 from .explain import common_config, explainable_network, names_of
+from .image_files import read_image
 from .looking import Looker
-from .shown_images import ShownImage, read_image
+from .shown_images import ShownImage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _data_at_hand(config, data_dir):
     if name in CIFAR and local_cifar(name, data_dir) is None:
         looked = f"{data_dir} and Keras's cache" if data_dir else "Keras's cache"
         raise UserError(f"{name} is not in {looked}; --data-dir can say where it is")
-    return load_dataset(name, data_dir, announce=lambda line: None)
+    return dataset_of(config, data_dir, announce=lambda line: None)
 
 
 def _common_form(runs, networks):

@@ -15,6 +15,8 @@ from .plotting import plot_confusion_matrix
 from .predictions import Predictions, write_predictions
 from .settings import TrainSettings
 
+DATA_SETTINGS = ("dataset", "data_dir", "image_size", "corrupt")
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -85,7 +87,7 @@ def evaluate_run(run, data_dir=None):
     """
     run = Path(run)
     config = read_config(run)
-    dataset = load_dataset(config["dataset"], data_dir or config.get("data_dir"))
+    dataset = dataset_of(config, data_dir)
     try:
         network = load_model(run / "best.keras")
         classes = network.output_shape[-1]
@@ -111,6 +113,29 @@ def evaluate_run(run, data_dir=None):
     return result
 
 
+def dataset_of(config, data_dir=None, announce=print):
+    """Loads the data set of a run.
+
+    Args:
+        config: dictionary, what `read_config` returns.
+        data_dir: path of the folder with the data; the run's own by default.
+        announce: function that takes a line of text.
+
+    Returns:
+        A `Dataset`.
+
+    Raises:
+        UserError: it cannot be had.
+    """
+    return load_dataset(
+        config["dataset"],
+        data_dir or config.get("data_dir"),
+        announce,
+        config.get("image_size"),
+        config.get("corrupt"),
+    )
+
+
 def read_config(run):
     """Reads the `config.json` of a run folder.
 
@@ -124,7 +149,7 @@ def read_config(run):
     if not isinstance(config, dict) or "dataset" not in config:
         raise UserError(f"{path} is not the configuration of a run")
     try:
-        TrainSettings(dataset=config["dataset"], data_dir=config.get("data_dir"))
+        TrainSettings(**{name: config[name] for name in DATA_SETTINGS if name in config})
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return config

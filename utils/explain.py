@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from .attention_maps import AttentionMaps, attention_maps
-from .data import in_data_format, load_dataset
+from .data import in_data_format
 from .errors import UserError
-from .evaluation import read_config
+from .evaluation import dataset_of, read_config
 from .explanation_plots import plot_explanations, plot_faithfulness
 from .faithfulness import BATCH_SIZE, area, faithfulness
 from .files import write_json
@@ -60,7 +60,7 @@ def explain(settings, announce=print):
         UserError: a folder that is no run, runs of different data, or images that cannot be had.
     """
     runs = list(map(Path, settings.runs))
-    dataset = _dataset_of(runs, settings, announce)
+    dataset = dataset_of(common_config(runs), settings.data_dir, announce)
     images = shown_images(settings.images or (), dataset)
     output = Path(settings.output) if settings.output else _common_folder(runs)
     if not output.is_dir():
@@ -138,11 +138,6 @@ def _score(network, dataset, settings):
     classes = predict(images).argmax(axis=-1)
     saliency = grad_cam(network, in_data_format(images), classes)
     return faithfulness(predict, images, saliency, classes, settings.seed)
-
-
-def _dataset_of(runs, settings, announce):
-    config = common_config(runs)
-    return load_dataset(config["dataset"], settings.data_dir or config.get("data_dir"), announce)
 
 
 def common_config(runs):

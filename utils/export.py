@@ -12,9 +12,9 @@ from models.fast import speed_up
 from models.saving import deep_graphs
 
 from .backend import hushed_stderr, threads
-from .data import in_data_format, load_dataset
+from .data import in_data_format
 from .errors import UserError
-from .evaluation import evaluate, read_config
+from .evaluation import dataset_of, evaluate, read_config
 from .files import replacing, replacing_folder, write_json
 from .networks import trained_network
 from .timing import ratios, time_in_turn
@@ -94,7 +94,7 @@ def export(settings):
     run, format = Path(settings.run), FORMATS[settings.format]
     require_possible(settings.format, settings.int8)
     config = read_config(run)
-    dataset = load_dataset(config["dataset"], settings.data_dir or config.get("data_dir"))
+    dataset = dataset_of(config, settings.data_dir)
     try:
         network = in_float32(trained_network(run, dataset))
     except Exception as error:  # a file from anywhere can hold any network
@@ -185,7 +185,9 @@ def _compared(network, predict, dataset, settings, target):
     result = Exported(target, 0, difference, _latency(network, predict, images, settings.rounds))
     if not settings.int8:
         return result
-    probabilities = _in_batches(predict, in_data_format(dataset.x_test), TEST_BATCH)
+    probabilities = _in_batches(
+        lambda images: predict(in_data_format(images)), dataset.x_test, TEST_BATCH
+    )
     return dataclasses.replace(
         result,
         keras_accuracy=evaluate(network, dataset).accuracy,

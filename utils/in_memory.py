@@ -17,6 +17,8 @@ class InMemory:
         dataset: a `Dataset`.
     """
 
+    own_settings = ("crop_padding", "cutout")
+
     def __init__(self, dataset):
         self.dataset = dataset
 
@@ -58,7 +60,7 @@ class InMemory:
             seed=settings.seed,
             shuffle=True,
             crop_padding=settings.crop_padding if settings.augment else 0,
-            flip=self.dataset.flips and settings.augment,
+            flip=self.dataset.flips and settings.augment and settings.flip,
             cutout=settings.cutout,
         )
 

@@ -1,8 +1,11 @@
 """Commands in processes of their own, several at once, and stopped together."""
 
 import multiprocessing
+import os
 import signal
 import subprocess
+import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 
@@ -108,3 +111,32 @@ def last_line(log):
         file.seek(max(0, file.tell() - LONGEST_LINE))
         lines = file.read().decode(errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def leave_quietly():
+    """Has shared memory that a stopped process leaves behind removed without a word.
+
+    Python removes it, by a process that is begun with the first of it, and warns of it on stderr.
+    """
+    option = "ignore:resource_tracker"
+    if option not in sys.warnoptions:
+        sys.warnoptions.append(option)  # which the processes of this one are begun with
+
+
+def follow_parent(number, count):
+    """Begins a worker that leaves signals to its parent, and ends when that was killed.
+
+    Ctrl-C and `timeout` reach the whole group: a worker that ended in the middle of a message would
+    leave its parent waiting for the rest, which should stop after its step.
+
+    Args:
+        number, count: ints, which worker this is and how many there are.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def follow():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

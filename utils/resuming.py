@@ -7,7 +7,7 @@ from .errors import UserError
 from .settings import TrainSettings
 
 # settings that may change freely, and those that may with --force
-FREE = {"checkpoint_every", "data_dir", "tensorboard"}
+FREE = {"checkpoint_every", "data_dir", "tensorboard", "workers"}
 FORCED = {"epochs", "backend"}
 
 

@@ -159,6 +159,17 @@ class RecipeSettings(ModelSettings):
     data_dir: str | None = setting(
         None, optional(text), "folder to look for data first, and to download to"
     )
+    image_size: int | None = setting(
+        None, optional(integer(1, 4096)), "folder: side of the images; 224 if not given"
+    )
+    corrupt: str = setting(
+        "refuse", choice("refuse", "skip"), "folder: what to do about files that cannot be read"
+    )
+    workers: int | None = setting(
+        None,
+        optional(integer(0, 512)),
+        "folder: processes that decode; one per core if not given, 0: threads",
+    )
     epochs: int = setting(30, integer(1), "passes over the training set")
     batch_size: int = setting(128, integer(1), "images per step")
     optimizer: str = setting("sgd", choice(*LEARNING_RATES), "sgd (Nesterov momentum 0.9) or adam")
@@ -171,6 +182,13 @@ class RecipeSettings(ModelSettings):
     )
     label_smoothing: float = setting(0.0, number(0, below=1), "share of the label spread out")
     augment: bool = setting(True, flag, "random crop, and flip where a mirrored image is the same")
+    flip: bool = setting(True, flag, "mirror a random half, where --augment would")
+    crop: float = setting(
+        0.08, number(0, below=1, above=True), "folder: least share of the area in a random crop"
+    )
+    rand_augment: int = setting(0, integer(0, 10), "folder: magnitude of RandAugment; or 0")
+    mixup: float = setting(0.0, number(0), "folder: parameter of MixUp's shares; or 0")
+    cutmix: float = setting(0.0, number(0), "folder: parameter of CutMix's shares; or 0")
     crop_padding: int | None = setting(
         None, optional(integer(0)), "pixels a crop may move; 4 for CIFAR, 1 for digits if not given"
     )

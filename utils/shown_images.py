@@ -1,16 +1,13 @@
 """Which images are shown: of the test set, from files, from folders."""
 
 import dataclasses
-import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from .errors import UserError
+from .image_files import ENDINGS, read_image
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 MOST_IMAGES = 24
 DEFAULT_COUNT = 6
 
@@ -84,30 +81,3 @@ def _of_file(path, dataset):
     names, folder = dataset.class_names, path.resolve().parent.name
     pixels = read_image(path, dataset.x_test.shape[1:])
     return ShownImage(path.name, pixels, names.index(folder) if folder in names else None)
-
-
-def read_image(path, shape):
-    """Reads an image file, the middle of it as large as fits, without trusting it.
-
-    Args:
-        path: path of the file.
-        shape: tuple of ints, `(height, width, channels)` of what is wanted; 1 channel is grey.
-
-    Returns:
-        A uint8 array of that shape.
-
-    Raises:
-        UserError: the file is no image of a known format, damaged, or enormous.
-    """
-    height, width, channels = shape
-    try:
-        # formats that Pillow decodes by itself, with no other program
-        with (
-            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
-            Image.open(path, formats=FORMATS) as image,
-        ):
-            upright = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
-        fitted = ImageOps.fit(upright, (width, height), Image.Resampling.LANCZOS)
-    except Exception as error:  # a damaged image can fail in any way
-        raise UserError(f"{path} is no image that can be read: {error}") from None
-    return np.asarray(fitted).reshape(shape)

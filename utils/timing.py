@@ -4,7 +4,7 @@ import statistics
 import time
 
 
-def time_in_turn(contestants, rounds, progress=iter):
+def time_in_turn(contestants, rounds, progress=iter, before=None):
     """Runs every contestant once per round, and keeps the seconds of each.
 
     A first run of each, which traces and compiles, is not counted.
@@ -14,6 +14,7 @@ def time_in_turn(contestants, rounds, progress=iter):
             work is done.
         rounds: int.
         progress: function around an iterable, such as `tqdm`, that shows how far it is.
+        before: function of a contestant's name, called before it runs, and not counted.
 
     Returns:
         A dictionary from the names to lists of seconds, one per round.
@@ -21,6 +22,8 @@ def time_in_turn(contestants, rounds, progress=iter):
     seconds = {name: [] for name in contestants}
     for number in progress(range(rounds + 1)):
         for name, run in contestants.items():
+            if before is not None:
+                before(name)
             started = time.perf_counter()
             run()
             if number > 0:

@@ -23,7 +23,7 @@ from .data import load_dataset
 from .errors import Interrupted, RunError, UserError
 from .evaluation import evaluate, read_config
 from .files import replacing, write_json
-from .image_sources import source_of
+from .image_sources import refuse_settings_of_others, source_of
 from .predictions import write_predictions
 from .progress import Progress, progress_of
 from .resuming import check_settings, check_state, environment
@@ -57,7 +57,9 @@ def train(settings, announce=print):
         check_settings(settings, read_config(settings.resume))
     elif settings.run_dir is not None:
         check_run_dir(settings.run_dir)
-    dataset = load_dataset(settings.dataset, settings.data_dir, announce)
+    dataset = load_dataset(
+        settings.dataset, settings.data_dir, announce, settings.image_size, settings.corrupt
+    )
     settings = with_defaults(settings, dataset)
     run_dir = Path(settings.resume or settings.run_dir or default_run_dir(settings, dataset.name))
     if settings.resume is None:
@@ -216,7 +218,13 @@ def summarize(settings, network, progress, test):
 
 
 def with_defaults(settings, dataset):
-    """Returns the settings with everything filled in that depends on other settings."""
+    """Returns the settings with everything filled in that depends on other settings.
+
+    Raises:
+        UserError: a setting is given that data of this kind does not have.
+    """
+    source = source_of(dataset)
+    refuse_settings_of_others(settings, source)
     depth = settings.depth
     if depth is None:
         parameter = inspect.signature(architecture(settings.model)).parameters.get("depth")
@@ -227,7 +235,7 @@ def with_defaults(settings, dataset):
         depth=depth,
         backend=keras.backend.backend(),
         learning_rate=settings.learning_rate or LEARNING_RATES[settings.optimizer],
-        **source_of(dataset).filled_in(settings),
+        **source.filled_in(settings),
     )
 
 

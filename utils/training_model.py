@@ -14,6 +14,7 @@ from .data import in_data_format, pixel_statistics, validation_indices
 from .image_sources import source_of
 from .in_memory import InMemory
 from .networks import network_of
+from .on_disk import OnDisk
 from .optimizers import make_optimizer
 from .progress import prepare
 from .schedules import learning_rate_schedule
@@ -36,7 +37,7 @@ class Setup:
     model: keras.Model
     batches: keras.utils.PyDataset
     validation: keras.utils.PyDataset | None
-    source: InMemory
+    source: InMemory | OnDisk
 
 
 def make_setup(settings, dataset):
@@ -128,7 +129,7 @@ def training_model(settings, network, inputs, images, steps):
     model.compile(
         optimizer=make_optimizer(settings.optimizer, schedule, settings.weight_decay, settings.ema),
         loss=cross_entropy(classes, settings.label_smoothing),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        metrics=[accuracy(classes)],
         jit_compile=jit_compile(),
     )
     prepare(model, classes)
@@ -136,14 +137,30 @@ def training_model(settings, network, inputs, images, steps):
 
 
 def cross_entropy(classes, label_smoothing):
-    """Cross-entropy of integer labels with logits, as a function for `compile`."""
+    """Cross-entropy of labels with logits, as a function for `compile`."""
 
     def loss(labels, logits):
         return keras.losses.categorical_crossentropy(
-            ops.one_hot(ops.reshape(labels, (-1,)), classes),
+            shares_of_classes(labels, classes),
             logits,
             from_logits=True,
             label_smoothing=label_smoothing,
         )
 
     return loss
+
+
+def accuracy(classes):
+    """The share of labels, or of the largest shares in mixed ones, that logits are right about."""
+
+    def matches(labels, logits):
+        return keras.metrics.categorical_accuracy(shares_of_classes(labels, classes), logits)
+
+    return keras.metrics.MeanMetricWrapper(matches, name="accuracy")
+
+
+def shares_of_classes(labels, classes):
+    """Integer labels as vectors `(batch, classes)`, which those of mixed images are already."""
+    if len(labels.shape) == 2 and labels.shape[1] == classes:
+        return labels
+    return ops.one_hot(ops.reshape(labels, (-1,)), classes)

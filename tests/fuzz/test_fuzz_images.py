@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.fuzz.cases import cases, damaged, outcome
-from utils.shown_images import read_image
+from utils.image_files import read_image
 
 pytestmark = pytest.mark.once
 

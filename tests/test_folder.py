@@ -1,0 +1,152 @@
+"""A folder of images through every command, and killed and resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import pytest
+
+from main import main
+from tests.image_folders import write_image_folder
+from tests.test_resume import contents, start
+from utils import callbacks
+from utils.checkpoint import checkpoint_name, newest_checkpoint
+
+pytest.importorskip("grain")
+ROOT = Path(__file__).parents[1]
+NETWORK = ["--model", "resnet_v1", "--depth", "8", "--attention", "se_block", "--batch-size", "6",
+           "--image-size", "16"]  # fmt: skip
+WAYS = ["--rand-augment", "5", "--mixup", "0.2", "--cutmix", "1", "--learning-rate", "0.05"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return write_image_folder(tmp_path_factory.mktemp("photos"))
+
+
+def train(photos, run, *arguments):
+    data = ["--dataset", "folder", "--data-dir", photos, "--run-dir", run]
+    main(["train", *map(str, [*data, *NETWORK, *arguments])])
+
+
+def refused(capsys, *arguments):
+    """What the command line says on stderr before it exits with code 2."""
+    with pytest.raises(SystemExit) as stop:
+        train(*arguments)
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return said
+
+
+@pytest.mark.once  # too long for all; every backend has the one below
+def test_stopped_in_an_epoch_and_resumed_a_run_ends_the_same(photos, tmp_path, monkeypatch):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    train(photos, whole, *WAYS, "--epochs", "2", "--workers", "0")
+    count = callbacks.CountSteps.on_train_batch_end
+
+    def stopped(self, batch, logs=None):
+        count(self, batch, logs)
+        if self.progress.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(callbacks.CountSteps, "on_train_batch_end", stopped)
+    with pytest.raises(SystemExit):
+        train(photos, run, *WAYS, "--epochs", "2", "--workers", "0")
+    monkeypatch.undo()
+    assert [path.name for path in (run / "last").iterdir()] == [checkpoint_name(0, 2)]
+    main(["train", "--resume", str(run)])
+    assert [variables(path) for path in (run, whole)] == [variables(whole)] * 2
+
+
+def variables(run):
+    """What a run ended with, bit for bit."""
+    values = newest_checkpoint(run / "last").variables
+    return {name: value.tobytes() for name, value in values.items()}
+
+
+@pytest.mark.long
+def test_killed_and_resumed_a_run_ends_the_same(photos, tmp_path):
+    data = ["--dataset", "folder", "--data-dir", photos, "--epochs", "2", "--workers", "1"]
+    arguments = [*NETWORK, *WAYS, *data, "--checkpoint-every", "2"]
+    whole, run, events = tmp_path / "whole", tmp_path / "run", tmp_path / "count"
+    start(*arguments, "--run-dir", whole, count=events)
+    start(*arguments, "--run-dir", run, at=int(events.read_text()) // 2)
+    start("--resume", run)
+    assert contents(run) == contents(whole)
+
+
+@pytest.mark.once
+def test_evaluate_and_explain_take_a_run(photos, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(photos, run, "--epochs", "1", "--workers", "0")
+    config = json.loads((run / "config.json").read_text())
+    assert (config["dataset"], config["image_size"]) == ("folder", 16)
+    summary = json.loads((run / "summary.json").read_text())
+    main(["evaluate", str(run)])
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert evaluation["test_loss"] == pytest.approx(summary["test_loss"], rel=1e-6)
+    assert set(evaluation["class_accuracy"]) == {"flower", "temple"}
+    photo = next((photos / "test" / "temple").iterdir())
+    main(["explain", str(run), "--images", "0", str(photo), "--faithfulness", "2"])
+    report = json.loads((run / "explanation.json").read_text())
+    assert [image["label"] for image in report["images"]] == ["flower", "temple"]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cutout", "4"], "cutout is for data in memory"),
+        (["--dataset", "digits"], "image_size is for data in a folder"),
+        (["--crop", "2"], "crop"),
+        (["--data-dir", "nowhere"], "is not there"),
+    ],
+)
+def test_refuses_settings_that_do_not_fit_the_data(photos, tmp_path, capsys, arguments, message):
+    assert message in refused(capsys, photos, tmp_path / "run", *arguments)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.once
+def test_a_folder_needs_a_data_dir_and_grain(photos, tmp_path, capsys, monkeypatch):
+    with pytest.raises(SystemExit):
+        main(["train", "--dataset", "folder", "--run-dir", str(tmp_path / "run")])
+    assert "needs --data-dir" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "grain", None)
+    assert "pip install grain" in refused(capsys, photos, tmp_path / "run")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="of POSIX")
+def test_no_worker_stays_when_a_training_is_killed(photos, tmp_path):
+    """Neither by Ctrl-C, which reaches the whole group, nor by `kill -9`, which only one hears."""
+    run = tmp_path / "run"
+    for arguments, kill, code in (
+        (["train", "--dataset", "folder", "--data-dir", photos, "--run-dir", run, *NETWORK,
+          "--epochs", "1000", "--workers", "1"], os.killpg, 128 + signal.SIGINT),
+        (["train", "--resume", run], os.kill, -signal.SIGKILL),
+    ):  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, "main.py", *map(str, arguments)],
+            cwd=ROOT, env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+            start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        before = _epochs(run)
+        while _epochs(run) <= before:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.1)
+        kill(process.pid, signal.SIGINT if code > 0 else signal.SIGKILL)
+        said = process.communicate()[1]  # ends when no process holds the pipe any more
+        assert process.returncode == code, said
+        assert "Traceback" not in said
+
+
+def _epochs(run):
+    metrics = run / "metrics.csv"
+    return len(metrics.read_text().splitlines()) if metrics.exists() else 0
