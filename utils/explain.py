@@ -63,8 +63,10 @@ def explain(settings, announce=print):
     dataset = dataset_of(common_config(runs), settings.data_dir, announce)
     images = shown_images(settings.images or (), dataset)
     output = Path(settings.output) if settings.output else _common_folder(runs)
-    if not output.is_dir():
-        raise UserError(f"output must be a folder that is there; received {str(output)!r}")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"output must be a folder; {str(output)!r}: {error.strerror}") from None
     names = names_of(runs)
     explanations, scores = [], {}
     for name, run in zip(names, runs, strict=True):

@@ -70,8 +70,8 @@ def test_several_runs_side_by_side(run, cifar10, tmp_path):
     assert list(report["networks"]) == ["cbam_block", "none"]
     assert [image["name"] for image in report["images"]] == [f"test {i}" for i in range(6)]
     assert not (folder / "faithfulness.png").exists()
-    main(["explain", *runs, *data, "--faithfulness", "0", "--output", str(tmp_path)])
-    assert (tmp_path / "explanation.png").stat().st_size > 10_000
+    main(["explain", *runs, *data, "--faithfulness", "0", "--output", str(tmp_path / "new")])
+    assert (tmp_path / "new" / "explanation.png").stat().st_size > 10_000
 
 
 @pytest.mark.once
@@ -155,7 +155,8 @@ def test_refuses_runs(run, cifar10, tmp_path, capsys):
     assert "is no run folder" in refused(capsys, tmp_path)
     digits = write_run(tmp_path / "digits", load_dataset("digits"), attention="none")
     assert "must be of one data set; received cifar10, digits" in refused(capsys, run, digits)
-    assert "must be a folder that is there" in refused(capsys, run, "--output", tmp_path / "no")
+    (tmp_path / "file").touch()
+    assert "must be a folder; " in refused(capsys, run, "--output", tmp_path / "file")
     copy = shutil.copytree(run, tmp_path / "copy")
     save_model(load_model(digits / "best.keras"), copy / "best.keras")
     assert "it takes images of (8, 8, 1), not (32, 32, 3)" in refused(capsys, copy)
