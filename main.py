@@ -80,7 +80,7 @@ def export(settings):
     print(f"written: {result.path}, {result.bytes / 2**20:.2f} MB")
     print(f"largest difference to Keras's probabilities: {result.difference:.1e}")
     for batch, ratio in result.latency.items():
-        print(f"latency with batch {batch}: {ratio:.2f} x that of Keras")
+        print(f"latency with batch {batch}: {ratio:.2g} x that of Keras")
     if result.accuracy is not None:
         print(f"test accuracy {result.keras_accuracy:.4f} before, {result.accuracy:.4f} after")
 
