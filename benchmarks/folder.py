@@ -1,6 +1,6 @@
 """Reading a folder of images against Keras's `image_dataset_from_directory`, in one process.
 
-    python -m benchmarks.folder DIR [--image-size 139] [--batch-size 32] [--rounds 9]
+    python -m benchmarks.folder DIR [--image-size 139] [--batch-size 32] [--rounds 3]
 
 DIR is a folder for `main.py --dataset folder`. Keras decodes with TensorFlow and squeezes
 photographs into squares; `main.py` cuts the largest square out of the middle or, as training does
@@ -21,7 +21,7 @@ from utils.settings import Settings, TrainSettings, setting
 from utils.timing import ratios, time_in_turn
 
 PLAIN = "image_dataset_from_directory"
-AHEAD = 8  # batches, as many as are kept ready
+AHEAD = 64  # batches: TensorFlow keeps dozens ready while others are timed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +29,8 @@ class BenchSettings(Settings):
     data_dir: str = setting(dataclasses.MISSING, text, "folder with train/CLASS/ and test/CLASS/")
     image_size: int = setting(139, integer(1), "side of the images")
     batch_size: int = setting(32, integer(1), "images in a batch")
-    rounds: int = setting(9, integer(1), "rounds in which every contestant runs once")
-    batches: int = setting(20, integer(1), "batches in a round")
+    rounds: int = setting(3, integer(1), "rounds in which every contestant runs once")
+    batches: int = setting(100, integer(1), "batches in a round")
 
 
 def plain_batches(settings):
