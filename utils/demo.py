@@ -86,7 +86,10 @@ def _private_folder():
 
 @contextlib.contextmanager
 def _stoppable():
-    """SIGTERM ends the demo as Ctrl-C does, with its own exit code."""
+    """SIGTERM ends the demo as Ctrl-C does, with its own exit code.
+
+    Ctrl-C does so where it is ignored too, as it is for what a shell runs in the background.
+    """
 
     def stop(number, frame):
         raise Interrupted("stopped", number)
@@ -94,8 +97,10 @@ def _stoppable():
     if threading.current_thread() is not threading.main_thread():  # no other may set handlers
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    wanted = {signal.SIGTERM: stop, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
