@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config, items):
 def fresh_state():
     """Seeds, names, policy and image format are the same for every test, in any order."""
     keras.utils.set_random_seed(0)
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # garbage is collected when there is enough
     yield
     keras.config.set_dtype_policy("float32")
     keras.config.set_image_data_format("channels_last")

@@ -321,17 +321,21 @@ def test_picture_of_many_variants(tmp_path, monkeypatch):
     assert min(matplotlib.image.imread(tmp_path / "many.png").shape[:2]) > 300
 
 
+# what only building the network finds out, in a process of its own
+LONG_TO_FIND = [
+    (["--pools", "avg", "mean"], "pools must be one or more of 'avg', 'max', 'lp', 'lse'"),
+    (["--descriptor", "cnv"], "descriptor, if not 'conv', must be one or more of 'avg', 'max'"),
+    (["--order", "parallel", "last"], "order must be one of 'channel_first', 'spatial_first'"),
+    (["--attention-at", "block", "foot"], "must be one or more of 'block', 'head', 'stage'"),
+]
 BAD = [
+    *(pytest.param(*bad, marks=pytest.mark.long) for bad in LONG_TO_FIND),
     (["--attention", "none", "cbam"], "Did you mean 'cbam_block'"),
     (["--attention", "se_block", "--kernel-size", "3"], "se_block has no option 'kernel_size'"),
     (["--attention", "none", "se_block", "--order", "parallel"], "compare one of cbam_block"),
     (["--attention", "none", "--ratio", "4"], "none has no option 'ratio'; leave it out"),
-    (["--pools", "avg", "mean"], "pools must be one or more of 'avg', 'max', 'lp', 'lse'"),
-    (["--descriptor", "cnv"], "descriptor, if not 'conv', must be one or more of 'avg', 'max'"),
-    (["--order", "parallel", "last"], "order must be one of 'channel_first', 'spatial_first'"),
     (["--attention-batch-norm", "yes"], "must be one of true, false; received 'yes'"),
     (["--ratio", *map(str, range(1, 50))], "99 variants are too many to compare, at most 50"),
-    (["--attention-at", "block", "foot"], "must be one or more of 'block', 'head', 'stage'"),
     (["--seeds", "4-0"], "must be seeds such as 0-4 or 0,2,5; received '4-0'"),
     (["--seeds", "0-4294967295"], "must be at most 1000 seeds"),
     (["--ratio", "4", "none"], "must be a whole number of at least 1; received 'none'"),
