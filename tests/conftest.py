@@ -1,5 +1,6 @@
 """Set-up of all tests: a thread per worker, fixed seeds, small data in the official layout."""
 
+import gc
 import importlib.util
 import os
 import pickle
@@ -49,10 +50,17 @@ def pytest_collection_modifyitems(config, items):
 def fresh_state():
     """Seeds, names, policy and image format are the same for every test, in any order."""
     keras.utils.set_random_seed(0)
-    keras.backend.clear_session(free_memory=False)  # garbage is collected when there is enough
+    keras.backend.clear_session(free_memory=False)  # see below
     yield
     keras.config.set_dtype_policy("float32")
     keras.config.set_image_data_format("channels_last")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_garbage():
+    """Garbage is collected after each file: after each test it would take longer than most."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
