@@ -3,9 +3,7 @@
 import sys
 
 from utils.command_line import fail, parse_settings
-from utils.errors import Interrupted, RunError, UserError
-from utils.settings import (
-    CompareSettings,
+from utils.command_settings import (
     DemoSettings,
     EvaluateSettings,
     ExplainSettings,
@@ -13,8 +11,9 @@ from utils.settings import (
     ImportTorchSettings,
     ListSettings,
     ProfileSettings,
-    TrainSettings,
 )
+from utils.errors import Interrupted, RunError, UserError
+from utils.settings import CompareSettings, TrainSettings
 
 
 def train(settings):

@@ -17,6 +17,7 @@ from PIL import Image
 from main import main
 from models.saving import load_model
 from tests.untrained_runs import write_run
+from utils.command_settings import DemoSettings
 from utils.data import load_dataset
 from utils.demo import demo, free_port
 from utils.demo_bench import prepare
@@ -24,7 +25,6 @@ from utils.errors import UserError
 from utils.files import write_json
 from utils.grad_cam import grad_cam
 from utils.looking import Choice
-from utils.settings import DemoSettings
 from utils.shown_images import ShownImage
 
 pytestmark = pytest.mark.once

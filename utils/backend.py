@@ -179,16 +179,11 @@ def host():
     """Returns the number of this host and how many train together, as a pair of ints."""
     import keras
 
-    if keras.backend.backend() == "jax":
-        import jax
+    if keras.backend.backend() != "jax":
+        return 0, 1
+    import jax
 
-        return jax.process_index(), jax.process_count()
-    if keras.backend.backend() == "torch":
-        import torch
-
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
+    return jax.process_index(), jax.process_count()
 
 
 def device():

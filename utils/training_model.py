@@ -154,13 +154,19 @@ def accuracy(classes):
     """The share of labels, or of the largest shares in mixed ones, that logits are right about."""
 
     def matches(labels, logits):
-        return keras.metrics.categorical_accuracy(shares_of_classes(labels, classes), logits)
+        if _are_shares(labels, classes):
+            labels = ops.argmax(labels, axis=-1)
+        return keras.metrics.sparse_categorical_accuracy(labels, logits)
 
     return keras.metrics.MeanMetricWrapper(matches, name="accuracy")
 
 
 def shares_of_classes(labels, classes):
     """Integer labels as vectors `(batch, classes)`, which those of mixed images are already."""
-    if len(labels.shape) == 2 and labels.shape[1] == classes:
+    if _are_shares(labels, classes):
         return labels
     return ops.one_hot(ops.reshape(labels, (-1,)), classes)
+
+
+def _are_shares(labels, classes):
+    return len(labels.shape) == 2 and labels.shape[1] == classes

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from tests.fuzz.cases import NUMBERS, VALUES, WORDS, cases, damaged, outcome
 from utils.command_line import fail, parse_settings
+from utils.command_settings import EvaluateSettings, ProfileSettings
 from utils.errors import UserError
 from utils.evaluation import read_config
-from utils.settings import CompareSettings, EvaluateSettings, ProfileSettings, TrainSettings
+from utils.settings import CompareSettings, TrainSettings
 
 pytestmark = pytest.mark.once
 

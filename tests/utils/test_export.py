@@ -14,11 +14,12 @@ from main import main
 from models.attention_module import cbam_block
 from models.saving import deep_graphs
 from utils import export as exporting
+from utils.command_settings import EXPORT_FORMATS
 from utils.data import load_dataset, pixel_statistics
 from utils.evaluation import evaluate
 from utils.export import FORMATS, in_float32, require_possible
 from utils.files import write_json
-from utils.settings import EXPORT_FORMATS, TrainSettings
+from utils.settings import TrainSettings
 from utils.training_model import build_network
 
 pytestmark = pytest.mark.fast_attention  # which is not to be seen in what is exported

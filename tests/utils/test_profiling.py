@@ -3,10 +3,10 @@
 import pytest
 
 from models import build_model
+from utils.command_settings import ProfileSettings
 from utils.counting import trainable_params
 from utils.errors import UserError
 from utils.profiling import cost_table, profile
-from utils.settings import ProfileSettings
 
 
 def test_profile_of_modules():

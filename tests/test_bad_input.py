@@ -1,0 +1,117 @@
+"""What is wrong on the command line or in a config: one line, exit code 2, and nothing written."""
+
+import pytest
+
+from main import main
+from models import list_models
+from tests.test_main import command
+from utils.data import DATASETS
+
+BAD = [
+    (["fly"], "unknown command 'fly'; known: train, compare, evaluate"),
+    (["--model", "vgg"], f"must be one of {', '.join(list_models())}; received 'vgg'"),
+    (["--model", "resnet", "--alpha", "0.5"], "resnet has no option 'alpha'; it takes input_shape"),
+    (["--model", "mobilenet", "--alpha", "0"], "must be a number above 0; received '0'"),
+    (["--model", "densenet", "--depth", "41"], "the nearest are 40, 43; received depth=41"),
+    (["--attention", "cbam"], "Did you mean 'cbam_block'"),
+    (["--attention-at", "block,foot"], "must be one or more of 'block', 'head', 'stage'"),
+    (["--attention-at", "block,,head"], "must be one or more words, with commas"),
+    (["--dataset", "mnist"], f"must be one of {', '.join(DATASETS)}; received 'mnist'"),
+    (["--speed", "9"], "--speed"),
+    (["--batch-siz", "9"], "--batch-siz"),
+    (["--ratio", "0"], "must be a whole number of at least 1; received '0'"),
+    (["--ratio", "4", "--attention", "none"], "without an attention module"),
+    (["--kernel-size", "4"], "kernel_size must be an odd integer of at least 1, received 4"),
+    (["--kernel-size", "3", "--attention", "se_block"], "SE has no option 'kernel_size'"),
+    (["--order", "last"], "order must be one of 'channel_first', 'spatial_first', 'parallel'"),
+    (["--pools", "mean"], "pools must be one or more of 'avg', 'max', 'lp', 'lse'"),
+    (["--descriptor", "conv,avg"], "descriptor, if not 'conv', must be one or more of"),
+    (["--attention", "se_block", "--pools", "max"], "SE has no option 'pools'"),
+    (["--no-attention-batch-norm", "--attention", "bam_block"], "BAM has no option 'batch_norm'"),
+    (
+        ["import-torch", "weights.pth", "--attention", "cbam_block", "--order", "parallel"],
+        "--order",
+    ),
+    (["import-torch", "weights.pth", "--pools", "max"], "--pools"),
+    (["--depth", "21"], "the nearest are 20, 26, 29; received depth=21"),
+    (["--depth", "deep"], "must be a whole number of at least 1; received 'deep'"),
+    (["--batch-size", "0"], "must be a whole number of at least 1; received '0'"),
+    (["--batch-size", "1.5"], "received '1.5'"),
+    (["--epochs", "-3"], "must be a whole number of at least 1; received '-3'"),
+    (["--learning-rate", "nan"], "must be a number above 0; received 'nan'"),
+    (["--learning-rate", "0"], "must be a number above 0; received '0'"),
+    (["--validation-split", "1"], "must be a number of at least 0 and below 1; received '1'"),
+    (["--validation-split", "0.999"], "validation split 0.999"),
+    (["--schedule", "linear"], "must be one of one_cycle, cosine, step, constant"),
+    (["--optimizer", "lion"], "must be one of sgd, adam"),
+    (["--seed", "-1"], "must be a whole number of at least 0"),
+    (["--precision", "int4"], "must be one of float32, mixed_bfloat16, mixed_float16"),
+    (["--backend", "theano"], "must be one of tensorflow, jax, torch"),
+    (["--data-dir", "/nowhere"], "the data folder '/nowhere' is not there"),
+    (["--data-dir", "a" * 300], "File name too long"),
+    (["--config", "/nowhere.json"], "config"),
+    (["evaluate", "/nowhere"], "is no run folder: it has no config.json"),
+    (["evaluate"], "run"),
+]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_input_is_one_line(arguments, message, cifar10_dir, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if arguments[0].startswith("-") and "--data-dir" not in arguments:
+        arguments = [*arguments, "--data-dir", str(cifar10_dir)]
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1, err
+    assert message in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_input_in_a_process_of_its_own(cifar10_dir, tmp_path):
+    """Nothing that the backend prints while it loads comes beside the line."""
+    folder = tmp_path / "run"
+    done = command("--depth", "21", "--data-dir", cifar10_dir, "--run-dir", folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: resnet_v1 can be 6n+2 or 9n+2 layers deep")
+    assert done.stderr.count("\n") == 1
+    assert not folder.exists()
+
+
+CONFIGS = [
+    ('{"batch_size": "many"}', "must be a whole number of at least 1; received 'many'"),
+    ('{"batch_size": true}', "must be a whole number of at least 1; received True"),
+    ('{"speed": 3}', "speed"),
+    ('{"augment": "maybe"}', "augment"),
+    ('{"attention_at": ["foot"]}', "must be one or more of 'block', 'head', 'stage'"),
+    ('{"model": null}', "model"),
+    ("[1, 2]", "[1, 2]"),
+    ("[" * 100_000, "nested too deeply"),
+    ('{"depth": ' + "[" * 900 + "]" * 900 + "}", "must be a whole number"),
+    ('{"depth": 20, "depth": 56}', "a key comes twice"),
+    ('{"config": "other.json"}', "without 'config'"),
+    ('{"learning_rate": NaN}', "Out of range float values"),
+    ('{"learning_rate": 1' + "0" * 400 + "}", "must be a number above 0"),
+    ('{"epochs": 99999999999}', "must be at most 4294967295; received 99999999999"),
+    ('{"model": "\\u001b[2J\\u0007"}', r"received '\x1b[2J\x07'"),
+    ('{"\\u001b[2J": 1}', "Option '?[2J' is not accepted"),
+    ("{", "config"),
+    ("", "config"),
+]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("content", "message"), CONFIGS)
+def test_bad_config_is_one_line(content, message, tmp_path, capsys):
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    with pytest.raises(SystemExit) as end:
+        main(["--config", str(path), "--run-dir", str(tmp_path / "run")])
+    assert end.value.code == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1, err
+    assert message in err
+    assert not (tmp_path / "run").exists()
