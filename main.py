@@ -20,6 +20,8 @@ def train(settings):
     from utils.training import train
 
     run_dir, summary = train(settings)
+    if summary is None:
+        return  # another host's to say
     print(f"best network: {run_dir / 'best.keras'}, of epoch {summary['best_epoch']}")
     print(f"test accuracy {summary['test_accuracy']:.4f}, loss {summary['test_loss']:.4f}")
 
@@ -122,10 +124,10 @@ def main(arguments):
     except (UserError, OSError) as error:
         fail(error)
     except RunError as error:
-        fail(error, code=1)
+        fail(error, error.code)
     except Interrupted as stop:
         print(stop, file=sys.stderr)
-        raise SystemExit(128 + stop.signum) from None
+        raise SystemExit(stop.code) from None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None

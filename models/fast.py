@@ -79,6 +79,8 @@ def cbam(layer, inputs, training):
     from .fast_attention import gate_channels_and_positions
 
     kernel, norm = spatial.conv.kernel, spatial.norm
+    if norm is not None and norm.synchronized:
+        return None  # its moments are of several devices' maps
     arguments = (inputs, _mlp_weights(channel), channel.pools, kernel, spatial.descriptor)
     if norm is None:
         return gate_channels_and_positions(*arguments)[0]

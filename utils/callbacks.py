@@ -82,7 +82,9 @@ class Checkpointer(keras.callbacks.Callback):
         state: dictionary that goes into every checkpoint, such as the settings.
         signals: a `StopSignals`.
 
-    The attribute `constant` is a list of layers whose variables training does not change.
+    The attribute `constant` is a list of layers whose variables training does not change. Of
+    several hosts one `writes`, and all stop when the function `asked`, which they call at the same
+    steps, returns the number of a signal.
     """
 
     def __init__(self, run_dir, progress, steps, every, state, signals):
@@ -94,7 +96,8 @@ class Checkpointer(keras.callbacks.Callback):
         self.every_steps = math.inf if every.endswith("m") else int(every)
         self.every_seconds = 60 * float(every[:-1]) if every.endswith("m") else math.inf
         self.state = state
-        self.signals = signals
+        self.asked = lambda: signals.received
+        self.writes = True
         self.constant = []
         self.values = None
         self.written = time.monotonic()
@@ -123,13 +126,16 @@ class Checkpointer(keras.callbacks.Callback):
         step = self.progress.step
         if step >= self.steps:
             return  # the epoch ends here
+        signum = self.asked()
         due = time.monotonic() - self.written >= self.every_seconds
-        if due or step % self.every_steps == 0 or self.signals.received:
+        if due or step % self.every_steps == 0 or signum:
             synchronise(self.model)
             self._write()
+            self._stop_at(signum)
 
     def on_epoch_end(self, epoch, logs=None):
         self._write()
+        self._stop_at(self.asked())
 
     def _variables(self):
         groups = ("model", "optimizer", "metrics")
@@ -138,13 +144,17 @@ class Checkpointer(keras.callbacks.Callback):
         return training_variables(self.model, groups, self.constant)
 
     def _write(self):
-        write_checkpoint(
-            self.folder,
-            checkpoint_name(self.progress.epoch, self.progress.step),
-            values_of(self._variables()),
-            {**self.state, "progress": vars(self.progress)},
-            [self.best] if self.progress.best_epoch is not None else [],
-        )
+        if self.writes:
+            write_checkpoint(
+                self.folder,
+                checkpoint_name(self.progress.epoch, self.progress.step),
+                values_of(self._variables()),
+                {**self.state, "progress": vars(self.progress)},
+                [self.best] if self.progress.best_epoch is not None else [],
+            )
         self.written = time.monotonic()
-        if self.signals.received:
-            raise Interrupted("interrupted", self.signals.received)
+
+    @staticmethod
+    def _stop_at(signum):
+        if signum:
+            raise Interrupted("interrupted", signum)

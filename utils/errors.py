@@ -1,12 +1,16 @@
-"""The errors that are shown as one line, never as a traceback."""
+"""The errors that are shown as one line, never as a traceback; `code` is the exit code."""
 
 
 class UserError(ValueError):
     """The user's to mend: says what was received, what is allowed, and what to do."""
 
+    code = 2
+
 
 class RunError(RuntimeError):
     """A run that cannot go on, such as on a full disk: says why, and what stands."""
+
+    code = 1
 
 
 class Interrupted(Exception):
@@ -20,3 +24,4 @@ class Interrupted(Exception):
     def __init__(self, message, signum):
         super().__init__(message)
         self.signum = signum
+        self.code = 128 + signum

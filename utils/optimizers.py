@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from .backend import replicas
+
 
 class _L2Penalty:
     """Adds the gradient of `l2 / 2 * sum(kernel ** 2)` before the optimizer sees it.
@@ -20,9 +22,10 @@ class _L2Penalty:
             variables = self._trainable_variables
         else:
             variables = trainable_variables = list(trainable_variables)
+        l2 = self.l2 / replicas()  # the replicas' gradients are added up after this
         grads = [
             grad if grad is None or len(variable.shape) < 2
-            else grad + self.l2 * ops.cast(variable, grad.dtype)
+            else grad + l2 * ops.cast(variable, grad.dtype)
             for grad, variable in zip(grads, variables, strict=True)
         ]  # fmt: skip
         super().apply(grads, trainable_variables)

@@ -141,6 +141,13 @@ def interval(value):
     return str(value)
 
 
+def address(value):
+    """A host and a port, such as `10.0.0.1:1234`."""
+    if not re.fullmatch(r"[^\s,]+:[0-9]{1,5}", str(value), re.ASCII):
+        raise SettingError(f"must be ADDRESS:PORT such as 10.0.0.1:1234; received {value!r}")
+    return value
+
+
 def optional(parse):
     """What `parse` takes, or `None`."""
     return lambda value: None if value is None else parse(value)

@@ -4,7 +4,7 @@ import dataclasses
 
 from keras import ops
 
-from .backend import random_state, restore_random_state
+from .backend import device_parts, random_state, restore_random_state
 from .errors import RunError, UserError
 
 
@@ -80,7 +80,8 @@ def training_variables(model, groups=("model", "optimizer", "metrics"), constant
         constant: layers whose variables are left out.
 
     Returns:
-        A dictionary from names to Keras variables, in the same order for the same settings.
+        A dictionary from names to Keras variables, or their parts on several devices, in the same
+        order for the same settings.
     """
     left_out = {id(variable) for layer in constant for variable in layer.variables}
     found = {
@@ -89,9 +90,10 @@ def training_variables(model, groups=("model", "optimizer", "metrics"), constant
         "metrics": model.metrics_variables,
     }
     return {
-        f"{group}/{number}": variable
+        name: part
         for group in groups
         for number, variable in enumerate(found[group])
+        for name, part in device_parts(f"{group}/{number}", variable).items()
     }
 
 
@@ -116,7 +118,10 @@ def restore(variables, values):
     found = {name: value.shape for name, value in values.items() if name not in random}
     if wanted != found:
         misfits = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
-        raise UserError(f"the checkpoint is not of this network: {', '.join(misfits[:5])} differ")
+        raise UserError(
+            "the checkpoint is not of this network: "
+            f"{', '.join(misfits[:5])} differ (within an epoch, also on other devices)"
+        )
     for name, variable in variables.items():
         variable.assign(values[name])
     restore_random_state(random)

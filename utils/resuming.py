@@ -8,7 +8,7 @@ from .settings import TrainSettings
 
 # settings that may change freely, and those that may with --force
 FREE = {"checkpoint_every", "data_dir", "tensorboard", "workers"}
-FORCED = {"epochs", "backend"}
+FORCED = {"epochs", "backend", "devices", "hosts"}
 
 
 def environment():

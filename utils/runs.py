@@ -130,7 +130,8 @@ class RunRecorder(keras.callbacks.Callback):
         epochs, steps: ints, of the whole run and in an epoch.
         batch_size: int.
 
-    The attribute `judged` is a function that gives the context in which the network is saved.
+    The attribute `judged` is a function that gives the context in which the network is saved, and
+    `writes` whether anything is written at all: of several hosts, one writes.
     """
 
     def __init__(self, path, network, progress, epochs, steps, batch_size):
@@ -142,14 +143,16 @@ class RunRecorder(keras.callbacks.Callback):
         self.steps = steps
         self.batch_size = batch_size
         self.judged = contextlib.nullcontext
+        self.writes = True
         self.bar = None
         self.hinted = False
 
     def on_train_begin(self, logs=None):
         done = self.progress.epoch * self.steps + self.progress.step
         # no bar in a log file; the line per epoch is there all the same
+        hidden = None if self.writes else True
         self.bar = tqdm(
-            total=self.epochs * self.steps, initial=done, unit="step", leave=False, disable=None
+            total=self.epochs * self.steps, initial=done, unit="step", leave=False, disable=hidden
         )
 
     def on_train_end(self, logs=None):
@@ -184,13 +187,19 @@ class RunRecorder(keras.callbacks.Callback):
         }
         best = self.progress.best
         self.progress.history.append(row)
-        self.bar.write(_line(row, self.epochs))
-        self._hint(row["loss"])
-        self._write_metrics()
-        plot_curves(self.path / "curves.png", self.progress.history, self.path.name)
+        if self.writes:
+            self.bar.write(_line(row, self.epochs))
+            self._hint(row["loss"])
+            self._write_metrics()
+            plot_curves(self.path / "curves.png", self.progress.history, self.path.name)
         if _is_better(row, best):
             self.progress.best_epoch = row["epoch"]
-            with self.judged(), replacing(self.path / "best.keras") as temporary:
+            with self.judged():  # on every host: what is put in place is on all their devices
+                self._save()
+
+    def _save(self):
+        if self.writes:
+            with replacing(self.path / "best.keras") as temporary:
                 save_model(self.network, temporary)
 
     def _hint(self, loss):

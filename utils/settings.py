@@ -12,6 +12,7 @@ from .data import DATASETS
 from .errors import UserError
 from .parsing import (
     SettingError,
+    address,
     choice,
     descriptor,
     flag,
@@ -207,6 +208,9 @@ class RecipeSettings(ModelSettings):
     ema: float = setting(
         0.0, number(0, below=1), "momentum of an average of the weights to judge and save; or 0"
     )
+    devices: int = setting(
+        1, integer(1), "of this host, or of each, to share a batch; TensorFlow and JAX"
+    )
     tensorboard: bool = setting(False, flag, "also write TensorBoard logs")
     checkpoint_every: str = setting(
         "10m", interval, "steps such as 500, or minutes such as 10m; and after every epoch"
@@ -222,13 +226,30 @@ class TrainSettings(RecipeSettings):
         None, optional(text), "folder of a run to go on with, with the settings it has"
     )
     force: bool = setting(
-        False, flag, "go on though epochs, backend, device or versions are others"
+        False, flag, "go on though epochs, backend, devices or versions are others"
+    )
+    hosts: int = setting(
+        1,
+        integer(1),
+        "processes that train together, JAX only; all see the data and --run-dir under the same "
+        "paths; KERAS_DISTRIBUTION_NUM_PROCESSES if not given",
+    )
+    host_id: int | None = setting(
+        None,
+        optional(integer(0)),
+        "of this process, 0 to hosts - 1; 0 writes; KERAS_DISTRIBUTION_PROCESS_ID if not given, "
+        "and otherwise found on a TPU slice or under Slurm",
+    )
+    coordinator: str | None = setting(
+        None,
+        optional(address),
+        "ADDRESS:PORT of host 0; KERAS_DISTRIBUTION_JOB_ADDRESSES if not given, or found likewise",
     )
 
     def config(self):
         """Returns what `config.json` holds: all but what says where and how the run is started."""
         config = dataclasses.asdict(self)
-        for name in ("run_dir", "resume", "force"):
+        for name in ("run_dir", "resume", "force", "host_id", "coordinator"):
             del config[name]
         return config
 

@@ -20,6 +20,7 @@ from .callbacks import Checkpointer, CountSteps, EpochDraws, FiniteLoss
 from .checkpoint import newest_checkpoint
 from .counting import trainable_params
 from .data import load_dataset
+from .devices import take_devices
 from .errors import Interrupted, RunError, UserError
 from .evaluation import evaluate, read_config
 from .files import replacing, write_json
@@ -41,7 +42,8 @@ def train(settings, announce=print):
         announce: function that takes a line of text.
 
     Returns:
-        The path of the run's folder and the dictionary of its `summary.json`.
+        The path of the run's folder and the dictionary of its `summary.json`; `None` in its place
+        on a host that does not write it.
 
     Raises:
         UserError: settings that do not fit together, data that cannot be had, or a run folder that
@@ -53,38 +55,68 @@ def train(settings, announce=print):
     started = time.perf_counter()
     if settings.tensorboard and not importlib.util.find_spec("tensorflow"):
         raise UserError("--tensorboard needs TensorFlow, on every backend: pip install tensorflow")
+    devices = take_devices(settings)
+    settings = dataclasses.replace(settings, hosts=devices.hosts)
+    if not devices.writes:
+        announce = _say_nothing
+    with devices.together():
+        settings, dataset, run_dir = devices.unanimous(
+            lambda: _prepared(settings, devices, announce)
+        )
+        with devices.scope():
+            setup = make_setup(settings, dataset)
+            devices.check_batch(setup.batches.batch_size)
+            devices.normalise(setup.model)
+
+        with locked(run_dir) if devices.writes else contextlib.nullcontext():
+            summary = _trained(settings, dataset, setup, run_dir, devices, started, announce)
+    return run_dir, summary
+
+
+def _say_nothing(line):
+    pass
+
+
+def _prepared(settings, devices, announce):
+    """Settings, data and folder of a run, once it is clear that it can begin or go on."""
     if settings.resume is not None:
         check_settings(settings, read_config(settings.resume))
-    elif settings.run_dir is not None:
+    elif settings.run_dir is not None and devices.writes:
         check_run_dir(settings.run_dir)
     dataset = load_dataset(
         settings.dataset, settings.data_dir, announce, settings.image_size, settings.corrupt
     )
     settings = with_defaults(settings, dataset)
     run_dir = Path(settings.resume or settings.run_dir or default_run_dir(settings, dataset.name))
-    if settings.resume is None:
+    if settings.resume is None and devices.writes:
         check_run_dir(run_dir)
+    return settings, dataset, run_dir
 
-    setup = make_setup(settings, dataset)
 
-    with locked(run_dir), _told_where_it_stands(run_dir):
-        if settings.resume is None:
-            create_run_dir(run_dir, settings)
-        announce(describe(settings, dataset, setup, run_dir))
+def _trained(settings, dataset, setup, run_dir, devices, started, announce):
+    """Trains and evaluates; returns the summary, or `None` on a host that does not write."""
+    with _told_where_it_stands(run_dir):
         state = {
             "config": settings.config(),
             "data": setup.source.fingerprint(),
             "environment": environment(),
         }
-        progress = fit(settings, setup, run_dir, state, started, announce)
+        devices.check_same(state)
+        if settings.resume is None and devices.writes:
+            create_run_dir(run_dir, settings)
+        announce(describe(settings, dataset, setup, run_dir))
+        with devices.scope(), devices.noticing_loss():
+            progress = fit(settings, setup, run_dir, state, devices, started, announce)
+        if not devices.writes:
+            return None
         test = evaluate(load_model(run_dir / "best.keras"), dataset)
         write_predictions(run_dir, test.predictions)
         summary = summarize(settings, setup.network, progress, test)
         write_json(run_dir / "summary.json", summary)
-    return run_dir, summary
+    return summary
 
 
-def fit(settings, setup, run_dir, state, started, announce=print):
+def fit(settings, setup, run_dir, state, devices, started, announce=print):
     """Trains to the last epoch, from the newest checkpoint on if the run is to be resumed.
 
     Args:
@@ -92,6 +124,7 @@ def fit(settings, setup, run_dir, state, started, announce=print):
         setup: a `Setup`.
         run_dir: path of the run's folder.
         state: dictionary that goes into every checkpoint: what `check_state` compares.
+        devices: a `Devices`, in whose scope this is called.
         started: float, since when to count seconds, on the clock of `time.perf_counter`.
         announce: function that takes a line of text.
 
@@ -106,10 +139,12 @@ def fit(settings, setup, run_dir, state, started, announce=print):
             run_dir, progress, steps, settings.checkpoint_every, state, signals
         )
         checkpointer.constant = [setup.model.get_layer("images")]
+        checkpointer.asked = lambda: devices.highest(signals.received or 0)
         recorder = RunRecorder(
             run_dir, setup.network, progress, settings.epochs, steps, setup.batches.batch_size
         )
-        recorder.judged = averages[0].in_place if averages else contextlib.nullcontext
+        recorder.judged = lambda: _judged(setup.network, devices, averages)
+        recorder.writes = checkpointer.writes = devices.writes
         callbacks = [
             EpochDraws(setup.batches),
             CountSteps(progress, setup.batches, started),
@@ -118,23 +153,35 @@ def fit(settings, setup, run_dir, state, started, announce=print):
             recorder,
             checkpointer,
         ]
-        if settings.tensorboard:
+        if settings.tensorboard and devices.writes:
             callbacks.append(keras.callbacks.TensorBoard(str(run_dir / "tensorboard")))
         if settings.resume is not None:
             resume(settings, checkpointer, announce)
+            devices.check_same({"checkpoint": vars(progress)})
         with contextlib.closing(recorder), setup.source.reading(setup.batches, setup.validation):
-            _fit_from(progress, setup, settings.epochs, callbacks, checkpointer)
+            _fit_from(progress, setup, devices, settings.epochs, callbacks, checkpointer)
     return progress
 
 
-def _fit_from(progress, setup, epochs, callbacks, checkpointer):
+@contextlib.contextmanager
+def _judged(network, devices, averages):
+    """A context in which a network is as it should be saved."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(devices.as_on_one(network))
+        for average in averages:
+            stack.enter_context(average.in_place())
+        yield
+
+
+def _fit_from(progress, setup, devices, epochs, callbacks, checkpointer):
+    batches, validation = map(devices.share, (setup.batches, setup.validation))
     while progress.epoch < epochs:
         setup.batches.skip = progress.step
         # Keras counts the batches once: what is left of an epoch is a fit of its own
         last = progress.epoch + 1 if progress.step else epochs
         setup.model.fit(
-            setup.batches,
-            validation_data=setup.validation,
+            batches,
+            validation_data=validation,
             initial_epoch=progress.epoch,
             epochs=last,
             callbacks=callbacks,
@@ -162,14 +209,16 @@ def resume(settings, checkpointer, announce=print):
     if checkpoint is not None:
         progress = progress_of(checkpoint, checkpointer.steps)
         check_state(settings, checkpoint.state, checkpointer.state)
-    write_json(Path(settings.resume) / "config.json", settings.config())  # what is forced stays
+    if checkpointer.writes:
+        write_json(Path(settings.resume) / "config.json", settings.config())  # what is forced stays
     if checkpoint is None:
         announce("there is no checkpoint yet: from the beginning")
         return
     vars(checkpointer.progress).update(vars(progress))
     checkpointer.restore_later(checkpoint.variables)
     best = checkpoint.path / checkpointer.best.name
-    if best.exists():  # a newer one may be there, of an epoch after this checkpoint
+    # a newer one may be there, of an epoch after this checkpoint
+    if best.exists() and checkpointer.writes:
         with replacing(checkpointer.best) as temporary:
             shutil.copyfile(best, temporary)
     announce(f"going on after epoch {progress.epoch}, step {progress.step} of the next")
@@ -206,6 +255,7 @@ def summarize(settings, network, progress, test):
         "images_per_second": statistics.median(
             row["images_per_second"] for row in rows[1:] or rows
         ),
+        "devices": settings.devices * settings.hosts,
         "seconds": progress.seconds,
         "seed": settings.seed,
         "dataset": settings.dataset,
@@ -251,5 +301,14 @@ def describe(settings, dataset, setup, run_dir):
         f"{settings.model}{depth}, attention {attention}, {params:,} parameters\n"
         f"{dataset.name}: {len(setup.batches.indices):,} training, {validation:,} validation, "
         f"{len(dataset.x_test):,} test images\n"
-        f"{settings.epochs} epochs on {keras.backend.backend()}, writing to {run_dir}"
+        f"{settings.epochs} epochs on {keras.backend.backend()}{_shared(settings)}, writing to "
+        f"{run_dir}"
     )
+
+
+def _shared(settings):
+    count = settings.devices * settings.hosts
+    if count == 1:
+        return ""
+    hosts = f" of {settings.hosts} hosts" if settings.hosts > 1 else ""
+    return f", {count} devices{hosts} with {settings.batch_size // count} images of a batch each"

@@ -129,7 +129,8 @@ def training_model(settings, network, inputs, images, steps):
     model.compile(
         optimizer=make_optimizer(settings.optimizer, schedule, settings.weight_decay, settings.ema),
         loss=cross_entropy(classes, settings.label_smoothing),
-        metrics=[accuracy(classes)],
+        # weighted: rows that fill up a batch for several devices weigh nothing
+        weighted_metrics=[accuracy(classes)],
         jit_compile=jit_compile(),
     )
     prepare(model, classes)
