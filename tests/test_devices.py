@@ -16,7 +16,8 @@ from test_resume import contents
 
 from main import main
 from utils.augment import EpochBatches
-from utils.devices import Devices, SharedBatches
+from utils.devices import Devices, SharedBatches, cluster_of
+from utils.settings import TrainSettings
 
 ROOT = Path(__file__).parents[1]
 BACKEND = keras.backend.backend()
@@ -141,7 +142,8 @@ def test_two_hosts_train_as_one_and_write_once(runs, cifar10_dir, environment, t
     assert (code, other_code) == (0, 0), first + second
     np.testing.assert_allclose(curves(run), curves(runs[0]), rtol=1e-5)
     assert "epoch 2/2" in first
-    assert "epoch" not in second
+    assert "epoch 1/2" not in second
+    assert "best network" not in second
     assert sorted(p.name for p in run.iterdir()) == sorted(p.name for p in runs[0].iterdir())
 
 
@@ -231,6 +233,22 @@ def test_refused_in_a_line(arguments, said, cifar10_dir, tmp_path, capsys):
     assert said in errors
     assert errors.count("\n") == 1
     assert not run.exists()
+
+
+def test_hosts_from_the_environment(monkeypatch):
+    for name, value in (("NUM_PROCESSES", "2"), ("PROCESS_ID", "1"), ("JOB_ADDRESSES", "a:1,b:2")):
+        monkeypatch.setenv(f"KERAS_DISTRIBUTION_{name}", value)
+    assert cluster_of(TrainSettings()) == (2, 1, "a:1")
+    flags = TrainSettings(hosts=3, host_id=0, coordinator="c:3")
+    assert cluster_of(flags) == (3, 0, "c:3")
+
+
+def test_compare_is_of_one_host(monkeypatch, cifar10_dir, tmp_path, capsys):
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", "--data-dir", str(cifar10_dir), "--run-dir", str(tmp_path / "run")])
+    assert stop.value.code == 2
+    assert "compare trains on one host" in capsys.readouterr().err
 
 
 @on_several

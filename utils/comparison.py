@@ -53,6 +53,11 @@ def compare(settings, announce=print):
     """
     if settings.ray is not None:
         require_ray()
+    if os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", "1") != "1":
+        raise UserError(
+            "compare trains on one host, or with --ray on a cluster; unset "
+            "KERAS_DISTRIBUTION_NUM_PROCESSES"
+        )
     dataset = load_dataset(
         settings.dataset, settings.data_dir, announce, settings.image_size, settings.corrupt
     )

@@ -198,7 +198,7 @@ def take_devices(settings):
     Raises:
         UserError: there are fewer, the backend cannot train on several, or the hosts do not meet.
     """
-    hosts, host_id, coordinator = _cluster(settings)
+    hosts, host_id, coordinator = cluster_of(settings)
     name = keras.backend.backend()
     if name == "torch" and (settings.devices > 1 or hosts > 1):
         raise UserError(
@@ -229,8 +229,17 @@ def _refuse_too_many(wanted):
         raise UserError(f"devices must be at most {found}, as there are; received {wanted}{hint}")
 
 
-def _cluster(settings):
-    """How many hosts there are, which this is, and where the first is, as far as it is said."""
+def cluster_of(settings):
+    """Returns how many hosts there are, which this is, and where the first is, or `None`s.
+
+    Flags stand over Keras's environment variables.
+
+    Args:
+        settings: a `TrainSettings`.
+
+    Raises:
+        UserError: they do not fit together.
+    """
     count, number, addresses = (
         os.environ.get(f"KERAS_DISTRIBUTION_{name}")
         for name in ("NUM_PROCESSES", "PROCESS_ID", "JOB_ADDRESSES")
