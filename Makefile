@@ -53,6 +53,7 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.scaling
+	ATTENTION_ZOO_CPU_DEVICES=2 $(BIN)/python -m benchmarks.devices
 	$(if $(DATA),$(BIN)/python -m benchmarks.end_to_end $(DATA))
 
 .venv/installed: requirements.txt

@@ -1,0 +1,94 @@
+"""What a batch shared by several devices gains: images per second, and the scaling efficiency.
+
+    python -m benchmarks.devices --devices 2 [--batch-size 128] [--attention cbam_block]
+
+ResNet20 as `main.py` trains it, on data of CIFAR-10's shape, on one device and on several in turn
+in one process. The efficiency is the speed on N devices over N times the speed on one (median of
+the rounds): with the same batch for all together (what `--devices` does to a run), and with the
+same batch for each (`--batch-size` grown with the devices). Devices that are made of one CPU
+(ATTENTION_ZOO_CPU_DEVICES) share its cores: there, N devices cannot be N times as fast.
+"""
+
+import dataclasses
+import statistics
+
+import numpy as np
+
+from utils.backend import CPU_DEVICES, choose_backend, device, on_accelerator
+from utils.command_line import fail, parse_settings
+from utils.errors import UserError
+from utils.parsing import choice, integer, optional, text
+from utils.settings import Settings, TrainSettings, setting
+from utils.timing import time_in_turn
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchSettings(Settings):
+    devices: int = setting(2, integer(2), "devices to compare with one")
+    batch_size: int = setting(128, integer(1), "images per step on one device")
+    attention: str = setting("cbam_block", text, "attention module, or none")
+    rounds: int = setting(5, integer(1), "rounds in which each is timed once")
+    steps: int = setting(20, integer(1), "steps in a round")
+    backend: str | None = setting(
+        None, optional(choice("tensorflow", "jax")), "Keras backend; KERAS_BACKEND if not given"
+    )
+
+
+def training(settings, count, batch_size):
+    """A function that trains for a round on `count` devices."""
+    from utils.callbacks import EpochDraws
+    from utils.data import Dataset
+    from utils.devices import take_devices
+    from utils.training import with_defaults
+    from utils.training_model import make_setup
+
+    rng = np.random.default_rng(0)
+    labels = np.arange(settings.steps * batch_size) % 10
+    images = rng.integers(0, 256, (len(labels), 32, 32, 3)).astype("uint8")
+    names = tuple("0123456789")
+    dataset = Dataset("cifar10", images, labels, images[:10], labels[:10], names, 4, True)
+    options = {"attention": settings.attention, "devices": count, "batch_size": batch_size}
+    recipe = with_defaults(TrainSettings(depth=20, validation_split=0.0, **options), dataset)
+    devices = take_devices(recipe)
+    with devices.scope():
+        setup = make_setup(recipe, dataset)
+        devices.normalise(setup.model)
+    batches = devices.share(setup.batches)
+
+    def run():
+        with devices.scope():
+            setup.model.fit(
+                batches, callbacks=[EpochDraws(setup.batches)], shuffle=False, verbose=0
+            )
+
+    return run
+
+
+def main():
+    settings = parse_settings(BenchSettings, None, "benchmarks.devices", __doc__.split("\n")[0])
+    try:
+        backend = choose_backend(settings.backend)
+        count, batch = settings.devices, settings.batch_size
+        # (devices, images per step) of each contestant
+        contestants = [(1, batch), (count, batch), (count, count * batch)]
+        runs = {each: training(settings, *each) for each in contestants}
+    except UserError as error:
+        fail(error, error.code)
+    seconds = time_in_turn(runs, settings.rounds)
+    print(f"ResNet20 + {settings.attention}, {backend} on {device()}, {settings.rounds} rounds")
+    for devices, images in contestants:
+        rate = settings.steps * images / statistics.median(seconds[devices, images])
+        speedups = [
+            images / batch * one / several
+            for one, several in zip(seconds[1, batch], seconds[devices, images], strict=True)
+        ]
+        print(
+            f"{devices} devices, batch {images:<6}{rate:9.0f} images/s   "
+            f"efficiency {statistics.median(speedups) / devices:.0%}"
+        )
+    if not on_accelerator():
+        print(f"{CPU_DEVICES}: the devices share the CPU's cores: this is only a check")
+
+
+if __name__ == "__main__":
+    main()
