@@ -16,7 +16,7 @@ from test_resume import contents
 
 from main import main
 from utils.augment import EpochBatches
-from utils.devices import Devices, SharedBatches, cluster_of
+from utils.devices import Devices, cluster_of
 from utils.settings import TrainSettings
 
 ROOT = Path(__file__).parents[1]
@@ -180,7 +180,10 @@ def test_parts_of_batches(rows, per_host, hosts):
     """All hosts' rows, one after the other, are the batch's; what fills it up weighs nothing."""
     labels = np.arange(rows) * 10
     batches = EpochBatches(np.arange(rows), labels, 5, (8, 8))
-    parts = [SharedBatches(batches, Devices(per_host, hosts, host)) for host in range(hosts)]
+    parts = [
+        Devices(per_host, hosts, host).share(EpochBatches(np.arange(rows), labels, 5, (8, 8)))
+        for host in range(hosts)
+    ]
     total = weights = 0
     for number in range(batches.num_batches):
         wanted_inputs, wanted = batches[number]

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from .shares import WHOLE
+
 # one row of draws per sample, of a length that Philox can jump to: a multiple of four
 DRAWS_PER_SAMPLE = 8
 ORDER, CROP_Y, CROP_X, FLIP, CUTOUT_Y, CUTOUT_X = range(6)
@@ -44,7 +46,8 @@ class EpochBatches(keras.utils.PyDataset):
         cutout: int, side of the square that is cut out; 0 for none.
 
     The attribute `epoch` says whose draws to give; set it before the epoch begins. The attribute
-    `skip` is the number of batches at the beginning of the epoch that are left out.
+    `skip` is the number of batches at the beginning of the epoch that are left out, and `share` a
+    `Share`, the rows of every batch that are given.
 
     Reference:
 
@@ -74,6 +77,7 @@ class EpochBatches(keras.utils.PyDataset):
         self.crop_padding = crop_padding
         self.flip = flip
         self.cutout = cutout
+        self.share = WHOLE
         self.skip = 0
         self.epoch = 0
 
@@ -112,9 +116,14 @@ class EpochBatches(keras.utils.PyDataset):
     def num_batches(self):
         return len(self)
 
+    def rows_of(self, number):
+        """Rows of a batch, whatever the share of it."""
+        first = (self.skip + number) * self.batch_size
+        return min(self.batch_size, len(self.indices) - first)
+
     def __getitem__(self, number):
         first = (self.skip + number) * self.batch_size
-        rows = slice(first, first + self.batch_size)
+        rows = first + self.share.rows(self.rows_of(number))
         index = self._order[rows]
         draws = {name: values[rows].astype("int32") for name, values in self._draws.items()}
         return {"index": index.astype("int32"), **draws}, self.labels[index].astype("int32")

@@ -346,17 +346,6 @@ def restore_random_state(state):
         torch.cuda.set_rng_state(value, number)
 
 
-def host():
-    """Returns the number of this host and how many train together, as a pair of ints."""
-    import keras
-
-    if keras.backend.backend() != "jax":
-        return 0, 1
-    import jax
-
-    return jax.process_index(), jax.process_count()
-
-
 def device():
     """Returns what the backend computes on: `"cpu"` or the accelerator's name."""
     import keras

@@ -15,6 +15,7 @@ import numpy as np
 
 from . import backend
 from .errors import Interrupted, RunError, UserError
+from .shares import Share
 
 LONGEST_REASON = 200  # characters
 # seconds: the others are killed when the first is gone; those that fail for the same reason should
@@ -58,9 +59,12 @@ class Devices:
         """What this host trains on of batches that are the same on all hosts, or `None` of `None`.
 
         Args:
-            batches: a `keras.utils.PyDataset`.
+            batches: a `keras.utils.PyDataset` with a `share`, such as `EpochBatches`.
         """
-        return SharedBatches(batches, self) if self.count > 1 and batches else batches
+        if self.count == 1 or not batches:
+            return batches
+        batches.share = Share(self.count, self.hosts, self.host)
+        return SharedBatches(batches)
 
     def check_batch(self, size):
         """Refuses batches that the devices cannot have equal parts of.
@@ -267,21 +271,18 @@ def cluster_of(settings):
 
 
 class SharedBatches(keras.utils.PyDataset):
-    """A host's part of batches that every host can make: rows that follow each other.
+    """Batches of which a host has its share, weighted so that every image counts alike.
 
-    Every device gets as many rows. Where a batch is not a multiple of the devices, as the last of a
-    validation, its last row is repeated, and weighs nothing; the others then weigh so much more
-    that means over all batches are those of the rows that are there.
+    Rows that are repeated weigh nothing; the others then weigh so much more that means over all
+    batches are those of the rows that are there.
 
     Args:
-        batches: a `keras.utils.PyDataset` of inputs and labels.
-        devices: a `Devices`.
+        batches: a `keras.utils.PyDataset` of inputs and labels, with its `share`.
     """
 
-    def __init__(self, batches, devices):
+    def __init__(self, batches):
         super().__init__()
         self.batches = batches
-        self.devices = devices
 
     @property
     def num_batches(self):
@@ -289,18 +290,14 @@ class SharedBatches(keras.utils.PyDataset):
 
     def __getitem__(self, number):
         inputs, labels = self.batches[number]
-        size = len(labels)
-        whole = size + -size % self.devices.count
-        own = whole // self.devices.hosts
-        rows = np.arange(self.devices.host * own, (self.devices.host + 1) * own)
-        taken = np.minimum(rows, size - 1)
-        inputs, labels = keras.tree.map_structure(lambda values: values[taken], (inputs, labels))
         if self._weight == 1:
             return inputs, labels
-        return inputs, labels, np.where(rows < size, self._weight, 0).astype("float32")
+        size = self.batches.rows_of(number)
+        there = self.batches.share.places(size) < size
+        return inputs, labels, np.where(there, self._weight, 0).astype("float32")
 
     @functools.cached_property
     def _weight(self):
         """Rows with those that are repeated, over rows: 1 for batches that all are a multiple."""
-        sizes = [len(self.batches[n][1]) for n in range(self.num_batches)]
-        return sum(size + -size % self.devices.count for size in sizes) / sum(sizes)
+        sizes = [self.batches.rows_of(number) for number in range(self.num_batches)]
+        return sum(map(self.batches.share.filled, sizes)) / sum(sizes)

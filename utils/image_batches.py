@@ -10,6 +10,7 @@ import numpy as np
 
 from .image_augment import mixed, rand_augment, random_window
 from .image_files import ImageFiles
+from .shares import WHOLE, Share
 
 # what draws are for, so that no two uses have the same
 ORDER, SAMPLE, MIX = range(3)
@@ -48,14 +49,14 @@ class ImageBatches:
         images: an `ImageFiles`.
         labels: int array, of all the images.
         indices: int array, the samples of an epoch.
-        batch_size: int, images per batch on all hosts together.
+        batch_size: int, images per batch.
         classes: int.
         seed: int.
         shuffle: bool. With `True` the order changes by epoch and the last, incomplete batch is left
             out.
         augmentation: an `ImageAugmentation`.
-        shard: pair of ints, the number of this host and how many there are: of every batch, a host
-            has the images whose places leave that remainder.
+        share: a `Share`, the rows of every batch that are given. Images are mixed with others of
+            the same share.
     """
 
     images: ImageFiles
@@ -66,7 +67,7 @@ class ImageBatches:
     seed: int = 0
     shuffle: bool = False
     augmentation: ImageAugmentation = ImageAugmentation()
-    shard: tuple = (0, 1)
+    share: Share = WHOLE
 
     def __len__(self):
         """Batches in an epoch."""
@@ -98,11 +99,13 @@ class ImageBatches:
         rngs = [generator(self.seed, epoch, index, MIX) for index in samples]
         return mixed(rngs, images, labels, self.classes, ways.mixup, ways.cutmix)
 
+    def rows_of(self, step):
+        """Rows of a batch of an epoch, whatever the share of it."""
+        return min(self.batch_size, len(self.indices) - step * self.batch_size)
+
     def samples(self, epoch, step):
         """The images of a batch, as an int array of their numbers among all."""
-        first, end = step * self.batch_size, min((step + 1) * self.batch_size, len(self.indices))
-        host, hosts = self.shard
-        places = np.arange(first + host, end, hosts)
+        places = step * self.batch_size + self.share.rows(self.rows_of(step))
         if self.shuffle:
             places = shuffled(self.seed, epoch, len(self.indices))[places]
         return self.indices[places]

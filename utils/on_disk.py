@@ -4,9 +4,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from .backend import host, threads
+from .backend import threads
 from .data import fingerprint, in_data_format
-from .errors import UserError
 from .image_batches import ImageAugmentation, ImageBatches
 from .streaming import StreamedBatches, reading_images
 
@@ -47,16 +46,7 @@ class OnDisk:
         return pixels, layers.Rescaling(1.0, dtype="float32", name="images")(pixels)
 
     def training_batches(self, settings, indices):
-        """The batches of an epoch, shuffled and augmented as the settings (all filled in) say.
-
-        Raises:
-            UserError: the hosts cannot have as many images of a batch each.
-        """
-        batch_size, (_, hosts) = min(settings.batch_size, len(indices)), host()
-        if batch_size % hosts:
-            raise UserError(
-                f"batch_size must be a multiple of {hosts} hosts; received {batch_size}"
-            )
+        """The batches of an epoch, shuffled and augmented as the settings (all filled in) say."""
         ways = ImageAugmentation(
             crop=settings.crop if settings.augment else 0.0,
             flip=self.dataset.flips and settings.augment and settings.flip,
@@ -68,12 +58,11 @@ class OnDisk:
             self.dataset.x_train,
             self.dataset.y_train,
             indices,
-            batch_size,
+            min(settings.batch_size, len(indices)),
             self.dataset.classes,
             settings.seed,
             shuffle=True,
             augmentation=ways,
-            shard=host(),
         )
         return StreamedBatches(read, threads() if settings.workers is None else settings.workers)
 

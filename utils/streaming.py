@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import dataclasses
 import importlib.util
 import math
 import shutil
@@ -60,6 +61,19 @@ class StreamedBatches(keras.utils.PyDataset):
     @property
     def num_batches(self):
         return len(self)
+
+    @property
+    def share(self):
+        """A `Share`, the rows of every batch that are given; to be set before any is asked for."""
+        return self.read.share
+
+    @share.setter
+    def share(self, share):
+        self.read = dataclasses.replace(self.read, share=share)
+
+    def rows_of(self, number):
+        """Rows of a batch, whatever the share of it."""
+        return self.read.rows_of(self.skip + number)
 
     def __getitem__(self, number):
         wanted = self.skip + number + self.epoch * len(self.read)
