@@ -13,7 +13,7 @@ import time
 import keras
 import numpy as np
 
-from . import backend
+from . import backend, backend_devices
 from .errors import Interrupted, RunError, UserError
 from .shares import Share
 
@@ -49,7 +49,7 @@ class Devices:
 
     @functools.cached_property
     def _distribution(self):
-        return backend.data_parallel(self.per_host)
+        return backend_devices.data_parallel(self.per_host)
 
     def scope(self):
         """A context in which what is built is on all devices, and what is fitted trains on them."""
@@ -81,7 +81,7 @@ class Devices:
 
     def highest(self, number):
         """The highest of what all hosts call this with, at the same instant of a training."""
-        return int(backend.gather(number).max()) if self.hosts > 1 else number
+        return int(backend_devices.gather(number).max()) if self.hosts > 1 else number
 
     def unanimous(self, check):
         """Calls a function on every host; what one of them refuses, all refuse.
@@ -101,7 +101,7 @@ class Devices:
         except UserError as error:
             refusal = error
         if self.hosts > 1:
-            refusing = np.flatnonzero(backend.gather(refusal is not None))
+            refusing = np.flatnonzero(backend_devices.gather(refusal is not None))
             if refusal is None and len(refusing):
                 raise UserError(f"host {refusing[0]} cannot train; it says why")
         if refusal is not None:
@@ -121,7 +121,7 @@ class Devices:
             return
         texts = (json.dumps(value, sort_keys=True) for value in state.values())
         digests = [list(hashlib.sha256(text.encode()).digest()) for text in texts]
-        found = backend.gather(np.array(digests, "uint8"))
+        found = backend_devices.gather(np.array(digests, "uint8"))
         for number, name in enumerate(state):
             others = np.flatnonzero((found[:, number] != found[0, number]).any(axis=-1))
             if len(others):
@@ -140,7 +140,7 @@ class Devices:
         try:
             yield
         except (RuntimeError, ValueError) as error:
-            if self.hosts == 1 or not backend.is_of_other_hosts(error):
+            if self.hosts == 1 or not backend_devices.is_of_other_hosts(error):
                 raise
             raise RunError(
                 f"host {self.host} has lost another of the {self.hosts} hosts: "
@@ -176,16 +176,16 @@ class Devices:
 
     def normalise(self, model):
         """Has batches normalised over all devices, which JAX does by itself."""
-        backend.normalise_together(model, True)
+        backend_devices.normalise_together(model, True)
 
     @contextlib.contextmanager
     def as_on_one(self, model):
         """A context in which a model is that of one device, as its file should be."""
-        backend.normalise_together(model, False)
+        backend_devices.normalise_together(model, False)
         try:
             yield
         finally:
-            backend.normalise_together(model, True)
+            backend_devices.normalise_together(model, True)
 
 
 def take_devices(settings):
@@ -215,7 +215,7 @@ def take_devices(settings):
             "(https://github.com/keras-team/keras/issues/20585); take --backend jax"
         )
     Devices(settings.devices, hosts).check_batch(settings.batch_size)
-    host = backend.join_hosts(coordinator, hosts, host_id) if hosts > 1 else 0
+    host = backend_devices.join_hosts(coordinator, hosts, host_id) if hosts > 1 else 0
     devices = Devices(settings.devices, hosts, host)
     with devices.together():
         devices.unanimous(lambda: _refuse_too_many(settings.devices))
@@ -225,7 +225,7 @@ def take_devices(settings):
 def _refuse_too_many(wanted):
     if wanted == 1:
         return  # without a look at the devices, which takes seconds
-    found = backend.local_devices()
+    found = backend_devices.local_devices()
     if wanted > found:
         hint = "" if backend.on_accelerator() else (
             f"; {backend.CPU_DEVICES}={wanted} makes as many of the CPU, to try it"

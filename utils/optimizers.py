@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from .backend import replicas
+from .backend_devices import replicas
 
 
 class _L2Penalty:

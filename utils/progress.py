@@ -4,7 +4,8 @@ import dataclasses
 
 from keras import ops
 
-from .backend import device_parts, random_state, restore_random_state
+from .backend import random_state, restore_random_state
+from .backend_devices import device_parts
 from .errors import RunError, UserError
 
 
