@@ -57,7 +57,7 @@ def explain(settings):
 
 
 def demo(settings):
-    from utils.demo import demo
+    from utils.demo.server import demo
 
     demo(settings)
 

@@ -61,7 +61,7 @@ def main():
     settings = parse_settings(BenchSettings, None, "benchmarks.folder", __doc__.split("\n")[0])
     choose_backend("tensorflow")
     from utils.data import load_dataset
-    from utils.streaming import reading_images
+    from utils.images.streaming import reading_images
 
     dataset = load_dataset("folder", settings.data_dir, image_size=settings.image_size)
     streams = {

@@ -19,13 +19,13 @@ from models.saving import load_model
 from tests.untrained_runs import write_run
 from utils.command_settings import DemoSettings
 from utils.data import load_dataset
-from utils.demo import demo, free_port
-from utils.demo_bench import prepare
+from utils.demo.explainer import Query
+from utils.demo.runs import prepare
+from utils.demo.server import demo, free_port
 from utils.errors import UserError
 from utils.files import write_json
 from utils.grad_cam import grad_cam
-from utils.looking import Choice
-from utils.shown_images import ShownImage
+from utils.images.shown import ShownImage
 
 pytestmark = pytest.mark.once
 
@@ -41,7 +41,7 @@ def runs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bench(runs):
+def demo_runs(runs):
     return prepare(DemoSettings(runs=runs))
 
 
@@ -96,72 +96,73 @@ def test_networks_of_several_kinds_are_refused(runs, elsewhere, tmp_path):
 
 def test_a_run_folder_is_enough(elsewhere):
     said = []
-    bench = prepare(DemoSettings(runs=[str(elsewhere)]), announce=said.append)
-    assert bench.dataset is None
+    demo_runs = prepare(DemoSettings(runs=[str(elsewhere)]), announce=said.append)
+    assert demo_runs.dataset is None
     assert "cifar10 is not in Keras's cache" in said[0]
-    assert bench.shape == (32, 32, 3)
-    assert bench.class_names[3] == "class 3"
+    assert demo_runs.shape == (32, 32, 3)
+    assert demo_runs.class_names[3] == "class 3"
     write_json(elsewhere / "summary.json", {"class_names": list("abcdefghij")})
     settings = DemoSettings(runs=[str(elsewhere)])
-    bench = prepare(settings, announce=said.append)
-    assert bench.class_names == tuple("abcdefghij")
+    demo_runs = prepare(settings, announce=said.append)
+    assert demo_runs.class_names == tuple("abcdefghij")
     write_json(elsewhere / "summary.json", {"class_names": ["a", "a"]})
     assert prepare(settings, announce=said.append).class_names[0] == "class 0"
     with pytest.raises(UserError, match=r"cifar10 is not in .*run and Keras"):
         prepare(dataclasses.replace(settings, data_dir=str(elsewhere)))
 
 
-def test_looks_at_a_class_and_a_stage(bench, runs):
-    image = bench.picked(5)
-    assert bench.stages == [(8, 8), (4, 4), (2, 2)]
-    for looker, run in zip(bench.lookers, runs, strict=True):
+def test_looks_at_a_class_and_a_stage(demo_runs, runs):
+    image = demo_runs.picked(5)
+    assert demo_runs.stages == [(8, 8), (4, 4), (2, 2)]
+    for explainer, run in zip(demo_runs.explainers, runs, strict=True):
         network = load_model(Path(run) / "best.keras")
-        look = looker.look(Choice(image, 3, (4, 4)))
+        explanation = explainer.explain(Query(image, 3, (4, 4)))
         told = network.predict(image.pixels[None], verbose=0)[0]
-        np.testing.assert_allclose(look.probabilities, told, atol=1e-5)
+        np.testing.assert_allclose(explanation.probabilities, told, atol=1e-5)
         (cam,) = grad_cam(network, image.pixels[None], np.array([3]), "stage2_block1_relu")
-        np.testing.assert_allclose(look.cam, cam / max(cam.max(), 1e-12), atol=1e-4)
-    assert look.attention.layer == "stage2_block1_attention"
-    assert look.attention.spatial.shape == (1, 4, 4)
-    other = looker.look(Choice(image, None, (3, 3)))
+        np.testing.assert_allclose(explanation.cam, cam / max(cam.max(), 1e-12), atol=1e-4)
+    assert explanation.attention.layer == "stage2_block1_attention"
+    assert explanation.attention.spatial.shape == (1, 4, 4)
+    other = explainer.explain(Query(image, None, (3, 3)))
     assert other.target == told.argmax()
     assert other.cam is None
-    assert "Grad-CAM" not in bench.compared([other])
+    assert "Grad-CAM" not in demo_runs.compared([other])
 
 
-def test_what_is_other_is_said(bench):
-    first, second = (bench.looks(Choice(bench.picked(n), None, (2, 2))) for n in (0, 1))
-    names = [bench.class_names[look.predicted] for look in first]
-    page = bench.compared(first)
+def test_what_is_other_is_said(demo_runs):
+    queries = (Query(demo_runs.picked(number), None, (2, 2)) for number in (0, 1))
+    first, second = map(demo_runs.explanations, queries)
+    names = [demo_runs.class_names[explanation.predicted] for explanation in first]
+    page = demo_runs.compared(first)
     assert page.count("Changes are against none") == 1
     assert page.count("<figure>") == 1 + 4  # Grad-CAM; with its change, and two of attention
-    again = bench.compared(second, first)
+    again = demo_runs.compared(second, first)
     assert "Changes are against what was shown before" in again
     assert again.count("<figure>") == 2 + 4
     for before, now, name in zip(first, second, names, strict=True):
         if before.predicted != now.predicted:
             assert f"what was shown before: {name}," in again
-    same = bench.compared(first, first)
+    same = demo_runs.compared(first, first)
     assert set(re.findall(r"<td>([+-][0-9.]+)</td>", same)) == {"+0.0"}
 
 
-def test_names_are_text(bench):
-    image = ShownImage("<script>alert(1)</script>.png", bench.picked(0).pixels, None)
-    page = bench.compared(bench.looks(Choice(image, None, (2, 2))))
+def test_names_are_text(demo_runs):
+    image = ShownImage("<script>alert(1)</script>.png", demo_runs.picked(0).pixels, None)
+    page = demo_runs.compared(demo_runs.explanations(Query(image, None, (2, 2))))
     assert "<script" not in page
     assert "&lt;script&gt;" in page
 
 
-def test_files(bench, tmp_path):
+def test_files(demo_runs, tmp_path):
     Image.new("RGB", (30, 20), (200, 100, 50)).save(tmp_path / "photo.jpg")
-    image = bench.uploaded(tmp_path / "photo.jpg")
+    image = demo_runs.uploaded(tmp_path / "photo.jpg")
     assert (image.name, image.label, image.pixels.shape) == ("photo.jpg", None, (8, 8, 1))
     (tmp_path / "broken.gif").write_bytes(b"GIF89a")
     with pytest.raises(UserError, match=r"^broken.gif is no image that can be read") as error:
-        bench.uploaded(tmp_path / "broken.gif")
+        demo_runs.uploaded(tmp_path / "broken.gif")
     assert str(tmp_path) not in str(error.value)
     with pytest.raises(UserError, match="have the numbers 0 to 359; received 360"):
-        bench.picked(360)
+        demo_runs.picked(360)
 
 
 class Ended(Exception):

@@ -110,7 +110,7 @@ def load_digits():
 
 def load_folder(data_dir, image_size=IMAGE_SIZE, corrupt="refuse", announce=print):
     """Loads what is in a folder of image files, but not the images; see `load_dataset`."""
-    from .image_folder import read_folder  # here, so that naming the data sets costs nothing
+    from .images.folder import read_folder  # here, so that naming the data sets costs nothing
 
     x_train, y_train, x_test, y_test, names = read_folder(data_dir, image_size, corrupt, announce)
     y_train, y_test = np.array(y_train, "int64"), np.array(y_test, "int64")

@@ -15,8 +15,8 @@ from .explanation_plots import plot_explanations, plot_faithfulness
 from .faithfulness import BATCH_SIZE, area, faithfulness
 from .files import write_json
 from .grad_cam import GradCAM, grad_cam
+from .images.shown import shown_images
 from .networks import trained_network
-from .shown_images import shown_images
 
 
 @dataclasses.dataclass(frozen=True)

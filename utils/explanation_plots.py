@@ -17,7 +17,7 @@ def plot_explanations(path, images, explanations, class_names):
 
     Args:
         path: path of the PNG file.
-        images: list of `utils.shown_images.ShownImage`s.
+        images: list of `ShownImage`s.
         explanations: list of `utils.explain.Explanation`s.
         class_names: sequence of strings.
     """

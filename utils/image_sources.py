@@ -3,8 +3,8 @@
 import dataclasses
 
 from .errors import UserError
+from .images.on_disk import OnDisk
 from .in_memory import InMemory
-from .on_disk import OnDisk
 
 KINDS = {"in memory": InMemory, "in a folder": OnDisk}
 

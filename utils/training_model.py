@@ -12,9 +12,9 @@ from models.saving import deep_graphs
 from .backend import jit_compile
 from .data import in_data_format, pixel_statistics, validation_indices
 from .image_sources import source_of
+from .images.on_disk import OnDisk
 from .in_memory import InMemory
 from .networks import network_of
-from .on_disk import OnDisk
 from .optimizers import make_optimizer
 from .progress import prepare
 from .schedules import learning_rate_schedule

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.fuzz.cases import cases, damaged, outcome
-from utils.image_files import read_image
+from utils.images.files import read_image
 
 pytestmark = pytest.mark.once
 

@@ -16,8 +16,8 @@ from tests.untrained_runs import write_run
 from utils.data import load_dataset
 from utils.errors import UserError
 from utils.explain import short_names
-from utils.image_files import read_image
-from utils.shown_images import shown_images
+from utils.images.files import read_image
+from utils.images.shown import shown_images
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,16 @@ import pytest
 from PIL import Image
 
 from tests.image_folders import CLASSES, write_image_folder
-from utils import streaming
 from utils.data import load_dataset, pixel_statistics
 from utils.errors import RunError, UserError
-from utils.image_augment import OPERATIONS, mixed, rand_augment, random_window
-from utils.image_batches import ImageAugmentation, ImageBatches
-from utils.image_files import ImageFiles, read_image
 from utils.image_sources import source_of
-from utils.on_disk import MEASURED, images_in_order
+from utils.images import streaming
+from utils.images.augment import OPERATIONS, mixed, rand_augment, random_window
+from utils.images.batches import ImageAugmentation, ImageBatches
+from utils.images.files import ImageFiles, read_image
+from utils.images.on_disk import MEASURED, images_in_order
+from utils.images.streaming import StreamedBatches, reading_images
 from utils.shares import Share
-from utils.streaming import StreamedBatches, reading_images
 
 pytest.importorskip("grain")
 EVERYTHING = ImageAugmentation(crop=0.2, flip=True, rand_augment=5, mixup=0.2, cutmix=1.0)

@@ -6,9 +6,9 @@ import html
 import gradio as gr
 from PIL import Image
 
-from .errors import UserError
-from .looking import Choice
-from .shown_images import one_of_each_class
+from ..errors import UserError
+from ..images.shown import one_of_each_class
+from .explainer import Query
 
 LARGEST_FILE = "20mb"
 FONTS = ("system-ui", "sans-serif")  # the machine's own
@@ -28,15 +28,15 @@ CSS = """
 
 
 @contextlib.contextmanager
-def opened(bench, host, port):
+def opened(runs, host, port):
     """Serves the page while it is entered, which gives its address.
 
     Args:
-        bench: a `utils.demo_bench.Bench`.
+        runs: a `DemoRuns`.
         host: string, the address to listen on.
         port: int.
     """
-    page = build_page(bench)
+    page = build_page(runs)
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,
@@ -61,53 +61,53 @@ def opened(bench, host, port):
         page.close(verbose=False)
 
 
-def build_page(bench):
+def build_page(runs):
     """Builds the page, with the first test image on it if there is one.
 
     Args:
-        bench: a `utils.demo_bench.Bench`.
+        runs: a `DemoRuns`.
 
     Returns:
         A `gradio.Blocks`.
     """
-    first, looks = None, None
-    if bench.dataset is not None:
-        first = bench.picked(0)
-        looks = bench.looks(Choice(first, None, bench.stages[-1]))
-    title = ", ".join(looker.name for looker in bench.lookers)
+    first, explanations = None, None
+    if runs.dataset is not None:
+        first = runs.picked(0)
+        explanations = runs.explanations(Query(first, None, runs.stages[-1]))
+    title = ", ".join(explainer.name for explainer in runs.explainers)
     with gr.Blocks(
         title=f"Attention zoo: {title}", analytics_enabled=False, fill_width=True
     ) as page:
-        image, seen = gr.State(first), gr.State((looks, None))
+        image, seen = gr.State(first), gr.State((explanations, None))
         gr.HTML("<h1>What the networks look at</h1>")
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
-                number, samples = _test_images(bench)
+                number, samples = _test_images(runs)
                 file = gr.File(
                     label="An image of your own", file_types=["image"], height=160, elem_id="own"
                 )
                 gr.HTML("<p>PNG, JPEG, BMP, GIF or WebP of at most 20 MB; the middle is taken.</p>")
-                target, stage, against = _choices(bench)
+                target, stage, against = _choices(runs)
             with gr.Column(scale=3, min_width=320):
-                start = NOTHING if looks is None else bench.compared(looks)
+                start = NOTHING if explanations is None else runs.compared(explanations)
                 result = gr.HTML(start, apply_default_css=False)
-        _connect(bench, (number, samples, file), (image, target, stage, against, seen), result)
+        _connect(runs, (number, samples, file), (image, target, stage, against, seen), result)
     return page
 
 
-def _test_images(bench):
+def _test_images(runs):
     """The controls that pick a test image: a number and a gallery, unseen without test images."""
-    if bench.dataset is None:
-        gr.HTML(f"<p>No test images to pick from: {html.escape(bench.lacks)}</p>")
-    there = bench.dataset is not None
+    if runs.dataset is None:
+        gr.HTML(f"<p>No test images to pick from: {html.escape(runs.lacks)}</p>")
+    there = runs.dataset is not None
     number = gr.Number(
-        label=f"Test image, 0 to {len(bench.dataset.x_test) - 1}" if there else "Test image",
+        label=f"Test image, 0 to {len(runs.dataset.x_test) - 1}" if there else "Test image",
         value=0 if there else None,
         precision=0,
         visible=there,
     )
     samples = gr.Gallery(
-        [_thumbnail(bench, n) for n in _sample_numbers(bench)],
+        [_thumbnail(runs, n) for n in _sample_numbers(runs)],
         label="Some test images",
         columns=3,
         allow_preview=False,
@@ -121,58 +121,58 @@ def _test_images(bench):
     return number, samples
 
 
-def _sample_numbers(bench):
-    return [] if bench.dataset is None else one_of_each_class(bench.dataset.y_test)
+def _sample_numbers(runs):
+    return [] if runs.dataset is None else one_of_each_class(runs.dataset.y_test)
 
 
-def _thumbnail(bench, number):
-    image = bench.picked(number)
+def _thumbnail(runs, number):
+    image = runs.picked(number)
     pixels = image.pixels[..., 0] if image.pixels.shape[-1] == 1 else image.pixels
-    return Image.fromarray(pixels), bench.class_names[image.label]
+    return Image.fromarray(pixels), runs.class_names[image.label]
 
 
-def _choices(bench):
+def _choices(runs):
     """The controls that say what is looked at in the image, and compared with what."""
-    names = [(name, number) for number, name in enumerate(bench.class_names)]
+    names = [(name, number) for number, name in enumerate(runs.class_names)]
     target = gr.Dropdown(
         [("the predicted one", PREDICTED), *names],
         value=PREDICTED,
         label="Class that Grad-CAM explains",
     )
-    stages = [f"{height}×{width}" for height, width in bench.stages]
+    stages = [f"{height}×{width}" for height, width in runs.stages]
     stage = gr.Radio(
         stages, value=stages[-1], type="index", label="Stage, by the size of its feature maps"
     )
-    ways = [(f"with {bench.lookers[0].name}", FIRST)] if len(bench.lookers) > 1 else []
+    ways = [(f"with {runs.explainers[0].name}", FIRST)] if len(runs.explainers) > 1 else []
     ways.append(("with what was shown before", BEFORE))
     against = gr.Radio(ways, value=ways[0][1], label="Compare")
     return target, stage, against
 
 
-def _connect(bench, sources, chosen, result):
+def _connect(runs, sources, chosen, result):
     """Says what happens when a control is used."""
     number, samples, file = sources
     image, *_, seen = chosen
-    numbers = _sample_numbers(bench)
+    numbers = _sample_numbers(runs)
 
     def show(image, target, stage, against, seen):
-        return shown(bench, image, (target, stage), against, seen)
+        return shown(runs, image, (target, stage), against, seen)
 
     def pick(number):
         if number is None:
             return gr.skip(), gr.skip(), gr.skip()
         try:
-            return number, bench.picked(number), gr.Gallery(selected_index=None)
+            return number, runs.picked(number), gr.Gallery(selected_index=None)
         except UserError as error:
             _tell(error)
             return None, gr.skip(), gr.skip()
 
     def pick_sample(event: gr.SelectData):
-        return bench.picked(numbers[event.index]), numbers[event.index]
+        return runs.picked(numbers[event.index]), numbers[event.index]
 
     def take(path):
         try:
-            taken = bench.uploaded(path)
+            taken = runs.uploaded(path)
         except UserError as error:
             _tell(error)
             return None, gr.skip(), gr.skip(), gr.skip()
@@ -206,15 +206,15 @@ def _connect(bench, sources, chosen, result):
     )
 
 
-def shown(bench, image, place, against, seen):
-    """Looks at what is chosen, unless that is what was looked at last.
+def shown(runs, image, place, against, seen):
+    """Explains what is chosen, unless that is what was explained last.
 
     Args:
-        bench: a `utils.demo_bench.Bench`.
+        runs: a `DemoRuns`.
         image: a `ShownImage`, or `None` where none is chosen yet.
         place: pair of ints, the class or `PREDICTED`, and the number of the stage.
         against: string, `FIRST` or `BEFORE`: what to compare with.
-        seen: pair of lists of `Look`s or `None`: now, and before.
+        seen: pair of lists of `Explanation`s or `None`: now, and before.
 
     Returns:
         What to show, HTML, and what is seen now and before.
@@ -222,13 +222,13 @@ def shown(bench, image, place, against, seen):
     if image is None:
         return NOTHING, seen
     target, stage = place
-    choice = Choice(image, None if target == PREDICTED else target, bench.stages[stage])
+    query = Query(image, None if target == PREDICTED else target, runs.stages[stage])
     now, before = seen
-    if now is None or not choice.same(now[0].choice):
-        now, before = bench.looks(choice), now
+    if now is None or not query.same(now[0].query):
+        now, before = runs.explanations(query), now
     if against == FIRST:
-        return bench.compared(now), (now, before)
-    return bench.compared(now, before or [None] * len(now)), (now, before)
+        return runs.compared(now), (now, before)
+    return runs.compared(now, before or [None] * len(now)), (now, before)
 
 
 def _tell(error):

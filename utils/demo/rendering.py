@@ -3,32 +3,32 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from .explanation_plots import MAP, draw_gates, draw_heat, show_pixels
-from .pictures import drawn
-from .plotting import save_figure
-from .templates import filled
+from ..explanation_plots import MAP, draw_gates, draw_heat, show_pixels
+from ..pictures import drawn
+from ..plotting import save_figure
+from ..templates import filled
 
-TEMPLATE = "demo.html.jinja"
+TEMPLATE = "demo/explanations.html.jinja"
 MOST_CLASSES = 5
 WIDTH = 2.0  # inches of a picture
 MORE_OR_LESS = "PuOr_r"  # purple to orange, white where nothing changed: for colour-blind eyes too
 
 
-def render(looks, references, reference, class_names):
-    """Renders looks side by side as HTML, with what is other than in their references.
+def render(explanations, references, reference, class_names):
+    """Renders explanations side by side as HTML, with what is other than in their references.
 
     Args:
-        looks: list of `Look`s at one choice.
-        references: list of as many `Look`s, or `None` for one that is compared with nothing.
+        explanations: list of `Explanation`s of one query.
+        references: list of as many `Explanation`s, or `None` for one that is compared with nothing.
         reference: string, what to call the references.
         class_names: sequence of strings.
 
     Returns:
         A string, a part of a page that loads nothing.
     """
-    image = looks[0].choice.image
+    image = explanations[0].query.image
     truth = None if image.label is None else class_names[image.label]
-    said = [f"{look.name}: {class_names[look.predicted]}" for look in looks]
+    said = [f"{each.name}: {class_names[each.predicted]}" for each in explanations]
     return filled(
         TEMPLATE,
         picture=_drawn(lambda axes: show_pixels(axes, image.pixels), image),
@@ -38,80 +38,81 @@ def render(looks, references, reference, class_names):
         reference=reference,
         networks=[
             {
-                "name": look.name,
-                "verdict": _verdict(look, truth, class_names),
-                "other": _other(look, before, reference, class_names),
-                "rows": _rows(look, before, class_names),
+                "name": explanation.name,
+                "verdict": _verdict(explanation, truth, class_names),
+                "other": _other(explanation, before, reference, class_names),
+                "rows": _rows(explanation, before, class_names),
                 "compared": before is not None,
-                "pictures": list(_pictures(look, before, reference, class_names)),
+                "pictures": list(_pictures(explanation, before, reference, class_names)),
             }
-            for look, before in zip(looks, references, strict=True)
+            for explanation, before in zip(explanations, references, strict=True)
         ],
     )
 
 
-def _verdict(look, truth, class_names):
-    name = class_names[look.predicted]
-    verdict = f"{name}, {look.probabilities.max():.1%}"
+def _verdict(explanation, truth, class_names):
+    name = class_names[explanation.predicted]
+    verdict = f"{name}, {explanation.probabilities.max():.1%}"
     if truth is None:
         return verdict
     return f"{verdict}: " + ("right ✓" if name == truth else f"wrong ✗, it is {truth}")
 
 
-def _other(look, before, reference, class_names):
+def _other(explanation, before, reference, class_names):
     """What the reference predicted, where that was something else."""
-    if before is None or before.predicted == look.predicted:
+    if before is None or before.predicted == explanation.predicted:
         return None
     return f"{reference}: {class_names[before.predicted]}, {before.probabilities.max():.1%}"
 
 
-def _rows(look, before, class_names):
+def _rows(explanation, before, class_names):
     """The most probable classes and the one that is explained."""
-    shown = list(np.argsort(-look.probabilities, kind="stable")[:MOST_CLASSES])
-    shown += [look.target] if look.target not in shown else []
-    changes = None if before is None else look.probabilities - before.probabilities
+    shown = list(np.argsort(-explanation.probabilities, kind="stable")[:MOST_CLASSES])
+    shown += [explanation.target] if explanation.target not in shown else []
+    changes = None if before is None else explanation.probabilities - before.probabilities
     return [
         {
             "name": class_names[n],
-            "share": float(look.probabilities[n]),
-            "explained": n == look.target,
+            "share": float(explanation.probabilities[n]),
+            "explained": n == explanation.target,
             "change": None if changes is None else f"{100 * changes[n] + 0.0:+.1f}",
         }
         for n in shown
     ]
 
 
-def _pictures(look, before, reference, class_names):
-    """The pictures of a look: dictionaries of `source`, `alt` and `caption`."""
-    name, (height, width) = class_names[look.target], look.choice.stage
-    image, at = look.choice.image, f"at {height}×{width}"
-    if look.cam is not None:
+def _pictures(explanation, before, reference, class_names):
+    """The pictures of an explanation: dictionaries of `source`, `alt` and `caption`."""
+    network, name = explanation.name, class_names[explanation.target]
+    height, width = explanation.query.stage
+    image, at = explanation.query.image, f"at {height}×{width}"
+    if explanation.cam is not None:
         yield {
-            "source": _drawn(lambda axes: draw_heat(axes, image.pixels, look.cam), image),
-            "alt": f"Grad-CAM of {look.name} for {name} {at}: {_strongest(look.cam)}",
+            "source": _drawn(lambda axes: draw_heat(axes, image.pixels, explanation.cam), image),
+            "alt": f"Grad-CAM of {network} for {name} {at}: {_strongest(explanation.cam)}",
             "caption": f"Grad-CAM {at}: bright speaks for {name}",
         }
-    if look.cam is not None and before is not None and before.cam is not None:
-        change = look.cam - before.cam
+    if explanation.cam is not None and before is not None and before.cam is not None:
+        change = explanation.cam - before.cam
         yield {
             "source": _drawn(lambda axes: _draw_change(axes, change), image),
-            "alt": f"Change of Grad-CAM of {look.name}: {_changed(change)}",
+            "alt": f"Change of Grad-CAM of {network}: {_changed(change)}",
             "caption": f"Grad-CAM against {reference}: orange more, purple less",
         }
-    spatial = None if look.attention is None else look.attention.spatial
+    spatial = None if explanation.attention is None else explanation.attention.spatial
     if spatial is not None:
         low, high = float(spatial.min()), float(spatial.max())
         yield {
             "source": _drawn(lambda axes: axes.imshow(spatial[0], cmap=MAP), image),
-            "alt": f"Spatial attention of {look.name} {at}: {_strongest(spatial[0])}",
+            "alt": f"Spatial attention of {network} {at}: {_strongest(spatial[0])}",
             "caption": f"Spatial attention {at}: {low:.2f} (dark) to {high:.2f} (bright)",
         }
-    gates = None if look.attention is None else look.attention.channel
+    gates = None if explanation.attention is None else explanation.attention.channel
     if gates is not None:
         highest = max(1.0, float(gates.max()))
         yield {
             "source": _drawn(lambda axes: draw_gates(axes, [gates[0]], highest)),
-            "alt": f"Channel gates of {look.name} {at}: {gates.min():.2f} to {gates.max():.2f}",
+            "alt": f"Channel gates of {network} {at}: {gates.min():.2f} to {gates.max():.2f}",
             "caption": f"Gates of {gates.shape[1]} channels {at}: bars from 0 to {highest:.3g}",
         }
 

@@ -4,9 +4,9 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from .backend import threads
-from .errors import UserError
-from .image_files import ENDINGS, ImageFiles, read_image
+from ..backend import threads
+from ..errors import UserError
+from .files import ENDINGS, ImageFiles, read_image
 
 NAMED = 20  # unreadable files, at most
 

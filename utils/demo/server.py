@@ -9,8 +9,8 @@ import socket
 import tempfile
 import threading
 
-from .demo_bench import prepare
-from .errors import Interrupted, UserError
+from ..errors import Interrupted, UserError
+from .runs import prepare
 
 FIRST_PORT, PORTS = 7860, 100
 
@@ -31,11 +31,11 @@ def demo(settings, announce=print):
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the demo needs Gradio, which is not installed: pip install gradio")
     port = free_port(settings.host, settings.port)
-    bench = prepare(settings, announce)
+    runs = prepare(settings, announce)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # of all of Gradio, not of the page alone
-    from .demo_page import opened
+    from .page import opened
 
-    with _private_folder(), _stoppable(), opened(bench, settings.host, port) as address:
+    with _private_folder(), _stoppable(), opened(runs, settings.host, port) as address:
         announce(f"The demo is at {address} until Ctrl-C")
         if not _is_loopback(settings.host):
             announce("whoever reaches this machine can use it")

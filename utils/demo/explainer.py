@@ -4,15 +4,15 @@ import dataclasses
 
 import numpy as np
 
-from .attention_maps import AttentionMaps, AttentionReader
-from .data import in_data_format
-from .grad_cam import GradCAM, stages
-from .shown_images import ShownImage
+from ..attention_maps import AttentionMaps, AttentionReader
+from ..data import in_data_format
+from ..grad_cam import GradCAM, stages
+from ..images.shown import ShownImage
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Choice:
-    """What is looked at.
+class Query:
+    """What a network is asked to explain.
 
     Args:
         image: a `ShownImage`.
@@ -25,7 +25,7 @@ class Choice:
     stage: tuple[int, int]
 
     def same(self, other):
-        """Whether another choice shows the same."""
+        """Whether another query shows the same."""
         return (
             (self.image.name, self.target, self.stage)
             == (other.image.name, other.target, other.stage)
@@ -33,12 +33,12 @@ class Choice:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Look:
-    """What a network makes of a choice.
+class Explanation:
+    """What a network makes of a query.
 
     Args:
         name: string, the network's.
-        choice: the `Choice`.
+        query: the `Query`.
         probabilities: float array `(classes,)`.
         target: int, the class that Grad-CAM explains.
         cam: float array `(height, width)` from 0 to 1, Grad-CAM as a share of its highest value;
@@ -47,7 +47,7 @@ class Look:
     """
 
     name: str
-    choice: Choice
+    query: Query
     probabilities: np.ndarray
     target: int
     cam: np.ndarray | None
@@ -58,8 +58,8 @@ class Look:
         return int(self.probabilities.argmax())
 
 
-class Looker:
-    """A network to look with, again and again: only the first look at a stage takes long.
+class Explainer:
+    """A network that explains one query after the other: only the first of a stage takes long.
 
     Args:
         name: string, what to call it.
@@ -73,14 +73,14 @@ class Looker:
         self._maps = AttentionReader(network)
         self._cams = {}
 
-    def look(self, choice):
-        """Returns the `Look` at a `Choice`."""
-        pixels = in_data_format(choice.image.pixels[None])
+    def explain(self, query):
+        """Returns the `Explanation` of a `Query`."""
+        pixels = in_data_format(query.image.pixels[None])
         probabilities = np.asarray(self.network.predict_on_batch(pixels)[0], "float64")
-        target = int(probabilities.argmax()) if choice.target is None else choice.target
+        target = int(probabilities.argmax()) if query.target is None else query.target
         maps = {maps.size: maps for maps in self._maps(pixels)}
-        cam = self._cam(pixels, target, choice.stage)
-        return Look(self.name, choice, probabilities, target, cam, maps.get(choice.stage))
+        cam = self._cam(pixels, target, query.stage)
+        return Explanation(self.name, query, probabilities, target, cam, maps.get(query.stage))
 
     def _cam(self, pixels, target, stage):
         if stage not in self.layers:

@@ -5,30 +5,30 @@ from pathlib import Path
 
 import keras
 
-from .cifar import CIFAR, local_cifar
-from .data import Dataset
-from .demo_view import render
-from .errors import UserError
-from .evaluation import dataset_of, read_class_names
-from .explain import common_config, explainable_network, names_of
-from .image_files import read_image
-from .looking import Looker
-from .shown_images import ShownImage
+from ..cifar import CIFAR, local_cifar
+from ..data import Dataset
+from ..errors import UserError
+from ..evaluation import dataset_of, read_class_names
+from ..explain import common_config, explainable_network, names_of
+from ..images.files import read_image
+from ..images.shown import ShownImage
+from .explainer import Explainer
+from .rendering import render
 
 
 @dataclasses.dataclass(frozen=True)
-class Bench:
-    """Everything that the page looks at.
+class DemoRuns:
+    """Everything that the page has to show.
 
     Args:
-        lookers: list of `Looker`s.
+        explainers: list of `Explainer`s.
         shape: tuple of ints, height, width and channels of the images.
         class_names: sequence of strings.
         dataset: the `Dataset` with the test images, or `None` where it cannot be had.
         lacks: string, why it cannot be had.
     """
 
-    lookers: list[Looker]
+    explainers: list[Explainer]
     shape: tuple[int, int, int]
     class_names: tuple
     dataset: Dataset | None
@@ -37,7 +37,8 @@ class Bench:
     @property
     def stages(self):
         """The sizes of the feature maps of all networks, the largest first."""
-        return sorted({size for looker in self.lookers for size in looker.layers}, reverse=True)
+        sizes = {size for explainer in self.explainers for size in explainer.layers}
+        return sorted(sizes, reverse=True)
 
     def picked(self, number):
         """Returns a test image by its number."""
@@ -56,21 +57,21 @@ class Bench:
         except UserError as error:
             raise UserError(str(error).replace(str(path), path.name)) from None
 
-    def looks(self, choice):
-        """Returns a list of what each network makes of a `Choice`."""
-        return [looker.look(choice) for looker in self.lookers]
+    def explanations(self, query):
+        """Returns a list of what each network makes of a `Query`."""
+        return [explainer.explain(query) for explainer in self.explainers]
 
-    def compared(self, looks, before=None):
-        """Renders looks, compared with those before or, without them, with the first network's.
+    def compared(self, explanations, before=None):
+        """Renders explanations beside those before or, without them, the first network's.
 
         Args:
-            looks: list of `Look`s, one of each network.
-            before: as many `Look`s at something else, or `None`.
+            explanations: list of `Explanation`s, one of each network.
+            before: as many `Explanation`s at something else, or `None`.
         """
         if before is not None:
-            return render(looks, before, "what was shown before", self.class_names)
-        references = [None, *looks[:1] * (len(looks) - 1)]
-        return render(looks, references, looks[0].name, self.class_names)
+            return render(explanations, before, "what was shown before", self.class_names)
+        references = [None, *explanations[:1] * (len(explanations) - 1)]
+        return render(explanations, references, explanations[0].name, self.class_names)
 
 
 def prepare(settings, announce=print):
@@ -81,7 +82,7 @@ def prepare(settings, announce=print):
         announce: function that takes a line of text.
 
     Returns:
-        A `Bench`.
+        A `DemoRuns`.
 
     Raises:
         UserError: a folder that is no run, runs that do not fit one another, or data that were
@@ -100,8 +101,8 @@ def prepare(settings, announce=print):
     networks = [explainable_network(run, dataset) for run in runs]
     shape, classes = _common_form(runs, networks)
     names = dataset.class_names if dataset else read_class_names(runs[0], classes)
-    lookers = [Looker(*pair) for pair in zip(names_of(runs), networks, strict=True)]
-    return Bench(lookers, shape, names, dataset, lacks)
+    explainers = [Explainer(*pair) for pair in zip(names_of(runs), networks, strict=True)]
+    return DemoRuns(explainers, shape, names, dataset, lacks)
 
 
 def _data_at_hand(config, data_dir):

@@ -8,9 +8,9 @@ import functools
 
 import numpy as np
 
-from .image_augment import mixed, rand_augment, random_window
-from .image_files import ImageFiles
-from .shares import WHOLE, Share
+from ..shares import WHOLE, Share
+from .augment import mixed, rand_augment, random_window
+from .files import ImageFiles
 
 # what draws are for, so that no two uses have the same
 ORDER, SAMPLE, MIX = range(3)

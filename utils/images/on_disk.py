@@ -4,9 +4,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from .backend import threads
-from .data import fingerprint, in_data_format
-from .image_batches import ImageAugmentation, ImageBatches
+from ..backend import threads
+from ..data import fingerprint, in_data_format
+from .batches import ImageAugmentation, ImageBatches
 from .streaming import StreamedBatches, reading_images
 
 MEASURED, MEASURED_PIXELS = 500, 2**27  # images, and their pixels, that stand for all

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import UserError
-from .image_files import ENDINGS, read_image
+from ..errors import UserError
+from .files import ENDINGS, read_image
 
 MOST_IMAGES = 24
 DEFAULT_COUNT = 6

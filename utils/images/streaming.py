@@ -11,10 +11,10 @@ from pathlib import Path
 
 import keras
 
-from .backend import threads
-from .data import in_data_format
-from .errors import RunError, UserError
-from .processes import follow_parent, leave_quietly
+from ..backend import threads
+from ..data import in_data_format
+from ..errors import RunError, UserError
+from ..processes import follow_parent, leave_quietly
 
 AHEAD = 2  # batches that a worker keeps ready
 KEPT = 4  # batches: Keras asks for the first two once more, to learn their shapes

@@ -1,0 +1,1 @@
+"""Trained networks side by side on a page in the browser."""
