@@ -1,9 +1,12 @@
 """Set-up of all tests: a thread per worker, fixed seeds, small data in the official layout."""
 
+import atexit
 import gc
 import importlib.util
 import os
 import pickle
+import shutil
+import tempfile
 
 # before any backend is imported; two workers with a thread each beat one with two
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -11,6 +14,11 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+# JAX compiles what takes long once for all processes: those that come later inherit this
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="attention-zoo-jax-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 import keras
 import numpy as np

@@ -32,15 +32,9 @@ on_several = pytest.mark.skipif(BACKEND == "torch", reason="PyTorch trains on on
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """Two devices are made of the CPU; JAX compiles a program once for all processes."""
-    return {
-        **os.environ,
-        "ATTENTION_ZOO_CPU_DEVICES": "2",
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("jax")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
+def environment():
+    """Two devices are made of the CPU."""
+    return {**os.environ, "ATTENTION_ZOO_CPU_DEVICES": "2"}
 
 
 def start(environment, *words):

@@ -17,8 +17,8 @@ KILLS = int(os.environ.get("KILLS", "1"))  # on every backend, in every run of t
 KILLS_PER_RUN = min(KILLS, 3)
 # attention, dropout, batch statistics and a moving average of the weights: all that has a state
 ARGUMENTS = ["--model", "densenet", "--depth", "7", "--growth-rate", "4", "--dropout-rate", "0.2",
-             "--attention", "cbam_block", "--ema", "0.9", "--batch-size", "32", "--epochs", "3",
-             "--checkpoint-every", "2"]  # fmt: skip
+             "--attention", "cbam_block", "--attention-at", "stage", "--ema", "0.9",
+             "--batch-size", "32", "--epochs", "3", "--checkpoint-every", "2"]  # fmt: skip
 
 
 def start(*arguments, at=0, count="/dev/null"):
