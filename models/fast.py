@@ -60,15 +60,6 @@ def with_fast_form(form):
     return decorate
 
 
-def channel_attention(layer, inputs, training):
-    """The fast form of `ChannelAttention` and `SE`."""
-    if not _joins(layer, inputs, layer.pools):
-        return None
-    from .fast_attention import gate_channels
-
-    return gate_channels(inputs, _mlp_weights(layer), layer.pools)
-
-
 def cbam(layer, inputs, training):
     """The fast form of `CBAM`."""
     channel, spatial = layer.channel, layer.spatial
@@ -76,16 +67,16 @@ def cbam(layer, inputs, training):
         return None
     if not _joins(layer, inputs, channel.pools + spatial.descriptor):
         return None
-    from .fast_attention import gate_channels_and_positions
+    from .fast_attention import attend
 
     kernel, norm = spatial.conv.kernel, spatial.norm
     if norm is not None and norm.synchronized:
         return None  # its moments are of several devices' maps
     arguments = (inputs, _mlp_weights(channel), channel.pools, kernel, spatial.descriptor)
     if norm is None:
-        return gate_channels_and_positions(*arguments)[0]
+        return attend(*arguments)[0]
     learns = training and norm.trainable
-    outputs, statistics = gate_channels_and_positions(
+    outputs, statistics = attend(
         *arguments,
         lambda x, gamma, beta: _normalised(norm, x, gamma, beta, learns),
         (norm.gamma, norm.beta),

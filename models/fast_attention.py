@@ -1,4 +1,4 @@
-"""Channel attention and CBAM on TensorFlow's CPU backend: the plain layers' numbers in less time.
+"""CBAM on TensorFlow's CPU backend: the plain layer's numbers in less time.
 
 Used by `models/fast.py` alone, where it applies; the formulas are those of `models/attention/`.
 
@@ -32,36 +32,13 @@ WIDEST = 32  # map whose convolution is folded: the work grows with the width
 _compiled = functools.partial(tf.function, jit_compile=True)
 
 
-def gate_channels(x, weights, pools):
-    """Computes `models.attention.channel.ChannelAttention`.
+def attend(x, weights, pools, kernel, descriptor, normalise=None, scale=()):
+    """Computes `models.attention.cbam.CBAM`, channels first.
 
     Args:
         x: float32 tensor `(batch, height, width, channels)`; all but the batch known.
         weights: list of tensors or variables, the MLP's `[kernel, bias, kernel, bias]`.
-        pools: tuple of `"avg"` and `"max"`.
-
-    Returns:
-        A tensor of the shape of `x`.
-    """
-
-    @tf.custom_gradient
-    def gated(x, *weights):
-        pooled, gate = _channel_gate(x, weights, pools)
-
-        def gradient(dy):
-            dx, dweights = _channel_slopes(dy, x, pooled, gate, weights, pools)
-            return dx, *dweights
-
-        return _gated(x, gate), gradient
-
-    return gated(x, *map(tf.convert_to_tensor, weights))
-
-
-def gate_channels_and_positions(x, weights, pools, kernel, descriptor, normalise=None, scale=()):
-    """Computes `models.attention.cbam.CBAM`, channels first.
-
-    Args:
-        x, weights, pools: as `gate_channels` has them.
+        pools: tuple of `"avg"` and `"max"`, over positions.
         kernel: tensor or variable `(size, size, maps, 1)` of the spatial convolution.
         descriptor: tuple of `"avg"` and `"max"`, one for each of the maps.
         normalise: function of the convolution's output and of the tensors in `scale`, that returns
@@ -86,7 +63,7 @@ def gate_channels_and_positions(x, weights, pools, kernel, descriptor, normalise
         def gradient(dy, *_):
             slopes, ties = _spatial_slopes(dy, x, gate, maps, descriptor)
             dmaps, dkernel, *dscale = tape.gradient(spatial, [maps, kernel, *scale], slopes)
-            dx, dweights = _both_slopes(
+            dx, dweights = _slopes(
                 dy, x, pooled, gate, weights, pools, spatial, maps, dmaps, ties, descriptor
             )
             return dx, *dweights, dkernel, *dscale
@@ -156,14 +133,7 @@ def _spatial_slopes(dy, x, gate, maps, descriptor):
 
 
 @_compiled
-def _channel_slopes(dy, x, pooled, gate, weights, pools):
-    dgate = _over_positions("sum", lambda dy, x: dy * x, dy, x)
-    dpooled, dweights = _mlp_slopes(pooled, weights, dgate)
-    return dy * gate + _positions_share(x, pooled, dpooled, pools), dweights
-
-
-@_compiled
-def _both_slopes(dy, x, pooled, gate, weights, pools, spatial, maps, dmaps, ties, descriptor):
+def _slopes(dy, x, pooled, gate, weights, pools, spatial, maps, dmaps, ties, descriptor):
     shares = []
     for i, kind in enumerate(descriptor):
         highest, share = (a[..., i : i + 1] for a in (maps, dmaps))

@@ -6,7 +6,6 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from .. import fast
 from ..checks import require_int
 from .base import AttentionLayer, pool, require_pools
 from .parts import per_channel
@@ -76,7 +75,6 @@ class ChannelAttention(AttentionLayer):
         self.expand = layers.Dense(self.channels, name="expand", **shared)
         self.expand.build((None, None, hidden))
 
-    @fast.with_fast_form(fast.channel_attention)
     def attend(self, inputs, training=None):
         pooled = [pool(inputs, kind, self.spatial_axes) for kind in self.pools]
         pooled = ops.stack([ops.reshape(p, (-1, self.channels)) for p in pooled], axis=1)

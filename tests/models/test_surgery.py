@@ -26,7 +26,14 @@ NETWORKS = [
     ("DenseNet121", 64, "cbam_block", 5, {"conv1_relu", "pool4_conv"}),
     # its last maps are of one pixel at this size, which have no extent to attend
     ("InceptionV3", 75, "se_block", 4, {"activation_4", "mixed2", "mixed7"}),
-    ("InceptionResNetV2", 75, "se_block", 40, {"block35_1_ac", "block8_9_ac"}),
+    pytest.param(
+        "InceptionResNetV2",
+        75,
+        "se_block",
+        40,
+        {"block35_1_ac", "block8_9_ac"},
+        marks=pytest.mark.long,
+    ),
     ("MobileNet", 64, "se_block", 5, {"conv_pw_1_relu", "conv_pw_13_relu"}),
     ("VGG16", 32, "cbam_block", 5, {"block1_conv2", "block5_conv3"}),
 ]

@@ -19,7 +19,7 @@ FAMILIES = {
     "inception_v3": {},
     "inception_resnet_v2": {},
 }
-LONG = {"inception_resnet_v2"}
+LONG = {"inception_resnet_v2", "inception_v3", "resnext"}
 
 
 def build(name, attention, **options):
