@@ -51,6 +51,7 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks.floor
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.throughput
+	$(if $(wildcard .venv/lib/*/site-packages/torch),$(BIN)/python -m benchmarks.pytorch)
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.scaling
 	ATTENTION_ZOO_CPU_DEVICES=2 $(BIN)/python -m benchmarks.devices

@@ -125,13 +125,15 @@ def test_a_folder_needs_a_data_dir_and_grain(photos, tmp_path, capsys, monkeypat
 @pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="of POSIX")
 def test_no_worker_stays_when_a_training_is_killed(photos, tmp_path):
-    """Neither by Ctrl-C, which reaches the whole group, nor by `kill -9`, which only one hears."""
+    """Neither by Ctrl-C or `timeout`, which reach the group, nor by `kill -9`, which one hears."""
     run = tmp_path / "run"
-    for arguments, kill, code in (
-        (["train", "--dataset", "folder", "--data-dir", photos, "--run-dir", run, *NETWORK,
-          "--epochs", "1000", "--workers", "1"], os.killpg, 128 + signal.SIGINT),
-        (["train", "--resume", run], os.kill, -signal.SIGKILL),
-    ):  # fmt: skip
+    begun = ["train", "--dataset", "folder", "--data-dir", photos, "--run-dir", run, *NETWORK,
+             "--epochs", "1000", "--workers", "1"]  # fmt: skip
+    for arguments, kill, sent, code in (
+        (begun, os.killpg, signal.SIGINT, 128 + signal.SIGINT),
+        (["train", "--resume", run], os.killpg, signal.SIGTERM, 128 + signal.SIGTERM),
+        (["train", "--resume", run], os.kill, signal.SIGKILL, -signal.SIGKILL),
+    ):
         process = subprocess.Popen(
             [sys.executable, "main.py", *map(str, arguments)],
             cwd=ROOT, env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
@@ -141,7 +143,7 @@ def test_no_worker_stays_when_a_training_is_killed(photos, tmp_path):
         while _epochs(run) <= before:
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.1)
-        kill(process.pid, signal.SIGINT if code > 0 else signal.SIGKILL)
+        kill(process.pid, sent)
         said = process.communicate()[1]  # ends when no process holds the pipe any more
         assert process.returncode == code, said
         assert "Traceback" not in said
