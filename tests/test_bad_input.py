@@ -50,7 +50,7 @@ BAD = [
     (["--data-dir", "/nowhere"], "the data folder '/nowhere' is not there"),
     (["--data-dir", "a" * 300], "File name too long"),
     (["--config", "/nowhere.json"], "config"),
-    (["evaluate", "/nowhere"], "is no run folder: it has no config.json"),
+    (["evaluate", "/nowhere"], "must be the folder of a run, with a config.json; received"),
     (["evaluate"], "run"),
 ]
 

@@ -64,7 +64,7 @@ def refused(capsys, *arguments):
 
 
 def test_refuses(runs, tmp_path, capsys, monkeypatch):
-    assert "is no run folder" in refused(capsys, tmp_path)
+    assert "must be the folder of a run" in refused(capsys, tmp_path)
     assert "the data folder" in refused(capsys, *runs, "--data-dir", tmp_path / "no")
     assert "--port: must be a whole number of at least 1" in refused(capsys, runs[0], "--port", "0")
     assert "required: runs" in refused(capsys)

@@ -3,7 +3,7 @@
 import dataclasses
 
 from .backend import BACKENDS
-from .parsing import choice, flag, integer, optional, several, text, words
+from .parsing import choice, flag, integer, optional, run_folder, several, text, words
 from .settings import ArchitectureSettings, AttentionSettings, ModelSettings, Settings, setting
 
 EXPORT_FORMATS = ("savedmodel", "onnx", "litert", "openvino", "torch")
@@ -31,7 +31,7 @@ class WithData(OnBackend):
 class OfRun(WithData):
     """Which run."""
 
-    run: str = setting(dataclasses.MISSING, text, "folder of a run")
+    run: str = setting(dataclasses.MISSING, run_folder, "folder of a run")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class OfRuns(WithData):
     """Which runs, side by side."""
 
     runs: tuple[str, ...] = setting(
-        dataclasses.MISSING, several(text, commas=False), "folders of runs", many=True
+        dataclasses.MISSING, several(run_folder, commas=False), "folders of runs", many=True
     )
 
 

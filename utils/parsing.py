@@ -3,6 +3,7 @@
 import argparse
 import math
 import re
+from pathlib import Path
 
 from .errors import UserError
 
@@ -111,6 +112,13 @@ def text(value):
     """Any string that says something."""
     if not isinstance(value, str) or not value:
         raise SettingError(f"must be a word; received {value!r}")
+    return value
+
+
+def run_folder(value):
+    """The folder of a run: said before a backend is loaded, which takes seconds."""
+    if not (Path(text(value)) / "config.json").is_file():
+        raise SettingError(f"must be the folder of a run, with a config.json; received {value!r}")
     return value
 
 

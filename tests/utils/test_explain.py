@@ -152,7 +152,7 @@ def refused(capsys, *arguments):
 
 @pytest.mark.once
 def test_refuses_runs(run, cifar10, tmp_path, capsys):
-    assert "is no run folder" in refused(capsys, tmp_path)
+    assert "must be the folder of a run" in refused(capsys, tmp_path)
     digits = write_run(tmp_path / "digits", load_dataset("digits"), attention="none")
     assert "must be of one data set; received cifar10, digits" in refused(capsys, run, digits)
     (tmp_path / "file").touch()

@@ -264,7 +264,7 @@ def test_refusals(run, faked, capsys, tmp_path):
     assert "best.keras cannot be exported: " in refused(run, capsys)
     shutil.rmtree(run)
     run.mkdir()
-    assert "is no run folder" in refused(run, capsys)
+    assert "must be the folder of a run" in refused(run, capsys)
 
 
 def test_what_a_backend_cannot():
