@@ -11,7 +11,7 @@ from .files import read_json, write_json
 
 ROOT = Path(__file__).parent.parent
 SIZES = ROOT / "results" / "model_sizes.json"
-ABLATIONS = "configs/cbam-ablation/"
+COMPARISONS = ("configs/cbam-ablation/", "configs/results/")
 
 CIFAR = {"input_shape": (32, 32, 3), "classes": 10}
 IMAGENET = {"input_shape": (224, 224, 3), "classes": 1000}
@@ -74,9 +74,9 @@ def listing():
         "models": list_models(),
         "attention": [*list_attention(), "none"],
         "datasets": DATASETS,
-        "configs": [name for name in configs if not name.startswith(ABLATIONS)],
-        # the paper's tables, not its numbers: there it is ResNet50 on ImageNet
-        "for compare, with ResNet20 on CIFAR-10": [n for n in configs if n.startswith(ABLATIONS)],
+        "configs": [name for name in configs if not name.startswith(COMPARISONS)],
+        # the paper's ablation tables, not its numbers: there it is ResNet50 on ImageNet
+        "for compare, on CIFAR-10": [name for name in configs if name.startswith(COMPARISONS)],
     }
     lines = [f"{name + ':':<10} {', '.join(names)}" for name, names in groups.items()]
     rows = read_json(SIZES)
