@@ -22,7 +22,7 @@ from utils.parsing import integer, optional, text
 from utils.settings import Settings, TrainSettings, setting
 
 BATCH, IMAGES = 128, 49_000
-EVERY, STEPS = 20, 4
+EVERY, STEPS = 20, 4  # after so many steps of the run, so many of the network alone
 
 
 @dataclasses.dataclass(frozen=True)

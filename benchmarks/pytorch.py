@@ -7,12 +7,13 @@ installed. Prints the least time of each, and how many times as fast this projec
 """
 
 import dataclasses
+import importlib.util
 
 import numpy as np
 
 from benchmarks.networks import NETWORKS, compared_network, steps_of
 from utils.backend import choose_backend
-from utils.command_line import parse_settings
+from utils.command_line import fail, parse_settings
 from utils.parsing import integer
 from utils.settings import Settings, setting
 from utils.timing import time_in_turn
@@ -81,6 +82,8 @@ def torch_steps(batch, side, classes):
 
 def main():
     settings = parse_settings(BenchSettings, None, "benchmarks.pytorch", __doc__.split("\n")[0])
+    if importlib.util.find_spec("torch") is None:
+        fail("PyTorch is not installed; its CPU build is enough: see pytorch.org")
     choose_backend("tensorflow")
     *_, batch, side, classes = NETWORKS["resnet20"]
     ours = compared_network("ours", "none", "resnet20")

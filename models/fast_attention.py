@@ -63,7 +63,7 @@ def attend(x, weights, pools, kernel, descriptor, normalise=None, scale=()):
         def gradient(dy, *_):
             slopes, ties = _spatial_slopes(dy, x, gate, maps, descriptor)
             dmaps, dkernel, *dscale = tape.gradient(spatial, [maps, kernel, *scale], slopes)
-            dx, dweights = _slopes(
+            dx, dweights = _input_slopes(
                 dy, x, pooled, gate, weights, pools, spatial, maps, dmaps, ties, descriptor
             )
             return dx, *dweights, dkernel, *dscale
@@ -102,7 +102,6 @@ def convolve(maps, kernel):
     return tf.reshape(y, (-1, height, width, 1))
 
 
-@_compiled
 def _channel_gate(x, weights, pools):
     pooled = tf.stack([_over_positions(kind, lambda x: x, x) for kind in pools], axis=1)
     gate = _mlp(pooled, weights)
@@ -117,8 +116,8 @@ def _described(x, weights, pools, descriptor):
 
 
 @_compiled
-def _gated(x, *gates):
-    return functools.reduce(tf.multiply, gates, x)
+def _gated(x, gate, spatial):
+    return x * gate * spatial
 
 
 @_compiled
@@ -133,7 +132,8 @@ def _spatial_slopes(dy, x, gate, maps, descriptor):
 
 
 @_compiled
-def _slopes(dy, x, pooled, gate, weights, pools, spatial, maps, dmaps, ties, descriptor):
+def _input_slopes(dy, x, pooled, gate, weights, pools, spatial, maps, dmaps, ties, descriptor):
+    """The slopes of the module's input and of the MLP's weights."""
     shares = []
     for i, kind in enumerate(descriptor):
         highest, share = (a[..., i : i + 1] for a in (maps, dmaps))

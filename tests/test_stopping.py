@@ -173,7 +173,8 @@ def test_refuses_another_library_version(copy, monkeypatch, capsys):
 def test_refuses_what_is_no_run(folder, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     said = refused(capsys, 2, resume, tmp_path / folder)
-    assert said == f"error: {tmp_path / folder} is no run folder: it has no config.json"
+    wanted = f"must be the folder of a run, with a config.json; received '{tmp_path / folder}'"
+    assert said == f"error: argument --resume: {wanted}; see 'main.py train --help'"
     assert not list((tmp_path / "empty").iterdir())
 
 

@@ -85,10 +85,8 @@ def parse_settings(settings_class, arguments, prog, description):
     arguments = _configs_first(arguments)
     values = parser.parse_args(arguments).as_dict()
     if values.get("resume"):  # the settings of that run, and what is said here over them
-        config = Path(values["resume"]) / "config.json"
-        if not config.is_file():
-            fail(f"{values['resume']} is no run folder: it has no config.json")
-        values = parser.parse_args(["--config", str(config), *arguments]).as_dict()
+        config = str(Path(values["resume"]) / "config.json")
+        values = parser.parse_args(["--config", config, *arguments]).as_dict()
     del values["config"]
     return settings_class(**values)
 

@@ -20,6 +20,7 @@ from .parsing import (
     interval,
     number,
     optional,
+    run_folder,
     seeds,
     several,
     text,
@@ -223,7 +224,7 @@ class TrainSettings(RecipeSettings):
 
     seed: int = setting(0, integer(0, 2**32 - 1), "of weights, split, order and augmentation")
     resume: str | None = setting(
-        None, optional(text), "folder of a run to go on with, with the settings it has"
+        None, optional(run_folder), "folder of a run to go on with, with the settings it has"
     )
     force: bool = setting(
         False, flag, "go on though epochs, backend, devices or versions are others"
