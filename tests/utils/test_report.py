@@ -10,7 +10,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from tests.utils.test_comparison import COSTS, DATA, fake, fake_comparison, settings_of
+from tests.fake_comparison import COSTS, DATA, fake, fake_comparison, settings_of
 from utils.comparison import write_comparison
 from utils.comparison_runs import MOST_VARIANTS, planned_runs
 from utils.comparison_table import HEAD
