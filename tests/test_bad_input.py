@@ -4,7 +4,7 @@ import pytest
 
 from main import main
 from models import list_models
-from tests.test_main import command
+from tests.processes import run_program
 from utils.data import DATASETS
 
 BAD = [
@@ -74,7 +74,7 @@ def test_bad_input_is_one_line(arguments, message, cifar10_dir, tmp_path, capsys
 def test_bad_input_in_a_process_of_its_own(cifar10_dir, tmp_path):
     """Nothing that the backend prints while it loads comes beside the line."""
     folder = tmp_path / "run"
-    done = command("--depth", "21", "--data-dir", cifar10_dir, "--run-dir", folder)
+    done = run_program("--depth", "21", "--data-dir", cifar10_dir, "--run-dir", folder)
     assert done.returncode == 2
     assert done.stderr.startswith("error: resnet_v1 can be 6n+2 or 9n+2 layers deep")
     assert done.stderr.count("\n") == 1

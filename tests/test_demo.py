@@ -16,7 +16,7 @@ from PIL import Image
 
 from main import main
 from models.saving import load_model
-from tests.untrained_runs import write_run
+from tests.run_folders import write_run
 from utils.command_settings import DemoSettings
 from utils.data import load_dataset
 from utils.demo.explainer import Query

@@ -1,16 +1,12 @@
 """The demo's page in a real browser: what a person with a mouse, a phone or only keys meets."""
 
 import json
-import os
 import re
 import shutil
 import signal
 import struct
-import subprocess
-import sys
 import threading
 import zlib
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -18,7 +14,8 @@ import pytest
 from PIL import Image
 
 from models.saving import load_model
-from tests.untrained_runs import write_run
+from tests.processes import start_python
+from tests.run_folders import write_run
 from utils.data import load_dataset
 
 pytest.importorskip("gradio", reason="the demo's page needs Gradio")
@@ -28,7 +25,6 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-ROOT = Path(__file__).parents[1]
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 # nothing of the browser's own may ask for the network either
 QUIET = [
@@ -59,14 +55,7 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(runs):
     """The demo in a process of its own, which ends by Ctrl-C."""
-    process = subprocess.Popen(
-        [sys.executable, "main.py", "demo", *map(str, runs)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
+    process = start_python("main.py", "demo", *runs, environment={"PYTHONUNBUFFERED": "1"})
     end = threading.Timer(2 * PATIENCE, process.kill)
     end.start()
     said = process.stdout.readline()

@@ -2,50 +2,31 @@
 
 import contextlib
 import csv
-import os
 import signal
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from test_resume import contents
 
 from main import main
+from tests.processes import KILLED, run_killed, run_python, start_python
+from tests.run_folders import contents
 from utils.augment import EpochBatches
 from utils.devices import Devices, cluster_of
 from utils.settings import TrainSettings
 
-ROOT = Path(__file__).parents[1]
 BACKEND = keras.backend.backend()
 # 179 images to train on and 21 to validate with: more than a whole number of parts
 ARGUMENTS = ["--model", "resnet_v1", "--depth", "8", "--attention", "none", "--epochs", "2",
              "--batch-size", "20", "--learning-rate", "1e-4",
              "--validation-split", "0.105"]  # fmt: skip
 TRAINS = "import sys; from main import main; [main(words.split()) for words in sys.argv[1:]]"
+# made of the CPU
+ONE_DEVICE, TWO_DEVICES = ({"ATTENTION_ZOO_CPU_DEVICES": number} for number in "12")
 LONGEST = 1200  # seconds, for a machine that is busy
 on_jax = pytest.mark.skipif(BACKEND != "jax", reason="JAX alone trains on several hosts")
 on_several = pytest.mark.skipif(BACKEND == "torch", reason="PyTorch trains on one device")
-
-
-@pytest.fixture(scope="module")
-def environment():
-    """Two devices are made of the CPU."""
-    return {**os.environ, "ATTENTION_ZOO_CPU_DEVICES": "2"}
-
-
-def start(environment, *words):
-    return subprocess.Popen(
-        [sys.executable, *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-    )
 
 
 def end(process):
@@ -57,17 +38,16 @@ def end(process):
     return process.returncode, said + errors
 
 
-def start_hosts(environment, *arguments, kill=(0, 0)):
-    """Starts two hosts; each is killed at its event of that number, as `killed_training` counts."""
+def start_hosts(*arguments, kill=(0, 0)):
+    """Starts two hosts of a device each, which kill themselves at these events (0: never)."""
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     cluster = ["--hosts", 2, "--coordinator", f"127.0.0.1:{port}", "--host-id"]
     return [
-        start(environment, ROOT / "tests" / "killed_training.py", at, "/dev/null", *arguments,
-              *cluster, host)
+        start_python(KILLED, at, "/dev/null", *arguments, *cluster, host, environment=ONE_DEVICE)
         for host, at in enumerate(kill)
-    ]  # fmt: skip
+    ]
 
 
 def curves(run):
@@ -80,14 +60,14 @@ def curves(run):
 
 
 @pytest.fixture(scope="module")
-def runs(cifar10_dir, environment, tmp_path_factory):
+def runs(cifar10_dir, tmp_path_factory):
     """The folders of a run on one device and of the same on two, and what was said."""
     folder = tmp_path_factory.mktemp("runs")
     common = " ".join([*ARGUMENTS, "--data-dir", str(cifar10_dir)])
     lines = [f"{common} --devices {n} --run-dir {folder / str(n)}" for n in (1, 2)]
-    code, said = end(start(environment, "-c", TRAINS, *lines))
-    assert code == 0, said
-    return folder / "1", folder / "2", said
+    done = run_python("-c", TRAINS, *lines, **TWO_DEVICES)
+    assert done.returncode == 0, done.stderr
+    return folder / "1", folder / "2", done.stdout
 
 
 @on_several
@@ -108,29 +88,24 @@ def test_the_network_of_two_devices_is_one_of_one(runs):
 
 @on_several
 @pytest.mark.long
-def test_killed_on_two_devices_and_resumed(runs, cifar10_dir, environment, tmp_path):
+def test_killed_on_two_devices_and_resumed(cifar10_dir, tmp_path):
     whole, other = tmp_path / "whole", tmp_path / "killed"
-    script = [ROOT / "tests" / "killed_training.py"]
     # all that has a state: dropout, batch statistics, averages, metrics within an epoch
     arguments = ["--model", "densenet", "--depth", "7", "--growth-rate", "4", "--dropout-rate",
                  "0.2", "--ema", "0.9", "--batch-size", "32", "--epochs", "2", "--devices", "2",
                  "--checkpoint-every", "2", "--data-dir", cifar10_dir]  # fmt: skip
     count = tmp_path / "count"
-    code, said = end(start(environment, *script, 0, count, *arguments, "--run-dir", whole))
-    assert code == 0, said
+    run_killed(*arguments, "--run-dir", whole, count=count, **TWO_DEVICES)
     at = int(count.read_text()) // 2
-    code, said = end(start(environment, *script, at, count, *arguments, "--run-dir", other))
-    assert code == -signal.SIGKILL, said
-    code, said = end(start(environment, *script, 0, count, "--resume", other))
-    assert code == 0, said
+    run_killed(*arguments, "--run-dir", other, at=at, **TWO_DEVICES)
+    run_killed("--resume", other, **TWO_DEVICES)
     assert contents(other) == contents(whole)
 
 
 @on_jax
-def test_two_hosts_train_as_one_and_write_once(runs, cifar10_dir, environment, tmp_path):
+def test_two_hosts_train_as_one_and_write_once(runs, cifar10_dir, tmp_path):
     run = tmp_path / "run"
-    environment = {**environment, "ATTENTION_ZOO_CPU_DEVICES": "1"}
-    hosts = start_hosts(environment, *ARGUMENTS, "--data-dir", cifar10_dir, "--run-dir", run)
+    hosts = start_hosts(*ARGUMENTS, "--data-dir", cifar10_dir, "--run-dir", run)
     (code, first), (other_code, second) = map(end, hosts)
     assert (code, other_code) == (0, 0), first + second
     np.testing.assert_allclose(curves(run), curves(runs[0]), rtol=1e-5)
@@ -143,16 +118,15 @@ def test_two_hosts_train_as_one_and_write_once(runs, cifar10_dir, environment, t
 @on_jax
 @pytest.mark.long
 @pytest.mark.parametrize("killed", [0, 1])
-def test_a_killed_host_ends_the_others_and_both_go_on(killed, cifar10_dir, environment, tmp_path):
-    environment = {**environment, "ATTENTION_ZOO_CPU_DEVICES": "1"}
+def test_a_killed_host_ends_the_others_and_both_go_on(killed, cifar10_dir, tmp_path):
     arguments = [*ARGUMENTS, "--data-dir", cifar10_dir, "--checkpoint-every", "2", "--run-dir"]
     whole, run = tmp_path / "whole", tmp_path / "killed"
-    for host in start_hosts(environment, *arguments, whole):
+    for host in start_hosts(*arguments, whole):
         code, said = end(host)
         assert code == 0, said
     # host 1 only counts steps, twice each; host 0 writes much more than that
     kill = (60, 0) if killed == 0 else (0, 12)
-    ended = list(map(end, start_hosts(environment, *arguments, run, kill=kill)))
+    ended = list(map(end, start_hosts(*arguments, run, kill=kill)))
     assert ended[killed][0] == -signal.SIGKILL, ended
     code, said = ended[1 - killed]
     if killed == 1:
@@ -161,7 +135,7 @@ def test_a_killed_host_ends_the_others_and_both_go_on(killed, cifar10_dir, envir
         assert "Traceback" not in said
     else:  # JAX may end it before it can say so
         assert code in (1, -signal.SIGABRT), said
-    for host in start_hosts(environment, "--resume", run):
+    for host in start_hosts("--resume", run):
         code, said = end(host)
         assert code == 0, said
     assert contents(run) == contents(whole)

@@ -6,19 +6,17 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import keras
 import pytest
 
 from main import main
 from tests.image_folders import write_image_folder
-from tests.test_resume import contents, start
+from tests.processes import run_killed, start_python
+from tests.run_folders import contents
 from utils import callbacks
 from utils.checkpoint import checkpoint_name, newest_checkpoint
 
 pytest.importorskip("grain")
-ROOT = Path(__file__).parents[1]
 NETWORK = ["--model", "resnet_v1", "--depth", "8", "--attention", "se_block", "--batch-size", "6",
            "--image-size", "16"]  # fmt: skip
 WAYS = ["--rand-augment", "5", "--mixup", "0.2", "--cutmix", "1", "--learning-rate", "0.05"]
@@ -75,9 +73,9 @@ def test_killed_and_resumed_a_run_ends_the_same(photos, tmp_path):
     data = ["--dataset", "folder", "--data-dir", photos, "--epochs", "2", "--workers", "1"]
     arguments = [*NETWORK, *WAYS, *data, "--checkpoint-every", "2"]
     whole, run, events = tmp_path / "whole", tmp_path / "run", tmp_path / "count"
-    start(*arguments, "--run-dir", whole, count=events)
-    start(*arguments, "--run-dir", run, at=int(events.read_text()) // 2)
-    start("--resume", run)
+    run_killed(*arguments, "--run-dir", whole, count=events)
+    run_killed(*arguments, "--run-dir", run, at=int(events.read_text()) // 2)
+    run_killed("--resume", run)
     assert contents(run) == contents(whole)
 
 
@@ -134,11 +132,9 @@ def test_no_worker_stays_when_a_training_is_killed(photos, tmp_path):
         (["train", "--resume", run], os.killpg, signal.SIGTERM, 128 + signal.SIGTERM),
         (["train", "--resume", run], os.kill, signal.SIGKILL, -signal.SIGKILL),
     ):
-        process = subprocess.Popen(
-            [sys.executable, "main.py", *map(str, arguments)],
-            cwd=ROOT, env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
-            start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        process = start_python(
+            "main.py", *arguments, start_new_session=True, stdout=subprocess.DEVNULL
+        )
         before = _epochs(run)
         while _epochs(run) <= before:
             assert process.poll() is None, process.stderr.read()

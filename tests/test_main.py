@@ -3,10 +3,7 @@
 import csv
 import importlib.util
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -15,31 +12,19 @@ import numpy as np
 import pytest
 
 from main import main
+from tests.processes import ROOT, run_program, run_python
 from utils.command_line import parse_settings
 from utils.predictions import read_predictions
 from utils.settings import TrainSettings
 
-ROOT = Path(__file__).parents[1]
 SMALL = ["--model", "resnet_v1", "--depth", "8", "--epochs", "2", "--batch-size", "20"]
-
-
-def command(*arguments, **environment):
-    """Runs the program in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "main.py", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
 def run(cifar10_dir, tmp_path_factory):
     """A folder in which `train` has run on a small set in the official CIFAR layout."""
     folder = tmp_path_factory.mktemp("runs") / "small"
-    done = command(
+    done = run_program(
         "train", *SMALL, "--data-dir", cifar10_dir, "--run-dir", folder, "--attention", "se_block",
         "--epochs", "4", "--learning-rate", "0.05", "--no-augment",
     )  # fmt: skip
@@ -140,7 +125,7 @@ def test_predictions_are_kept(run, cifar10_dir):
 def test_evaluate_gives_the_same_again(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "copy")
     (copy / "predictions.npz").unlink()
-    done = command("evaluate", copy)
+    done = run_program("evaluate", copy)
     assert done.returncode == 0, done.stderr
     summary = json.loads((run / "summary.json").read_text())
     result = json.loads((copy / "evaluation.json").read_text())
@@ -162,7 +147,7 @@ def test_evaluates_on_every_backend(run, tmp_path, backend):
     if not importlib.util.find_spec(backend):
         pytest.skip(f"{backend} is not installed")
     copy = shutil.copytree(run, tmp_path / "copy")
-    done = command("evaluate", copy, "--backend", backend)
+    done = run_program("evaluate", copy, "--backend", backend)
     assert done.returncode == 0, done.stderr
     summary = json.loads((run / "summary.json").read_text())
     result = json.loads((copy / "evaluation.json").read_text())
@@ -188,9 +173,7 @@ def test_needs_tensorflow_only_on_its_own_backend(cifar10_dir, tmp_path):
         f"main.main(['evaluate', {str(tmp_path / 'run')!r}])\n"
         "assert 'tensorflow' not in sys.modules\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False
-    )
+    done = run_python("-c", script)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("test accuracy") == 2
 
@@ -253,9 +236,7 @@ def test_help_needs_no_backend():
         "except SystemExit as end:\n    assert end.code == 0\n"
         "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules), 'too much imported'"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False
-    )
+    done = run_python("-c", script)
     assert done.returncode == 0, done.stderr
     for word in ("--attention-at", "--validation-split", "--no-augment", "evaluate", "list"):
         assert word in done.stdout

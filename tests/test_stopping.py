@@ -2,24 +2,21 @@
 
 import errno
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 from main import main
+from tests.processes import start_python
 from utils import callbacks, checkpoint, files, resuming, runs
 from utils.checkpoint import checkpoints
 
 pytestmark = pytest.mark.once
 
-ROOT = Path(__file__).parents[1]
 SMALL = ["--model", "resnet_v1", "--depth", "8", "--attention", "none", "--epochs", "2",
          "--batch-size", "45", "--learning-rate", "0.05"]  # four steps in an epoch # fmt: skip
 
@@ -242,11 +239,7 @@ HOLDER = (
 
 def holder(run):
     """A process that holds the lock of a run until it is killed."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(run)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True,
-        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
-    )  # fmt: skip
+    process = start_python("-c", HOLDER, run, stdin=subprocess.PIPE)
     assert process.stdout.readline() == "locked\n"
     return process
 

@@ -1,9 +1,6 @@
 """Every attention module in networks: in all places, in all architectures, saved and loaded."""
 
 import itertools
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,6 +11,7 @@ from test_attention import CASES
 from models import list_models
 from models.attention_module import AttentionLayer, attach_attention_module, list_attention
 from models.saving import load_model
+from tests.processes import run_python
 
 pytestmark = pytest.mark.once
 
@@ -98,11 +96,5 @@ def test_loads_in_a_fresh_process(tmp_path, rng):
         "    np.testing.assert_allclose(y, wanted[name], atol=1e-6, err_msg=name)\n"
         "print('all the same')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        check=False,
-    )
+    done = run_python("-c", script, tmp_path)
     assert done.stdout.strip() == "all the same", done.stderr

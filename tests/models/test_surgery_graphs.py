@@ -1,9 +1,5 @@
 """Attention put into models of every kind: shared layers, nested models, any size, saved ones."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -22,6 +18,7 @@ from surgery_models import (
 from models.attention_module import CBAM
 from models.saving import load_model
 from models.surgery import add_attention
+from tests.processes import run_python
 from utils.backend import jit_compile
 
 
@@ -126,13 +123,7 @@ def test_loads_in_a_fresh_process(start, tmp_path, rng):
         "        np.testing.assert_allclose(value, wanted[key], atol=1e-5)\n"
         "print('all the same')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        check=False,
-    )
+    done = run_python("-c", script, tmp_path)
     assert done.stdout.strip() == "all the same", done.stderr
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from models.attention_module import SE, ChannelAttention
-from tests.utils.test_comparison import DATA, ROOT
+from tests.fake_comparison import DATA
+from tests.processes import ROOT
 from utils.command_line import parse_settings
 from utils.comparison import costs_of
 from utils.comparison_runs import planned_runs, variants_of

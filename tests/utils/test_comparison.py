@@ -4,23 +4,19 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from main import main
 from models import build_model
 from tests.fake_comparison import DATA, settings_of, table
+from tests.processes import start_python
 from utils.comparison import costs_of
 from utils.comparison_runs import Variant, planned_runs
 from utils.counting import multiply_adds, trainable_params
 
 pytestmark = pytest.mark.once
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_costs_are_those_of_the_networks(tmp_path):
@@ -121,13 +117,7 @@ def test_compares_and_goes_on(cifar10_dir, tmp_path, capsys):
 def test_a_comparison_that_is_stopped_goes_on(cifar10_dir, tmp_path):
     folder = tmp_path / "comparison"
     arguments = [*arguments_of(cifar10_dir, folder), "--seeds", "0", "--epochs", "500"]
-    process = subprocess.Popen(
-        [sys.executable, "main.py", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_python("main.py", *arguments)
     metrics, give_up = folder / "none-seed0" / "metrics.csv", time.monotonic() + 300
     while not metrics.exists() and process.poll() is None and time.monotonic() < give_up:
         time.sleep(0.1)

@@ -12,7 +12,7 @@ import pytest
 
 from main import main
 from models.saving import load_model, save_model
-from tests.untrained_runs import write_run
+from tests.run_folders import write_run
 from utils.data import load_dataset
 from utils.errors import UserError
 from utils.explain import short_names

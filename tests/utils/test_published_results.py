@@ -4,7 +4,8 @@ import csv
 
 import pytest
 
-from tests.utils.test_comparison import DATA, ROOT
+from tests.fake_comparison import DATA
+from tests.processes import ROOT
 from utils.command_line import parse_settings
 from utils.comparison_runs import planned_runs
 from utils.settings import CompareSettings

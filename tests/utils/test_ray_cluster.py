@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from main import main
-from tests.utils.test_comparison import DATA, settings_of
+from tests.fake_comparison import DATA, settings_of
 from utils import comparison
 from utils.comparison import read_jobs, train_missing
 from utils.comparison_runs import planned_runs

@@ -165,7 +165,7 @@ def test_attention_pictures(tmp_path, content, shown):
 
 
 def test_without_errors_and_without_attention_pictures(tmp_path, monkeypatch):
-    monkeypatch.setattr("tests.utils.test_comparison.WRONG", {"none": {0: []}, "se_block": {0: []}})
+    monkeypatch.setattr("tests.fake_comparison.WRONG", {"none": {0: []}, "se_block": {0: []}})
     page = page_of(tmp_path, seeds=0)
     assert page.text.count("No test image is told wrong.") == 2
     assert "What the networks attend to" not in page.text

@@ -1,0 +1,43 @@
+"""Folders of runs: without a training, and what they hold."""
+
+import csv
+import json
+from pathlib import Path
+
+from models.saving import save_model
+from utils.data import pixel_statistics
+from utils.files import write_json
+from utils.settings import TrainSettings
+from utils.training_model import build_network
+
+
+def write_run(folder, dataset, data_dir=None, **options):
+    """A run's folder as `explain` and `demo` need it, with a network that was not trained."""
+    settings = TrainSettings(
+        **{"dataset": dataset.name, "data_dir": data_dir, "depth": 8, **options}
+    )
+    folder.mkdir(parents=True)
+    write_json(folder / "config.json", settings.config())
+    network = build_network(settings, dataset, *pixel_statistics(dataset.x_train))
+    save_model(network, folder / "best.keras")
+    return folder
+
+
+def contents(run):
+    """Everything in a run's folder but times and pictures, by file."""
+    found = {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*")
+             if path.is_file()}  # fmt: skip
+    with open(run / "metrics.csv", newline="") as file:
+        found["metrics.csv"] = [without_times(row) for row in csv.DictReader(file)]
+    found["summary.json"] = without_times(json.loads(found["summary.json"]))
+    for name in [name for name in found if name.endswith("state.json")]:
+        state = json.loads(found[name])
+        state["progress"] = without_times(state["progress"])
+        state["progress"]["history"] = list(map(without_times, state["progress"]["history"]))
+        found[name] = state
+    return {name: content for name, content in found.items()
+            if Path(name).name not in ("SHA256SUMS", "curves.png")}  # fmt: skip
+
+
+def without_times(row):
+    return {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
