@@ -47,6 +47,7 @@ BAD = [
     (["--seed", "-1"], "must be a whole number of at least 0"),
     (["--precision", "int4"], "must be one of float32, mixed_bfloat16, mixed_float16"),
     (["--backend", "theano"], "must be one of tensorflow, jax, torch"),
+    (["--attention-batch-norm", "yes"], "must be one of true, false; received 'yes'"),
     (["--data-dir", "/nowhere"], "the data folder '/nowhere' is not there"),
     (["--data-dir", "a" * 300], "File name too long"),
     (["--config", "/nowhere.json"], "config"),

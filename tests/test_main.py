@@ -280,6 +280,21 @@ def test_options_of_the_attention_module():
 
 
 @pytest.mark.once
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("--attention-batch-norm true", True),
+        ("--attention-batch-norm=false", False),
+        ("--no-attention-batch-norm", False),
+        ("--epochs 2", None),
+    ],
+)
+def test_a_switch_of_three_states_takes_a_word(words, wanted):
+    settings = parse_settings(TrainSettings, words.split(), "main.py train", "")
+    assert settings.attention_batch_norm is wanted
+
+
+@pytest.mark.once
 @pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.json")), ids=lambda p: p.stem)
 def test_published_configs_are_taken(config):
     settings = parse_settings(TrainSettings, ["--config", str(config)], "main.py train", "")

@@ -10,7 +10,7 @@ from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentParser, DefaultH
 
 from .errors import UserError
 from .files import read_json
-from .parsing import SettingError
+from .parsing import SettingError, truth
 
 LONGEST_ERROR = 4000  # characters
 
@@ -74,9 +74,16 @@ def parse_settings(settings_class, arguments, prog, description):
             name = field.name.upper()
             parser.add_argument(field.name, metavar=name, help=help, **kind)
         elif field.type in (bool, bool | None):
+            # what may be left to the network can be said as a word too, as `compare` has it; a word
+            # after a plain switch may be a run's folder
+            words = {"nargs": "?"} if field.default is None else {}
             switch = ActionYesNo(no_prefix="no-")
-            action = parser.add_argument(flag, action=switch, default=field.default, help=help)
-            action._check_type = _named(parse, field.name)  # its own message names no setting
+            action = parser.add_argument(
+                flag, action=switch, default=field.default, help=help, **words
+            )
+            # its own messages do not say what is allowed, or name no setting
+            action.type, action._check_type = truth, _named(parse, field.name)
+            action.metavar = "true|false"
         elif field.metadata.get("many"):
             parser.add_argument(flag, nargs="+", default=field.default, metavar="VALUE", help=help)
         else:
