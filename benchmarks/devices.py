@@ -36,6 +36,7 @@ class BenchSettings(Settings):
 
 def training(settings, count, batch_size):
     """A function that trains for a round on `count` devices."""
+    from utils.backend_batches import fed
     from utils.callbacks import EpochDraws
     from utils.data import Dataset
     from utils.devices import take_devices
@@ -58,7 +59,7 @@ def training(settings, count, batch_size):
     def run():
         with devices.scope():
             setup.model.fit(
-                batches, callbacks=[EpochDraws(setup.batches)], shuffle=False, verbose=0
+                fed(batches), callbacks=[EpochDraws(setup.batches)], shuffle=False, verbose=0
             )
 
     return run

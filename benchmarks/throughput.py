@@ -73,6 +73,7 @@ def our_loop(images, labels, steps, batch=BATCH, per_launch=1, **options):
     Returns:
         A function that trains, and the network.
     """
+    from utils.backend_batches import fed
     from utils.callbacks import EpochDraws
     from utils.data import Dataset
     from utils.image_sources import source_of
@@ -89,7 +90,7 @@ def our_loop(images, labels, steps, batch=BATCH, per_launch=1, **options):
     model.steps_per_execution = per_launch
 
     def run():
-        model.fit(batches, callbacks=[EpochDraws(batches)], shuffle=False, verbose=0)
+        model.fit(fed(batches), callbacks=[EpochDraws(batches)], shuffle=False, verbose=0)
 
     return run, network
 

@@ -17,6 +17,7 @@ from .files import write_json
 from .grad_cam import GradCAM, grad_cam
 from .images.shown import shown_images
 from .networks import trained_network
+from .predictions import in_batches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,12 +135,12 @@ def _score(network, dataset, settings):
     chosen = np.sort(rng.choice(len(dataset.x_test), count, replace=False))
     images = dataset.x_test[chosen]
 
-    def predict(images):
-        return network.predict(in_data_format(images), batch_size=BATCH_SIZE, verbose=0)
+    def probabilities(images):
+        return in_batches(network.predict_on_batch, in_data_format(images), BATCH_SIZE)
 
-    classes = predict(images).argmax(axis=-1)
+    classes = probabilities(images).argmax(axis=-1)
     saliency = grad_cam(network, in_data_format(images), classes)
-    return faithfulness(predict, images, saliency, classes, settings.seed)
+    return faithfulness(probabilities, images, saliency, classes, settings.seed)
 
 
 def common_config(runs):

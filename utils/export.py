@@ -17,6 +17,7 @@ from .errors import UserError
 from .evaluation import dataset_of, evaluate, read_config
 from .files import replacing, replacing_folder, write_json
 from .networks import trained_network
+from .predictions import in_batches
 from .timing import ratios, time_in_turn
 
 TOLERANCE = 1e-4  # of probabilities
@@ -185,8 +186,8 @@ def _compared(network, predict, dataset, settings, target):
     result = Exported(target, 0, difference, _latency(network, predict, images, settings.rounds))
     if not settings.int8:
         return result
-    probabilities = _in_batches(
-        lambda images: predict(in_data_format(images)), dataset.x_test, TEST_BATCH
+    probabilities = in_batches(
+        lambda images: predict(in_data_format(images).astype("float32")), dataset.x_test, TEST_BATCH
     )
     return dataclasses.replace(
         result,
@@ -208,14 +209,11 @@ def largest_difference(network, predict, images):
     """
     differences = []
     for size in BATCHES:
-        expected = network.predict(images, batch_size=size, verbose=0)
-        differences.append(np.abs(_in_batches(predict, images, size) - expected).max())
+        expected, found = (
+            in_batches(function, images, size) for function in (network.predict_on_batch, predict)
+        )
+        differences.append(np.abs(found - expected).max())
     return float(np.max(differences))
-
-
-def _in_batches(predict, images, size):
-    starts = range(0, len(images), size)
-    return np.concatenate([predict(images[i : i + size].astype("float32")) for i in starts])
 
 
 def _latency(network, predict, images, rounds):
@@ -223,7 +221,7 @@ def _latency(network, predict, images, rounds):
     for size in BATCHES if rounds else ():
         batch = images[:size]
         contestants = {
-            "keras": lambda batch=batch: network.predict(batch, verbose=0),
+            "keras": lambda batch=batch: network.predict_on_batch(batch),
             "exported": lambda batch=batch: predict(batch),
         }
         latency[size] = ratios(time_in_turn(contestants, rounds), "keras")["exported"]

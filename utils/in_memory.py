@@ -6,6 +6,7 @@ import keras
 
 from .augment import DeviceImages, EpochBatches
 from .data import fingerprint, in_data_format
+from .predictions import in_batches
 
 VALIDATION_BATCH = TEST_BATCH = 500
 
@@ -72,7 +73,7 @@ class InMemory:
     def predict(self, network):
         """What a network gives for the test images, in order."""
         images = in_data_format(self.dataset.x_test)
-        return network.predict(images, batch_size=TEST_BATCH, verbose=0)
+        return in_batches(network.predict_on_batch, images, TEST_BATCH)
 
     def reading(self, *batches):
         """A context in which batches are asked for; nothing of them has to be ended."""

@@ -38,6 +38,24 @@ class Predictions:
         return confusion_matrix(self.labels, self.probabilities.argmax(axis=-1), labels=classes)
 
 
+def in_batches(predict, images, batch_size):
+    """Predicts images that are in memory.
+
+    Keras's `predict` would do, but for what it costs on TensorFlow; see `backend_batches`.
+
+    Args:
+        predict: function from a batch to an array `(batch, ...)`, such as a network's
+            `predict_on_batch`.
+        images: array `(n, ...)`, `n` at least 1.
+        batch_size: int.
+
+    Returns:
+        An array `(n, ...)`.
+    """
+    starts = range(0, len(images), batch_size)
+    return np.concatenate([predict(images[start : start + batch_size]) for start in starts])
+
+
 def write_predictions(run, predictions):
     """Writes `predictions.npz` into a run's folder; the same predictions give the same bytes."""
     with replacing(Path(run) / FILE) as temporary:

@@ -16,6 +16,7 @@ from models.saving import load_model
 
 from .averaging import WeightAverages
 from .backend import versions
+from .backend_batches import fed
 from .callbacks import Checkpointer, CountSteps, EpochDraws, FiniteLoss
 from .checkpoint import newest_checkpoint
 from .counting import trainable_params
@@ -175,12 +176,13 @@ def _judged(network, devices, averages):
 
 def _fit_from(progress, setup, devices, epochs, callbacks, checkpointer):
     batches, validation = map(devices.share, (setup.batches, setup.validation))
+    validation = fed(validation)
     while progress.epoch < epochs:
         setup.batches.skip = progress.step
         # Keras counts the batches once: what is left of an epoch is a fit of its own
         last = progress.epoch + 1 if progress.step else epochs
         setup.model.fit(
-            batches,
+            fed(batches),
             validation_data=validation,
             initial_epoch=progress.epoch,
             epochs=last,

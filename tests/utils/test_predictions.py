@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from utils.errors import UserError
-from utils.predictions import Predictions, read_predictions, write_predictions
+from utils.predictions import Predictions, in_batches, read_predictions, write_predictions
 
 pytestmark = pytest.mark.once
 
@@ -56,3 +56,15 @@ def test_no_archive_or_a_compressed_one(tmp_path):
     np.savez_compressed(tmp_path / "predictions.npz", probabilities=PROBABILITIES, labels=LABELS)
     with pytest.raises(UserError, match="compressed"):
         read_predictions(tmp_path)
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(2, [2, 2, 1]), (5, [5]), (9, [5])])
+def test_all_images_in_batches(size, sizes):
+    images, seen = np.arange(15).reshape(5, 3), []
+
+    def predict(batch):
+        seen.append(len(batch))
+        return 2 * batch
+
+    np.testing.assert_array_equal(in_batches(predict, images, size), 2 * images)
+    assert seen == sizes

@@ -5,6 +5,7 @@ import numpy as np
 from keras import layers
 
 from ..backend import threads
+from ..backend_batches import fed
 from ..data import fingerprint, in_data_format
 from .batches import ImageAugmentation, ImageBatches
 from .streaming import StreamedBatches, reading_images
@@ -75,7 +76,7 @@ class OnDisk:
         labels = self.dataset.y_test
         batches = images_in_order(self.dataset.x_test, labels, np.arange(len(labels)))
         with self.reading(batches):
-            return network.predict(batches, verbose=0)
+            return network.predict(fed(batches), verbose=0)
 
     def reading(self, *batches):
         """A context in which batches are asked for; see `reading_images`."""
