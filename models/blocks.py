@@ -3,8 +3,6 @@
 import keras
 from keras import layers
 
-from .fast import speed_up
-
 
 def channel_axis():
     """Returns the axis of the channels under Keras's `image_data_format`: -1 or 1."""
@@ -41,7 +39,7 @@ def conv(
         if strides > 1:
             padding = "valid"
             x = symmetric_zeros(x, kernel_size // 2, f"{name}_pad")
-    layer = layers.Conv2D(
+    return layers.Conv2D(
         filters,
         kernel_size,
         strides=strides,
@@ -50,8 +48,7 @@ def conv(
         use_bias=use_bias,
         kernel_initializer="he_normal",
         name=name,
-    )
-    return speed_up(layer)(x)
+    )(x)
 
 
 def symmetric_zeros(x, size, name):
@@ -61,10 +58,9 @@ def symmetric_zeros(x, size, name):
 
 def norm(x, name=None, epsilon=1e-5, scale=True):
     """Batch normalisation with PyTorch's momentum: short trainings need the faster average."""
-    layer = layers.BatchNormalization(
+    return layers.BatchNormalization(
         axis=channel_axis(), momentum=0.9, epsilon=epsilon, scale=scale, name=name
-    )
-    return speed_up(layer)(x)
+    )(x)
 
 
 def activate(x, name=None, activation="relu"):

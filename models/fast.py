@@ -1,18 +1,28 @@
 """Fast forms of layers: the same numbers in less time.
 
-The only file of `models/`, with `fast_attention.py` behind it, that knows a backend. A fast form
+The only file of `models/`, with `fast_layers.py` and `fast_attention.py` behind it, that knows a
+backend. A fast form
 takes the place of a method and is chosen anew at every call; where it does not apply, the layer's
 own method runs. The layer stays what it is: its class, configuration and weights, and with them
 everything that is saved, do not change.
 """
 
+import functools
 import math
+import operator
 
 import keras
-import numpy as np
 from keras import layers, ops
 
-JOINED_CHANNELS = 32  # of a dense convolution that several groups share
+from .fast_layers import (
+    FusedBatchNormalization,
+    GroupedConvolution,
+    JoinedAddition,
+    JoinedRectifier,
+    move_averages,
+    open_to_joining,
+)
+
 # of a feature map: for less, passes cost as little apart, or compiling costs more than it saves
 LEAST_POSITIONS = 64
 LEAST_VALUES = 4096
@@ -38,10 +48,16 @@ def speed_up(layer):
     if isinstance(layer, keras.Model):
         for inner in layer.layers:
             speed_up(inner)
-    elif type(layer) is layers.BatchNormalization and keras.backend.backend() == "tensorflow":
-        layer.call = _FusedBatchNormalization(layer)
+    elif keras.backend.backend() != "tensorflow":
+        pass
+    elif type(layer) is layers.BatchNormalization:
+        layer.call = FusedBatchNormalization(layer)
     elif type(layer) is layers.Conv2D and layer.groups > 1 and _is_tensorflow_on_cpu():
-        layer.convolution_op = _GroupedConvolution(layer)
+        layer.convolution_op = GroupedConvolution(layer)
+    elif type(layer) is layers.Add:
+        layer.call = JoinedAddition(layer)
+    elif type(layer) is layers.Activation and layer.activation is keras.activations.relu:
+        layer.call = JoinedRectifier(layer)
     return layer
 
 
@@ -60,42 +76,80 @@ def with_fast_form(form):
     return decorate
 
 
-def cbam(layer, inputs, training):
-    """The fast form of `CBAM`."""
-    channel, spatial = layer.channel, layer.spatial
-    if layer.order != "channel_first" or spatial.descriptor == "conv":
+def joined_channels(layer, inputs, training):
+    """The fast form of `ChannelAttention`."""
+    if not _is_joined(layer, inputs, layer.pools):
         return None
-    if not _joins(layer, inputs, channel.pools + spatial.descriptor):
+    from .fast_attention import attend_to_channels
+
+    join = attend_to_channels(inputs, _mlp_weights(layer), layer.pools)
+    return open_to_joining(join(), join)
+
+
+def joined_cbam(layer, inputs, training):
+    """The fast form of `CBAM`."""
+    channel, spatial, norm = layer.channel, layer.spatial, layer.spatial.norm
+    if (
+        layer.order != "channel_first"
+        or not _is_joined(layer, inputs, {*channel.pools, *spatial.descriptor})
+        or (norm is not None and norm.synchronized)  # its moments are of several devices' maps
+    ):
         return None
     from .fast_attention import attend
 
-    kernel, norm = spatial.conv.kernel, spatial.norm
-    if norm is not None and norm.synchronized:
-        return None  # its moments are of several devices' maps
-    arguments = (inputs, _mlp_weights(channel), channel.pools, kernel, spatial.descriptor)
+    pools, descriptor = channel.pools, spatial.descriptor
+    arguments = (inputs, _mlp_weights(channel), pools, spatial.conv.kernel, descriptor)
     if norm is None:
-        return attend(*arguments)[0]
+        join, _ = attend(*arguments)
+        return open_to_joining(join(), join)
     learns = training and norm.trainable
-    outputs, statistics = attend(
+    join, statistics = attend(
         *arguments,
         lambda x, gamma, beta: _normalised(norm, x, gamma, beta, learns),
         (norm.gamma, norm.beta),
     )
     if learns:
-        _move_averages(norm, *statistics)
-    return outputs
+        move_averages(norm, *statistics)
+    return open_to_joining(join(), join)
 
 
-def _joins(layer, inputs, pools):
-    """Whether a layer's passes over its inputs can be joined, and it is worth it."""
+def gated(x, *gates):
+    """A feature map times gates, which an addition and a rectifier after it may join.
+
+    Args:
+        x: tensor of rank 4.
+        *gates: tensors of rank 4 that broadcast to the shape of `x`.
+
+    Returns:
+        A tensor of the shape of `x`.
+    """
+    outputs = functools.reduce(operator.mul, gates, x)
+    alike = all((gate.dtype, gate.shape[0]) == (x.dtype, x.shape[0]) for gate in gates)
+    if not alike or not _passes_join(x):
+        return outputs
+    from .fast_attention import product
+
+    return open_to_joining(outputs, product(x, *gates))
+
+
+def _is_joined(layer, inputs, pools):
+    """Whether a layer with pools over positions and channels takes its fast form."""
     return (
         set(pools) <= {"avg", "max"}
         and layer.data_format == "channels_last"
-        and layer.compute_dtype == layer.variable_dtype == inputs.dtype == "float32"
-        and None not in inputs.shape[1:]
-        and math.prod(inputs.shape[1:3]) >= LEAST_POSITIONS
-        and math.prod(inputs.shape[1:]) >= LEAST_VALUES
-        and _is_tensorflow_on_cpu()
+        and layer.compute_dtype == layer.variable_dtype
+        and _passes_join(inputs)
+    )
+
+
+def _passes_join(x):
+    """Whether several passes over a map can be joined to one, and it is worth it."""
+    return (
+        _is_tensorflow_on_cpu()
+        and x.dtype == "float32"
+        and None not in x.shape[1:]
+        and math.prod(x.shape[1:3]) >= LEAST_POSITIONS
+        and math.prod(x.shape[1:]) >= LEAST_VALUES
         and _in_a_step_of_keras()
     )
 
@@ -126,109 +180,9 @@ def _normalised(norm, x, gamma, beta, learns):
     return y, (mean, variance)
 
 
-def _move_averages(norm, mean, variance):
-    for moving, new in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
-        moving.assign(moving * norm.momentum + new * (1.0 - norm.momentum))
-
-
 def _is_tensorflow_on_cpu():
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
 
     return not tf.config.list_physical_devices("GPU")
-
-
-class _FusedBatchNormalization:
-    """Batch normalisation in TensorFlow's fused kernel.
-
-    Keras composes it from moments and arithmetic, each a pass over the map of its own. The kernel's
-    variance is the unbiased one, n / (n - 1) times Keras's, which enters the moving average; that
-    is undone.
-    """
-
-    def __init__(self, layer):
-        self.layer = layer
-
-    def __call__(self, inputs, training=None, mask=None):
-        if not self._applies(inputs, mask):
-            return type(self.layer).call(self.layer, inputs, training=training, mask=mask)
-        layer = self.layer
-        x = ops.cast(inputs, "float32")
-        if training and layer.trainable:
-            y, mean, variance = self._kernel(x, is_training=True)
-            count = ops.cast(ops.size(x) // x.shape[-1], "float32")
-            variance = variance * (ops.maximum(count - 1, 1) / count)
-            _move_averages(layer, mean, variance)
-        else:
-            mean, variance = map(ops.convert_to_tensor, (layer.moving_mean, layer.moving_variance))
-            y, _, _ = self._kernel(x, is_training=False, mean=mean, variance=variance)
-        return ops.cast(y, layer.compute_dtype)
-
-    def _applies(self, inputs, mask):
-        layer = self.layer
-        return (
-            len(inputs.shape) == 4
-            and layer.axis in (-1, 3)
-            and mask is None
-            and not (layer.renorm or layer.synchronized)
-            and keras.backend.standardize_dtype(layer.variable_dtype) == "float32"
-            and keras.backend.standardize_dtype(inputs.dtype) != "float64"
-        )
-
-    def _kernel(self, x, **options):
-        import tensorflow as tf
-
-        layer, channels = self.layer, x.shape[-1]
-        gamma = ops.convert_to_tensor(layer.gamma) if layer.scale else ops.ones(channels)
-        beta = ops.convert_to_tensor(layer.beta) if layer.center else ops.zeros(channels)
-        return tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=layer.epsilon, **options)
-
-
-class _GroupedConvolution:
-    """A grouped convolution as several dense ones.
-
-    On TensorFlow's CPU backend Keras has XLA compile the whole, and a training step takes tens to
-    hundreds of times as long. Small groups share a convolution whose kernel is zero between them:
-    a call costs more than the multiplications by zero.
-    """
-
-    def __init__(self, layer):
-        self.layer = layer
-
-    def __call__(self, inputs, kernel):
-        layer = self.layer
-        if layer.data_format != "channels_last":
-            return type(layer).convolution_op(layer, inputs, kernel)
-        joined = self._groups_per_convolution(kernel)
-        parts = layer.groups // joined
-        channels = zip(
-            ops.split(inputs, parts, axis=-1), ops.split(kernel, parts, axis=-1), strict=True
-        )
-        maps = [
-            ops.conv(
-                x,
-                _block_diagonal(part, joined),
-                layer.strides,
-                layer.padding,
-                layer.data_format,
-                layer.dilation_rate,
-            )
-            for x, part in channels
-        ]
-        return ops.concatenate(maps, axis=-1)
-
-    def _groups_per_convolution(self, kernel):
-        groups = self.layer.groups
-        width = max(kernel.shape[-2], kernel.shape[-1] // groups)
-        fitting = [n for n in range(1, groups + 1) if groups % n == 0]
-        return max([n for n in fitting if n * width <= JOINED_CHANNELS], default=1)
-
-
-def _block_diagonal(kernel, groups):
-    """The kernel of `groups` groups as that of one dense convolution."""
-    if groups == 1:
-        return kernel
-    inputs, outputs = kernel.shape[-2], kernel.shape[-1] // groups
-    own = np.kron(np.eye(groups), np.ones((inputs, outputs)))
-    return ops.tile(kernel, (1, 1, groups, 1)) * ops.cast(own, kernel.dtype)

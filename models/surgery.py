@@ -229,7 +229,7 @@ def _copy_part(layer, copy):
         with tempfile.TemporaryDirectory() as folder:
             layer.save_assets(folder)
             copy.load_assets(folder)
-    if "call" in vars(layer):  # its fast form
+    if vars(layer).keys() & {"call", "convolution_op"}:  # its fast form
         speed_up(copy)
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from .. import fast
 from ..checks import require_one_of
+from ..fast import joined_cbam, with_fast_form
 from .base import AttentionLayer
 from .channel import ChannelAttention
 from .registry import register_attention
@@ -89,7 +89,7 @@ class CBAM(AttentionLayer):
         self.channel.build(input_shape)
         self.spatial.build(input_shape)
 
-    @fast.with_fast_form(fast.cbam)
+    @with_fast_form(joined_cbam)
     def attend(self, inputs, training=None):
         first, second = self.channel, self.spatial
         if self.order == "spatial_first":

@@ -6,6 +6,7 @@ import keras
 from keras import layers, ops
 
 from ..checks import require_one_of
+from ..fast import gated
 from .base import AttentionLayer
 from .channel import SE
 from .parts import from_channels_last, to_channels_last
@@ -103,7 +104,7 @@ class SSE(AttentionLayer):
     def attend(self, inputs, training=None):
         gate = ops.sigmoid(self.conv(to_channels_last(inputs, self.data_format)))
         gate = from_channels_last(gate, self.data_format)
-        return inputs * gate, {"spatial": gate}
+        return gated(inputs, gate), {"spatial": gate}
 
     def get_config(self):
         return {**super().get_config(), "use_bias": self.use_bias}

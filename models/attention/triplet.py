@@ -6,6 +6,7 @@ import keras
 from keras import layers, ops
 
 from ..checks import require_int
+from ..fast import gated
 from .base import AttentionLayer, pool
 from .registry import register_attention
 
@@ -94,7 +95,7 @@ class TripletAttention(AttentionLayer):
 
     def attend(self, inputs, training=None):
         maps = {branch: self._gate(branch, inputs, training) for branch in self.convs}
-        return inputs * (sum(maps.values()) / len(maps)), maps
+        return gated(inputs, sum(maps.values()) / len(maps)), maps
 
     def _gate(self, branch, inputs, training):
         axes = dict(zip(("height", "width"), self.spatial_axes, strict=True))

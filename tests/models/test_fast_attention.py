@@ -1,12 +1,14 @@
 """Attention in its fast form gives the numbers and gradients of the plain layers."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 from models import fast
-from models.attention_module import CBAM, CBAM_OFFICIAL
+from models.attention_module import CBAM, CBAM_OFFICIAL, attach_attention_module, list_attention
 
 pytestmark = [
     pytest.mark.fast_attention,
@@ -46,15 +48,55 @@ def calls(monkeypatch):
     return calls
 
 
-def network(layer_class, options, shape):
-    """Attention between what makes zeros, of which several equal a maximum, and a nonlinear end."""
+def network(attend, ending, shape):
+    """Attention after what makes zeros, of which several equal a maximum."""
     keras.utils.set_random_seed(0)
     image = keras.Input(shape)
     x = layers.Conv2D(shape[-1], 3, padding="same", activation="relu", name="before")(image)
-    y = layer_class(**options, name="attention")(x)
-    model = keras.Model(image, layers.Dense(3)(layers.Flatten()(y * y)))
+    y = ENDINGS[ending](x, attend(x))
+    model = keras.Model(image, layers.Dense(3)(layers.Flatten()(y)))
     model.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=False)
-    return model
+    return fast.speed_up(model)
+
+
+def rectified(x):
+    return layers.Activation("relu")(x - 0.5)
+
+
+ENDINGS = {  # what is done to the shortcut and the attended map
+    "nonlinear": lambda x, y: y * y,
+    "residual block": lambda x, y: layers.Activation("relu")(layers.Add()([-x, y])),
+    "the other order": lambda x, y: layers.Activation("relu")(layers.Add()([y, -x])),
+    "pre-activation": lambda x, y: rectified(layers.Add()([-x, y])),
+    "no shortcut": lambda x, y: layers.Activation("relu")(y),
+    "twice the same": lambda x, y: layers.Add()([y, y]),
+    "two additions": lambda x, y: layers.Add()([layers.Add()([-x, y]), -x * x]),
+    "three at once": lambda x, y: layers.Activation("relu")(layers.Add()([-x, y, x * x])),
+    "a shortcut that is broadcast": lambda x, y: layers.Activation("relu")(
+        layers.Add()([y, -layers.GlobalAveragePooling2D(keepdims=True)(x)])
+    ),
+    "the map is used again": lambda x, y: layers.Add()([-x, y]) * y,
+}
+
+
+def assert_same_step(attend, ending, shape, monkeypatch, rng):
+    """A step and a prediction in the fast form are those in the plain one."""
+    x = rng.normal(size=(5, *shape)).astype("float32")
+    targets = rng.normal(size=(5, 3)).astype("float32")
+    quick = network(attend, ending, shape)
+    quick.train_on_batch(x, targets)
+    outputs = quick.predict_on_batch(x)
+    monkeypatch.setattr(fast, "LEAST_VALUES", 10**9)
+    plain = network(attend, ending, shape)
+    start = [weight.copy() for weight in plain.get_weights()]
+    plain.train_on_batch(x, targets)
+    for ours, wanted, before in zip(
+        quick.get_weights(), plain.get_weights(), start, strict=True
+    ):  # the step taken is the gradient
+        scale = max(np.abs(wanted - before).max(), 1e-3)
+        np.testing.assert_allclose(ours, wanted, rtol=1e-6, atol=1e-4 * scale)
+    plain.set_weights(quick.get_weights())
+    np.testing.assert_allclose(outputs, plain.predict_on_batch(x), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -65,23 +107,36 @@ def network(layer_class, options, shape):
     ],
 )
 def test_numbers_are_the_plain_layers(options, shape, calls, monkeypatch, rng):
-    x = rng.normal(size=(5, *shape)).astype("float32")
-    targets = rng.normal(size=(5, 3)).astype("float32")
-    quick = network(CBAM, options, shape)
-    quick.train_on_batch(x, targets)
+    assert_same_step(lambda x: CBAM(**options)(x), "nonlinear", shape, monkeypatch, rng)
     assert calls
-    outputs = quick.predict_on_batch(x)
-    monkeypatch.setattr(fast, "LEAST_VALUES", 10**9)
-    plain = network(CBAM, options, shape)
-    start = [weight.copy() for weight in plain.get_weights()]
-    plain.train_on_batch(x, targets)
-    for ours, wanted, before in zip(
-        quick.get_weights(), plain.get_weights(), start, strict=True
-    ):  # the step taken is the gradient
-        scale = max(np.abs(wanted - before).max(), 1e-3)
-        np.testing.assert_allclose(ours, wanted, rtol=1e-6, atol=1e-4 * scale)
-    plain.set_weights(quick.get_weights())
-    np.testing.assert_allclose(outputs, plain.predict_on_batch(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("module", list_attention())
+def test_every_module_in_a_residual_block(module, calls, monkeypatch, rng):
+    attend = functools.partial(attach_attention_module, attention_module=module)
+    assert_same_step(attend, "residual block", (8, 6, 8), monkeypatch, rng)
+
+
+@pytest.mark.parametrize("module", ["cbam_block", "se_block", "simam_block"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_follows_is_joined_or_not(ending, module, calls, monkeypatch, rng):
+    attend = functools.partial(attach_attention_module, attention_module=module)
+    assert_same_step(attend, ending, (6, 5, 8), monkeypatch, rng)
+
+
+@pytest.mark.parametrize("module", ["cbam_block", "se_block", "eca_block"])
+def test_a_residual_block_ends_in_one_pass(module, monkeypatch, rng):
+    from models import build_model, fast_attention
+
+    ends = []
+    end = fast_attention._end
+    monkeypatch.setattr(
+        fast_attention, "_end", lambda *inputs: ends.append(inputs[1:]) or end(*inputs)
+    )
+    model = build_model("resnet_v1", depth=8, attention_module=module)
+    model.predict_on_batch(np.zeros((2, 32, 32, 3)))
+    joined = [shortcuts for shortcuts, rectified in ends if rectified]
+    assert [len(shortcuts) for shortcuts in joined] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +150,7 @@ def test_numbers_are_the_plain_layers(options, shape, calls, monkeypatch, rng):
     ],
 )
 def test_what_has_no_fast_form_runs_the_plain_one(options, calls, rng):
-    model = network(CBAM, options, (8, 8, 8))
+    model = network(lambda x: CBAM(**options)(x), "nonlinear", (8, 8, 8))
     x = rng.normal(size=(2, 8, 8, 8)).astype("float32")
     assert np.isfinite(model.train_on_batch(x, np.zeros((2, 3))))
     assert not calls
@@ -106,7 +161,7 @@ def test_a_subclass_that_attends_otherwise_is_heard(calls, rng):
         def attend(self, inputs, training=None):
             return 2 * inputs, {}
 
-    model = network(Ignored, {}, (4, 4, 8))
+    model = network(lambda x: Ignored()(x), "nonlinear", (4, 4, 8))
     model.predict_on_batch(rng.normal(size=(2, 4, 4, 8)).astype("float32"))
     assert not calls
 

@@ -189,13 +189,16 @@ def test_adding_twice(rng):
 
 
 @pytest.mark.once
-def test_own_architectures_keep_their_fast_layers(rng):
-    old = build_model("resnet_v1", depth=8, attention_module=None)
+@pytest.mark.parametrize(("name", "depth"), [("resnet_v1", 8), ("resnext", 29)])
+def test_own_architectures_keep_their_fast_layers(name, depth, rng):
+    old = build_model(name, depth=depth, attention_module=None)
     new = add_attention(old, "se_block")
-    norms = [layer for layer in new.layers if isinstance(layer, layers.BatchNormalization)]
-    assert all("call" in vars(layer) for layer in norms) == (
-        keras.backend.backend() == "tensorflow"
+    before, after = (
+        {layer.name for layer in model.layers if {"call", "convolution_op"} & vars(layer).keys()}
+        for model in (old, new)
     )
+    assert before == after
+    assert bool(after) == (keras.backend.backend() == "tensorflow")
     assert_same_outputs(old, new, images(rng, 2, (32, 32, 3)), atol=1e-7)
 
 
