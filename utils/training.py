@@ -178,7 +178,8 @@ def _fit_from(progress, setup, devices, epochs, callbacks, checkpointer):
     batches, validation = map(devices.share, (setup.batches, setup.validation))
     validation = fed(validation)
     while progress.epoch < epochs:
-        setup.batches.skip = progress.step
+        # `fed` asks for a batch to learn what they look like
+        setup.batches.epoch, setup.batches.skip = progress.epoch, progress.step
         # Keras counts the batches once: what is left of an epoch is a fit of its own
         last = progress.epoch + 1 if progress.step else epochs
         setup.model.fit(
