@@ -112,12 +112,13 @@ def test_refuses_settings_that_do_not_fit_the_data(photos, tmp_path, capsys, arg
 
 
 @pytest.mark.once
-def test_a_folder_needs_a_data_dir_and_grain(photos, tmp_path, capsys, monkeypatch):
+def test_a_folder_needs_a_data_dir_and_packages(photos, tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main(["train", "--dataset", "folder", "--run-dir", str(tmp_path / "run")])
     assert "needs --data-dir" in capsys.readouterr().err
-    monkeypatch.setitem(sys.modules, "grain", None)
-    assert "pip install grain" in refused(capsys, photos, tmp_path / "run")
+    for module in ("grain", "cykooz_resizer"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert "pip install grain cykooz-resizer\n" in refused(capsys, photos, tmp_path / "run")
 
 
 @pytest.mark.long

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.fuzz.cases import cases, damaged, outcome
 from utils.images.files import read_image
+from utils.images.jpeg import read_jpeg
 
 pytestmark = pytest.mark.once
 
@@ -25,7 +26,8 @@ FILES = [
     encoded(*form)
     for form in [
         ("PNG", "RGB"), ("PNG", "P"), ("PNG", "RGBA"), ("PNG", "L"), ("JPEG", "RGB"),
-        ("JPEG", "CMYK"), ("BMP", "RGB"), ("GIF", "P"), ("WEBP", "RGBA"), ("TIFF", "RGB"),
+        ("JPEG", "L"), ("JPEG", "CMYK"), ("BMP", "RGB"), ("GIF", "P"), ("WEBP", "RGBA"),
+        ("TIFF", "RGB"),
     ]
 ]  # fmt: skip
 
@@ -42,3 +44,9 @@ def test_image(content, channels, tmp_path_factory):
     if pixels is not None:
         assert pixels.dtype == "uint8"
         assert pixels.shape == (8, 8, channels)
+    # what is accepted when a folder is looked at is read in the training
+    found = outcome(lambda: read_jpeg(path, (8, 8, 3)))
+    assert found is not None or pixels is None
+    if found is not None:
+        assert found.dtype == "uint8"
+        assert found.shape == (8, 8, 3)

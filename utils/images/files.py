@@ -12,7 +12,8 @@ from ..errors import UserError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
-ORIENTATION = 0x0112  # EXIF tag; from 5 on, width and height change places
+JPEG_ENDINGS = (".jpg", ".jpeg")
+ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF tag; from 5 on, width and height change places
 
 # of damage that can be read around, and of bombs, which are refused below
 warnings.filterwarnings("ignore", module="PIL")
@@ -52,7 +53,11 @@ class ImageFiles:
 
     def read(self, number, window=None):
         """Reads the image of a number, or a window of it; see `read_image`."""
-        return read_image(self.paths[number], self.shape[1:], window)
+        from .jpeg import read_jpeg  # with packages that no other data set needs
+
+        path = self.paths[number]
+        read = read_jpeg if path.suffix.lower() in JPEG_ENDINGS else read_image
+        return read(path, self.shape[1:], window)
 
 
 def read_image(path, shape, window=None):
@@ -76,29 +81,42 @@ def read_image(path, shape, window=None):
         with Image.open(path, formats=FORMATS) as image:
             if math.prod(image.size) > Image.MAX_IMAGE_PIXELS:
                 raise ValueError(f"Image size of {math.prod(image.size)} pixels: a bomb?")
-            turn = image.getexif().get(ORIENTATION, 1)
+            turn = image.getexif().get(ORIENTATION, UPRIGHT)
             size = image.size if turn < 5 else image.size[::-1]
-            box = window(*size) if window else _middle(*size, width / height)
+            box = window(*size) if window else middle(*size, width / height)
             shrink = min((box[2] - box[0]) / width, (box[3] - box[1]) / height)
             if shrink >= 2:  # a JPEG can be decoded in half the size, or less, at half the cost
                 image.draft(None, tuple(math.ceil(side / shrink) for side in image.size))
-            upright = image if turn == 1 else ImageOps.exif_transpose(image)  # which copies
+            upright = image if turn == UPRIGHT else ImageOps.exif_transpose(image)  # which copies
             mode = "L" if channels == 1 else "RGB"
             upright.load()
             upright = upright if upright.mode == mode else upright.convert(mode)
-        scale = [now / before for now, before in zip(upright.size, size, strict=True)] * 2
-        box = [min(b * s, most) for b, s, most in zip(box, scale, upright.size * 2, strict=True)]
-        # nothing from outside the window comes in at its borders
-        left, upper, right, lower = *map(math.floor, box[:2]), *map(math.ceil, box[2:])
-        part = upright.crop((left, upper, right, lower))
-        box = (box[0] - left, box[1] - upper, box[2] - left, box[3] - upper)
-        fitted = part.resize((width, height), Image.Resampling.BILINEAR, box)
+        part, box = part_of(box, size, upright.size)
+        fitted = upright.crop(part).resize((width, height), Image.Resampling.BILINEAR, box)
     except Exception as error:  # a damaged image can fail in any way
         raise UserError(f"{path} is no image that can be read: {error}") from None
     return np.asarray(fitted).reshape(shape)
 
 
-def _middle(width, height, ratio):
+def part_of(box, before, now):
+    """The smallest part of an image that holds a box: what is outside must not come in at borders.
+
+    Args:
+        box: left, upper, right and lower border in pixels of an image.
+        before: tuple of ints, its width and height.
+        now: tuple of ints, width and height of a smaller copy, in whose pixels the answer is.
+
+    Returns:
+        The part, a tuple of four ints, and the box within it, a tuple of four numbers.
+    """
+    scale = [to / of for to, of in zip(now, before, strict=True)] * 2
+    box = [min(b * s, most) for b, s, most in zip(box, scale, now * 2, strict=True)]
+    left, upper, right, lower = *map(math.floor, box[:2]), *map(math.ceil, box[2:])
+    within = box[0] - left, box[1] - upper, box[2] - left, box[3] - upper
+    return (left, upper, right, lower), within
+
+
+def middle(width, height, ratio):
     """The largest window of a ratio of width to height, in the middle."""
     across, down = min(width, height * ratio), min(height, width / ratio)
     left, upper = (width - across) / 2, (height - down) / 2

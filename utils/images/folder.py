@@ -1,6 +1,7 @@
 """A folder of image files, one folder per class, as a data set that is read as it is needed."""
 
 import hashlib
+import importlib.util
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ..errors import UserError
 from .files import ENDINGS, ImageFiles, read_image
 
 NAMED = 20  # unreadable files, at most
+NEEDED = {"grain": "grain", "simplejpeg": "simplejpeg", "cykooz_resizer": "cykooz-resizer"}
 
 
 def read_folder(data_dir, size, corrupt="refuse", announce=print):
@@ -27,11 +29,15 @@ def read_folder(data_dir, size, corrupt="refuse", announce=print):
         `ImageFiles` and a list of ints, twice, and a tuple of strings.
 
     Raises:
-        UserError: a folder is missing or empty, there is only one class, training and test have
-            other classes, or files cannot be read and `corrupt` is `"refuse"`.
+        UserError: a package is not installed, a folder is missing or empty, there is only one
+            class, training and test have other classes, or files cannot be read and `corrupt` is
+            `"refuse"`.
     """
     if data_dir is None:
         raise UserError("the data set folder needs --data-dir, with train/CLASS/ and test/CLASS/")
+    missing = [name for module, name in NEEDED.items() if not importlib.util.find_spec(module)]
+    if missing:
+        raise UserError(f"the data set folder needs more packages: pip install {' '.join(missing)}")
     found = {part: _classes(Path(data_dir) / part) for part in ("train", "test")}
     names = tuple(found["train"])
     if len(names) < 2:

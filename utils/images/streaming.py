@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import dataclasses
-import importlib.util
 import math
 import shutil
 import threading
@@ -36,7 +35,6 @@ class StreamedBatches(keras.utils.PyDataset):
 
     def __init__(self, read, workers=0):
         super().__init__()
-        require_grain()
         self.read = read
         self.processes = workers
         self.epoch = self.skip = 0
@@ -158,13 +156,3 @@ def reading_images(*batches):
     finally:
         for stream in streams:
             stream.close()
-
-
-def require_grain():
-    """Refuses to go on without Grain.
-
-    Raises:
-        UserError: says what to install.
-    """
-    if not importlib.util.find_spec("grain"):
-        raise UserError("the data set folder needs Grain: pip install grain")
