@@ -112,10 +112,11 @@ class ImageBatches:
 
     def image(self, epoch, index):
         """An image as it is in an epoch, before images are mixed."""
-        ways, rng = self.augmentation, generator(self.seed, epoch, index, SAMPLE)
-        window = None
-        if ways.crop:
-            window = functools.partial(random_window, rng, least=ways.crop)
+        ways = self.augmentation
+        if not (ways.crop or ways.flip or ways.rand_augment):
+            return self.images.read(index)
+        rng = generator(self.seed, epoch, index, SAMPLE)
+        window = functools.partial(random_window, rng, least=ways.crop) if ways.crop else None
         pixels = self.images.read(index, window)
         if ways.flip and rng.random() < 0.5:
             pixels = pixels[:, ::-1]
