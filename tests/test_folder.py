@@ -116,9 +116,9 @@ def test_a_folder_needs_a_data_dir_and_packages(photos, tmp_path, capsys, monkey
     with pytest.raises(SystemExit):
         main(["train", "--dataset", "folder", "--run-dir", str(tmp_path / "run")])
     assert "needs --data-dir" in capsys.readouterr().err
-    for module in ("grain", "cykooz_resizer"):
+    for module in ("grain", "simplejpeg"):
         monkeypatch.setitem(sys.modules, module, None)
-    assert "pip install grain cykooz-resizer\n" in refused(capsys, photos, tmp_path / "run")
+    assert "pip install grain simplejpeg\n" in refused(capsys, photos, tmp_path / "run")
 
 
 @pytest.mark.long

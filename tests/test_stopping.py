@@ -8,6 +8,7 @@ import subprocess
 
 import keras
 import numpy as np
+import PIL
 import pytest
 
 from main import main
@@ -164,6 +165,11 @@ def test_refuses_another_library_version(copy, monkeypatch, capsys):
     monkeypatch.setattr(resuming, "versions", lambda: {**versions, "keras": "2.0"})
     assert f'keras was "{versions["keras"]}", is "2.0"; --force' in refused(capsys, 2, resume, copy)
     resume(copy, "--force")
+
+
+def test_packages_that_make_pixels_are_part_of_the_environment():
+    found = resuming.environment(("pillow", "no-such-package"))
+    assert (found["pillow"], found["no-such-package"]) == (PIL.__version__, None)
 
 
 @pytest.mark.parametrize("folder", ["nothing", "empty"])

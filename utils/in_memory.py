@@ -19,6 +19,7 @@ class InMemory:
     """
 
     own_settings = ("crop_padding", "cutout")
+    packages = ()
 
     def __init__(self, dataset):
         self.dataset = dataset

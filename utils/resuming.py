@@ -1,5 +1,6 @@
 """Whether a run can go on as if it had never stopped: same settings, data and environment."""
 
+import importlib.metadata
 import json
 
 from .backend import device, threads, versions
@@ -11,9 +12,21 @@ FREE = {"checkpoint_every", "data_dir", "tensorboard", "workers"}
 FORCED = {"epochs", "backend", "devices", "hosts"}
 
 
-def environment():
-    """Returns what the last bits of a result depend on beside settings and data."""
-    return {**versions(), "device": device(), "threads": threads()}
+def environment(packages=()):
+    """Returns what the last bits of a result depend on beside settings and data.
+
+    Args:
+        packages: names of packages that have a part in it and need not be installed.
+    """
+    installed = {name: _version(name) for name in packages}
+    return {**versions(), **installed, "device": device(), "threads": threads()}
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def check_settings(settings, config):

@@ -100,7 +100,7 @@ def _trained(settings, dataset, setup, run_dir, devices, started, announce):
         state = {
             "config": settings.config(),
             "data": setup.source.fingerprint(),
-            "environment": environment(),
+            "environment": environment(setup.source.packages),
         }
         devices.check_same(state)
         if settings.resume is None and devices.writes:

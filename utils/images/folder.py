@@ -10,7 +10,7 @@ from ..errors import UserError
 from .files import ENDINGS, ImageFiles, read_image
 
 NAMED = 20  # unreadable files, at most
-NEEDED = {"grain": "grain", "simplejpeg": "simplejpeg", "cykooz_resizer": "cykooz-resizer"}
+NEEDED = ("grain", "simplejpeg")
 
 
 def read_folder(data_dir, size, corrupt="refuse", announce=print):
@@ -35,7 +35,7 @@ def read_folder(data_dir, size, corrupt="refuse", announce=print):
     """
     if data_dir is None:
         raise UserError("the data set folder needs --data-dir, with train/CLASS/ and test/CLASS/")
-    missing = [name for module, name in NEEDED.items() if not importlib.util.find_spec(module)]
+    missing = [name for name in NEEDED if not importlib.util.find_spec(name)]
     if missing:
         raise UserError(f"the data set folder needs more packages: pip install {' '.join(missing)}")
     found = {part: _classes(Path(data_dir) / part) for part in ("train", "test")}

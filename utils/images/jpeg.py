@@ -7,26 +7,16 @@ Keras here.
 import io
 import math
 
-import numpy as np
 import simplejpeg
-from cykooz_resizer import (
-    CropBox,
-    FilterType,
-    ImageData,
-    PixelType,
-    ResizeAlg,
-    ResizeOptions,
-    Resizer,
-)
 from PIL import Image
 
 from .files import ORIENTATION, UPRIGHT, middle, part_of, read_image
+from .resizing import resized
 
 COLORS = ("YCbCr", "RGB", "Gray")
 SMALLEST = 8  # a JPEG can be decoded in half, a quarter and an eighth of its size
 SCAN = b"\xda"  # the marker that pixels follow
 TURNING = (b"Exif\0\0", b"tiff:Orientation")  # where it can say that it is to be turned
-ANTIALIASED = ResizeAlg.convolution(FilterType.bilinear)  # as Pillow's, but for the rounding
 
 
 def read_jpeg(path, shape, window=None):
@@ -60,7 +50,7 @@ def read_jpeg(path, shape, window=None):
     if pixels is None:
         return read_image(path, shape, window)
     (left, upper, right, lower), box = part_of(box, (columns, rows), pixels.shape[1::-1])
-    return _resized(pixels[upper:lower, left:right], box, shape)
+    return resized(pixels[upper:lower, left:right], box, shape[:2])
 
 
 def _upright(data):
@@ -87,14 +77,3 @@ def _factor(box, shape):
     left, upper, right, lower = box
     shrink = min((right - left) / shape[1], (lower - upper) / shape[0], SMALLEST)
     return 2 ** int(math.log2(shrink)) if shrink > 1 else 1
-
-
-def _resized(pixels, box, shape):
-    """The box of an image in another shape, antialiased."""
-    height, width, _ = shape
-    left, upper, right, lower = box
-    source = ImageData(*pixels.shape[1::-1], PixelType.U8x3, pixels.tobytes())
-    result = ImageData(width, height, PixelType.U8x3)
-    box = CropBox(left, upper, right - left, lower - upper)
-    Resizer().resize(source, result, ResizeOptions(ANTIALIASED, crop_box=box))
-    return np.frombuffer(result.get_buffer(), "uint8").reshape(shape)

@@ -22,6 +22,7 @@ class OnDisk:
     """
 
     own_settings = ("image_size", "corrupt", "workers", "crop", "rand_augment", "mixup", "cutmix")
+    packages = ("pillow", "simplejpeg", "cykooz-resizer")  # that the pixels depend on
 
     def __init__(self, dataset):
         self.dataset = dataset
