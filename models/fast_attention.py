@@ -33,6 +33,7 @@ import tensorflow as tf
 ROWS = 8  # that a reduction over positions names one by one
 LANES = 8  # of a reduction over channels
 WIDEST = 32  # map whose convolution is folded: the work grows with the width
+AT_ONCE = 256  # positions: starting a cluster takes as long as the passes over such a map
 
 _compiled = functools.partial(tf.function, jit_compile=True)
 
@@ -55,6 +56,9 @@ def attend(x, weights, pools, kernel, descriptor, normalise=None, scale=()):
     """
     weights, scale = ([tf.convert_to_tensor(w) for w in some] for some in (weights, scale))
     kernel = tf.convert_to_tensor(kernel)
+    # statistics are needed once, whatever the map is joined with
+    if normalise is None and math.prod(x.shape[1:3]) <= AT_ONCE:
+        return _attend_at_once(x, weights, pools, kernel, descriptor), ()
     pooled, gate, maps = _described(x, weights, pools, descriptor)
     with tf.GradientTape(persistent=True) as tape:  # a caller may ask for several gradients
         tape.watch([maps, kernel, *scale])
@@ -63,15 +67,47 @@ def attend(x, weights, pools, kernel, descriptor, normalise=None, scale=()):
             logits, statistics = normalise(logits, *scale)
         spatial = tf.sigmoid(logits)
 
-    def slopes(dy):
-        outer, ties = _spatial_slopes(dy, x, gate, maps, descriptor)
-        dmaps, dkernel, *dscale = tape.gradient(spatial, [maps, kernel, *scale], outer)
+    def backward(dy):
+        slopes, ties = _spatial_slopes(dy, x, gate, maps, descriptor)
+        dmaps, dkernel, *dscale = tape.gradient(spatial, [maps, kernel, *scale], slopes)
         dx, dweights = _input_slopes(
             dy, x, pooled, gate, weights, pools, spatial, maps, dmaps, ties, descriptor
         )
         return dx, *dweights, dkernel, *dscale
 
-    return joined((x, gate, spatial), slopes, [x, *weights, kernel, *scale]), statistics
+    def end(shortcuts, rectified):
+        return _end((x, gate, spatial), shortcuts, rectified), backward
+
+    return joined(end, [x, *weights, kernel, *scale]), statistics
+
+
+def _attend_at_once(x, weights, pools, kernel, descriptor):
+    """`attend` in one cluster forward and one backward."""
+
+    @_compiled
+    def forward(x, weights, kernel, shortcuts, rectified):
+        pooled, gate, maps = _described(x, weights, pools, descriptor)
+        spatial = tf.sigmoid(convolve(maps, kernel))
+        return _end((x, gate, spatial), shortcuts, rectified), (pooled, gate, maps, spatial)
+
+    @_compiled
+    def backward(dy, x, weights, kernel, pooled, gate, maps, spatial):
+        slopes, ties = _spatial_slopes(dy, x, gate, maps, descriptor)
+        with tf.GradientTape() as tape:
+            tape.watch([maps, kernel])
+            logits = convolve(maps, kernel)
+        slopes *= spatial * (1 - spatial)
+        dmaps, dkernel = tape.gradient(logits, [maps, kernel], slopes)
+        dx, dweights = _input_slopes(
+            dy, x, pooled, gate, weights, pools, spatial, maps, dmaps, ties, descriptor
+        )
+        return dx, *dweights, dkernel
+
+    def end(shortcuts, rectified):
+        y, between = forward(x, weights, kernel, shortcuts, rectified)
+        return y, lambda dy: backward(dy, x, weights, kernel, *between)
+
+    return joined(end, [x, *weights, kernel])
 
 
 def attend_to_channels(x, weights, pools):
@@ -86,11 +122,11 @@ def attend_to_channels(x, weights, pools):
     pooled = tf.stack([reductions[kind](x, axis=(1, 2)) for kind in pools], axis=1)
     gate = _mlp(pooled, weights)
 
-    def slopes(dy):
+    def backward(dy):
         dx, dweights = _channel_slopes(dy, x, pooled, gate, weights, pools)
         return dx, *dweights
 
-    return joined((x, gate), slopes, [x, *weights])
+    return joined(lambda *after: (_end((x, gate), *after), backward), [x, *weights])
 
 
 def product(x, *gates):
@@ -103,34 +139,38 @@ def product(x, *gates):
     Returns:
         A function as of `joined`.
     """
-    return joined((x, *gates), lambda dy: _factor_slopes(dy, x, *gates), [x, *gates])
+
+    def backward(dy):
+        return _factor_slopes(dy, x, *gates)
+
+    return joined(lambda *after: (_end((x, *gates), *after), backward), [x, *gates])
 
 
-def joined(factors, slopes, inputs):
-    """A product of tensors, together with what a residual block does to it.
+def joined(end, inputs):
+    """A map together with what a residual block does to it.
 
     Args:
-        factors: tuple of tensors, of which the first has the shape of the product.
-        slopes: function of the product's slope that returns those of `inputs`.
-        inputs: list of the tensors that the product is a function of.
+        end: function of a tuple of shortcuts and of `rectified` that returns the map plus the
+            shortcuts, without what is below 0 if `rectified`, and a function from the slope of the
+            sum to those of `inputs`.
+        inputs: list of the tensors that the map is a function of.
 
     Returns:
-        A function `(*shortcuts, rectified=False)` that returns the product plus the shortcuts,
-        without what is below 0 if `rectified`.
+        A function `(*shortcuts, rectified=False)` that returns the tensor, with its gradient.
     """
 
     def join(*shortcuts, rectified=False):
         @tf.custom_gradient
-        def end(*_):
-            y = _end(factors, shortcuts, rectified)
+        def ended(*_):
+            y, backward = end(shortcuts, rectified)
 
             def gradient(dy):
                 dy = tf.raw_ops.ReluGrad(gradients=dy, features=y) if rectified else dy
-                return *slopes(dy), *(dy for _ in shortcuts)
+                return *backward(dy), *(dy for _ in shortcuts)
 
             return y, gradient
 
-        return end(*inputs, *shortcuts)
+        return ended(*inputs, *shortcuts)
 
     return join
 

@@ -22,6 +22,7 @@ CASES = {  # options, shape of the map
     "authors'": ({**CBAM_OFFICIAL, "ratio": 4}, (8, 8, 12)),
 }
 MORE_CASES = {
+    "more positions than at once": ({}, (20, 20, 8)),
     "one pool each": ({"pools": "max", "descriptor": "avg", "use_bias": False}, (5, 6, 8)),
     "average, maximum": ({"pools": "avg", "descriptor": "max", "kernel_size": 3}, (3, 2, 5)),
     "one position": ({}, (1, 1, 1)),
@@ -39,12 +40,9 @@ def calls(monkeypatch):
     monkeypatch.setattr(fast, "LEAST_VALUES", 1)
     calls = []
     attend = fast_attention.attend
-
-    def counted(*arguments):
-        calls.append(arguments)
-        return attend(*arguments)
-
-    monkeypatch.setattr(fast_attention, "attend", counted)
+    monkeypatch.setattr(
+        fast_attention, "attend", lambda *arguments: calls.append(arguments) or attend(*arguments)
+    )
     return calls
 
 
@@ -130,9 +128,7 @@ def test_a_residual_block_ends_in_one_pass(module, monkeypatch, rng):
 
     ends = []
     end = fast_attention._end
-    monkeypatch.setattr(
-        fast_attention, "_end", lambda *inputs: ends.append(inputs[1:]) or end(*inputs)
-    )
+    monkeypatch.setattr(fast_attention, "_end", lambda *of: ends.append(of[1:]) or end(*of))
     model = build_model("resnet_v1", depth=8, attention_module=module)
     model.predict_on_batch(np.zeros((2, 32, 32, 3)))
     joined = [shortcuts for shortcuts, rectified in ends if rectified]
