@@ -100,7 +100,7 @@ def joined_cbam(layer, inputs, training):
     pools, descriptor = channel.pools, spatial.descriptor
     arguments = (inputs, _mlp_weights(channel), pools, spatial.conv.kernel, descriptor)
     if norm is None:
-        join, _ = attend(*arguments)
+        join, _ = attend(*arguments, training=training)
         return open_to_joining(join(), join)
     learns = training and norm.trainable
     join, statistics = attend(

@@ -38,7 +38,7 @@ AT_ONCE = 256  # positions: starting a cluster takes as long as the passes over 
 _compiled = functools.partial(tf.function, jit_compile=True)
 
 
-def attend(x, weights, pools, kernel, descriptor, normalise=None, scale=()):
+def attend(x, weights, pools, kernel, descriptor, normalise=None, scale=(), training=False):
     """Computes `models.attention.cbam.CBAM`, channels first.
 
     Args:
@@ -50,14 +50,15 @@ def attend(x, weights, pools, kernel, descriptor, normalise=None, scale=()):
         normalise: function of the convolution's output and of the tensors in `scale`, that returns
             it normalised, and a tuple of statistics.
         scale: tuple of tensors or variables.
+        training: bool, whether gradients will be asked for.
 
     Returns:
         A function as of `joined`, and the statistics.
     """
     weights, scale = ([tf.convert_to_tensor(w) for w in some] for some in (weights, scale))
     kernel = tf.convert_to_tensor(kernel)
-    # statistics are needed once, whatever the map is joined with
-    if normalise is None and math.prod(x.shape[1:3]) <= AT_ONCE:
+    # statistics are needed once, whatever the map is joined with; a cluster's memory is its own
+    if normalise is None and not (training and math.prod(x.shape[1:3]) > AT_ONCE):
         return _attend_at_once(x, weights, pools, kernel, descriptor), ()
     pooled, gate, maps = _described(x, weights, pools, descriptor)
     with tf.GradientTape(persistent=True) as tape:  # a caller may ask for several gradients

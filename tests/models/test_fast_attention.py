@@ -40,9 +40,12 @@ def calls(monkeypatch):
     monkeypatch.setattr(fast, "LEAST_VALUES", 1)
     calls = []
     attend = fast_attention.attend
-    monkeypatch.setattr(
-        fast_attention, "attend", lambda *arguments: calls.append(arguments) or attend(*arguments)
-    )
+
+    def counted(*arguments, **options):
+        calls.append(arguments)
+        return attend(*arguments, **options)
+
+    monkeypatch.setattr(fast_attention, "attend", counted)
     return calls
 
 
