@@ -1,10 +1,9 @@
 """Fast forms of layers: the same numbers in less time.
 
 The only file of `models/`, with `fast_layers.py` and `fast_attention.py` behind it, that knows a
-backend. A fast form
-takes the place of a method and is chosen anew at every call; where it does not apply, the layer's
-own method runs. The layer stays what it is: its class, configuration and weights, and with them
-everything that is saved, do not change.
+backend. A fast form takes the place of a method and is chosen anew at every call; where it does not
+apply, the layer's own method runs. The layer stays what it is: its class, configuration and
+weights, and with them everything that is saved, do not change.
 """
 
 import functools

@@ -33,7 +33,9 @@ import tensorflow as tf
 ROWS = 8  # that a reduction over positions names one by one
 LANES = 8  # of a reduction over channels
 WIDEST = 32  # map whose convolution is folded: the work grows with the width
-AT_ONCE = 256  # positions: starting a cluster takes as long as the passes over such a map
+# values of a map that is attended to in one cluster, as starting several would take
+# longer: in training, where what a cluster holds adds to the step's peak, and at inference
+AT_ONCE = {True: 2**13, False: 2**14}
 
 _compiled = functools.partial(tf.function, jit_compile=True)
 
@@ -57,8 +59,8 @@ def attend(x, weights, pools, kernel, descriptor, normalise=None, scale=(), trai
     """
     weights, scale = ([tf.convert_to_tensor(w) for w in some] for some in (weights, scale))
     kernel = tf.convert_to_tensor(kernel)
-    # statistics are needed once, whatever the map is joined with; a cluster's memory is its own
-    if normalise is None and not (training and math.prod(x.shape[1:3]) > AT_ONCE):
+    # statistics are needed once, whatever the map is joined with
+    if normalise is None and math.prod(x.shape[1:]) <= AT_ONCE[bool(training)]:
         return _attend_at_once(x, weights, pools, kernel, descriptor), ()
     pooled, gate, maps = _described(x, weights, pools, descriptor)
     with tf.GradientTape(persistent=True) as tape:  # a caller may ask for several gradients
@@ -118,7 +120,7 @@ def attend_to_channels(x, weights, pools):
         A function as of `joined`.
     """
     weights = [tf.convert_to_tensor(w) for w in weights]
-    # by TensorFlow's own reductions, which in a cluster of their own would take half as long again
+    # by TensorFlow's own reductions: a cluster of their own takes longer
     reductions = {"avg": tf.reduce_mean, "max": tf.reduce_max}
     pooled = tf.stack([reductions[kind](x, axis=(1, 2)) for kind in pools], axis=1)
     gate = _mlp(pooled, weights)

@@ -22,7 +22,7 @@ CASES = {  # options, shape of the map
     "authors'": ({**CBAM_OFFICIAL, "ratio": 4}, (8, 8, 12)),
 }
 MORE_CASES = {
-    "more positions than at once": ({}, (20, 20, 8)),
+    "larger than at once": ({}, (20, 20, 48)),
     "one pool each": ({"pools": "max", "descriptor": "avg", "use_bias": False}, (5, 6, 8)),
     "average, maximum": ({"pools": "avg", "descriptor": "max", "kernel_size": 3}, (3, 2, 5)),
     "one position": ({}, (1, 1, 1)),
