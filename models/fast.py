@@ -123,8 +123,9 @@ def gated(x, *gates):
         A tensor of the shape of `x`.
     """
     outputs = functools.reduce(operator.mul, gates, x)
-    alike = all((gate.dtype, gate.shape[0]) == (x.dtype, x.shape[0]) for gate in gates)
-    if not alike or not _passes_join(x):
+    if not _passes_join(x) or any(
+        (gate.dtype, gate.shape[0]) != (x.dtype, x.shape[0]) for gate in gates
+    ):
         return outputs
     from .fast_attention import product
 
