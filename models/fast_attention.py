@@ -70,13 +70,12 @@ def attend(x, weights, pools, kernel, descriptor, normalise=None, scale=(), trai
             logits, statistics = normalise(logits, *scale)
         spatial = tf.sigmoid(logits)
 
+    def through(slopes):
+        return tape.gradient(spatial, [maps, kernel, *scale], slopes)
+
     def backward(dy):
-        slopes, ties = _spatial_slopes(dy, x, gate, maps, descriptor)
-        dmaps, dkernel, *dscale = tape.gradient(spatial, [maps, kernel, *scale], slopes)
-        dx, dweights = _input_slopes(
-            dy, x, pooled, gate, weights, pools, spatial, maps, dmaps, ties, descriptor
-        )
-        return dx, *dweights, dkernel, *dscale
+        between = (pooled, gate, maps, spatial)
+        return _slopes(dy, x, weights, pools, descriptor, *between, through)
 
     def end(shortcuts, rectified):
         return _end((x, gate, spatial), shortcuts, rectified), backward
@@ -95,22 +94,30 @@ def _attend_at_once(x, weights, pools, kernel, descriptor):
 
     @_compiled
     def backward(dy, x, weights, kernel, pooled, gate, maps, spatial):
-        slopes, ties = _spatial_slopes(dy, x, gate, maps, descriptor)
-        with tf.GradientTape() as tape:
-            tape.watch([maps, kernel])
-            logits = convolve(maps, kernel)
-        slopes *= spatial * (1 - spatial)
-        dmaps, dkernel = tape.gradient(logits, [maps, kernel], slopes)
-        dx, dweights = _input_slopes(
-            dy, x, pooled, gate, weights, pools, spatial, maps, dmaps, ties, descriptor
-        )
-        return dx, *dweights, dkernel
+        def through(slopes):
+            with tf.GradientTape() as tape:
+                tape.watch([maps, kernel])
+                logits = convolve(maps, kernel)
+            slopes *= spatial * (1 - spatial)
+            return tape.gradient(logits, [maps, kernel], slopes)
+
+        return _slopes(dy, x, weights, pools, descriptor, pooled, gate, maps, spatial, through)
 
     def end(shortcuts, rectified):
         y, between = forward(x, weights, kernel, shortcuts, rectified)
         return y, lambda dy: backward(dy, x, weights, kernel, *between)
 
     return joined(end, [x, *weights, kernel])
+
+
+def _slopes(dy, x, weights, pools, descriptor, pooled, gate, maps, spatial, through):
+    """The slopes of all inputs; `through` gives those of `maps` and what makes a gate of them."""
+    slopes, ties = _spatial_slopes(dy, x, gate, maps, descriptor)
+    dmaps, *dothers = through(slopes)
+    dx, dweights = _input_slopes(
+        dy, x, pooled, gate, weights, pools, spatial, maps, dmaps, ties, descriptor
+    )
+    return dx, *dweights, *dothers
 
 
 def attend_to_channels(x, weights, pools):
@@ -206,14 +213,10 @@ def convolve(maps, kernel):
     return tf.reshape(y, (-1, height, width, 1))
 
 
-def _gate(x, weights, pools):
-    pooled = tf.stack([_over_positions(kind, lambda x: x, x) for kind in pools], axis=1)
-    return pooled, _mlp(pooled, weights)
-
-
 @_compiled
 def _described(x, weights, pools, descriptor):
-    pooled, gate = _gate(x, weights, pools)
+    pooled = tf.stack([_over_positions(kind, lambda x: x, x) for kind in pools], axis=1)
+    gate = _mlp(pooled, weights)
     maps = [_over_channels(kind, x * gate) for kind in descriptor]
     return pooled, gate, tf.stack(maps, axis=-1)
 

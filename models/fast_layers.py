@@ -103,6 +103,7 @@ class FusedBatchNormalization:
 
 
 def move_averages(norm, mean, variance):
+    """Moves the averages of a batch normalisation towards the moments of a batch, as Keras does."""
     for moving, new in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
         moving.assign(moving * norm.momentum + new * (1.0 - norm.momentum))
 

@@ -1,7 +1,7 @@
 """Resizing of images, antialiased: by cykooz-resizer, or by Pillow where there is none.
 
-Pillow takes three times as long for pixels that differ in the rounding. Not every platform has a
-wheel of the other.
+With Pillow, reading a photograph takes 1.4 times as long, for pixels that differ in the rounding.
+Not every platform has a wheel of the other.
 """
 
 import numpy as np
