@@ -23,7 +23,7 @@ from .fast_layers import (
 )
 
 # of a feature map: for less, passes cost as little apart, or compiling costs more than it saves
-LEAST_POSITIONS = 64
+LEAST_POSITIONS = 16
 LEAST_VALUES = 4096
 # what Keras's trainer calls the functions it traces; what another traces may be exported, and then
 # should hold nothing of XLA

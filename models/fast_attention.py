@@ -35,8 +35,8 @@ from tensorflow.compiler.tf2xla.python import xla
 # that a reduction over positions names one by one
 ROWS = 8
 COLUMNS = 4
-LANES = (4, 32)  # of a reduction over channels, least and most
-PER_LANE = 16  # channels, between the two
+LANES = 4  # of a reduction over channels, at least
+PER_LANE = 16  # channels that one reduces, at most
 WIDEST = 32  # map whose convolution is folded: the work grows with the width
 # values of a map that is attended to in one cluster, as starting several would take
 # longer: in training, where what a cluster holds adds to the step's peak, and at inference
@@ -300,8 +300,10 @@ def _channel_slopes(dy, x, pooled, gate, weights, pools):
 def _mlp(pooled, weights):
     """The channel gate `(batch, 1, 1, channels)` from the pools `(batch, pools, channels)`."""
     first, first_bias, second, second_bias = weights
-    hidden = tf.nn.relu(pooled @ first + first_bias)
-    return tf.sigmoid(tf.reduce_sum(hidden @ second + second_bias, axis=1))[:, None, None]
+    # as one matrix, which is multiplied in one piece
+    hidden = tf.nn.relu(tf.reshape(pooled, (-1, pooled.shape[2])) @ first + first_bias)
+    logits = tf.reshape(hidden @ second + second_bias, (-1, *pooled.shape[1:]))
+    return tf.sigmoid(tf.reduce_sum(logits, axis=1))[:, None, None]
 
 
 def _mlp_slopes(pooled, weights, dgate):
@@ -362,8 +364,7 @@ def _over_positions(kind, function, *arrays):
 def _over_channels(kinds, terms):
     """Reduces each of the terms by its kind over the channels: `(batch, height, width)`."""
     channels = terms[0].shape[3]
-    least, most = LANES
-    lanes = _largest_divisor(channels, min(max(channels // PER_LANE, least), most))
+    lanes = _largest_divisor(channels, max(channels // PER_LANE, LANES))
     shape = (-1, *terms[0].shape[1:3], channels // lanes, lanes)
     totals = _reduce_together(kinds, [tf.reshape(term, shape) for term in terms], axis=3)
     totals = [_tree(kind, tf.unstack(a, axis=3)) for kind, a in zip(kinds, totals, strict=True)]
