@@ -4,14 +4,15 @@
 
 A process for each network, on TensorFlow: the plain Keras network with attention as CBAM-keras
 writes it, this project's with its layers' plain form, and as it trains. Prints what the process
-held at most during its first three steps, beyond what it held once the network was built, and how
-much of it is each image's: the rest, of compiling above all, is the same for any batch.
+took beyond what it held once the network was built: at most, during its first three steps, of which
+compiling is a part, and of its own after them, which further steps use again; and how much of the
+latter is each image's. On Linux.
 """
 
 import concurrent.futures
 import dataclasses
 import multiprocessing
-import resource
+from pathlib import Path
 
 from benchmarks.networks import NETWORKS, PLAIN, compared_network, steps_of
 from utils.backend import choose_backend
@@ -31,40 +32,47 @@ class BenchSettings(Settings):
     )
 
 
-def peak_of_steps(form, module, of, batch):
-    """Returns the bytes that three steps take; to be run in a process of its own."""
+def memory_of_steps(form, module, of, batch):
+    """Returns the bytes that three steps take at most, and that the process keeps.
+
+    To be run in a process of its own.
+    """
     choose_backend("tensorflow")
     if form == "ours, plain form":
         from models import fast
 
         fast.LEAST_VALUES = float("inf")
     step, _ = steps_of(compared_network(FORMS[form], module, of), batch)
-    before = _peak()
+    before = _memory()
     for _ in range(3):
         step()
-    return _peak() - before
+    return [after - amount for after, amount in zip(_memory(), before, strict=True)]
 
 
-def _peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _memory():
+    """The process's peak, and what it holds now, without files that lie in memory: its code."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    sizes = dict(line.split(":", 1) for line in lines)
+    return [1024 * int(sizes[key].split()[0]) for key in ("VmHWM", "RssAnon")]
 
 
 def main():
     settings = parse_settings(BenchSettings, None, "benchmarks.memory", __doc__.split("\n")[0])
     spawn, small = multiprocessing.get_context("spawn"), NETWORKS[settings.network][2]
-    print(f"{settings.network}, MB beyond the built network")
-    print(f"{'':<32}{f'batch {small}':>12}{f'batch {LARGER * small}':>12}{'an image':>12}")
+    print(f"{settings.network}, MB beyond the built network: at most, and of its own afterwards")
+    print(f"{'':<32}{f'batch {small}':>20}{f'batch {LARGER * small}':>20}{'an image':>12}")
     for module in settings.attention:
         for form in FORMS:
-            peaks = []
+            held = []
+            print(f"  {module:<12}{form:<18}", end="")
             for batch in (small, LARGER * small):
                 with concurrent.futures.ProcessPoolExecutor(1, spawn) as pool:
-                    job = pool.submit(peak_of_steps, form, module, settings.network, batch)
-                    peaks.append(job.result() / 1e6)
-            image = (peaks[1] - peaks[0]) / ((LARGER - 1) * small)
-            print(
-                f"  {module:<12}{form:<18}{peaks[0]:12.0f}{peaks[1]:12.0f}{image:12.2f}", flush=True
-            )
+                    job = pool.submit(memory_of_steps, form, module, settings.network, batch)
+                    peak, after = job.result()
+                print(f"{peak / 1e6:12.0f}{after / 1e6:8.0f}", end="", flush=True)
+                held.append(after)
+            image = (held[1] - held[0]) / ((LARGER - 1) * small)
+            print(f"{image / 1e6:12.2f}")
 
 
 if __name__ == "__main__":

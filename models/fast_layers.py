@@ -1,7 +1,6 @@
 """Fast forms of Keras's own layers, given to them by `models/fast.py`."""
 
 import functools
-import itertools
 
 import numpy as np
 from keras import backend, ops
@@ -35,12 +34,16 @@ class JoinedAddition:
         self.layer = layer
 
     def __call__(self, inputs):
-        for outputs, shortcut in itertools.permutations(inputs) if len(inputs) == 2 else ():
+        for outputs, *shortcuts in (inputs, inputs[::-1]):
             join = getattr(outputs, JOINT, None)
-            if join and (outputs.shape, outputs.dtype) == (shortcut.shape, shortcut.dtype):
-                join = functools.partial(join, shortcut)
+            if join and len(shortcuts) == 1 and _are_alike(outputs, *shortcuts):
+                join = functools.partial(join, *shortcuts)
                 return open_to_joining(join(), join)
         return type(self.layer).call(self.layer, inputs)
+
+
+def _are_alike(first, second):
+    return (first.shape, first.dtype) == (second.shape, second.dtype)
 
 
 class JoinedRectifier:
