@@ -140,16 +140,24 @@ def attend_to_channels(x, weights, pools):
         A function as of `joined`.
     """
     weights = [tf.convert_to_tensor(w) for w in weights]
-    # by TensorFlow's own reductions: a cluster of their own takes longer
-    reductions = {"avg": tf.reduce_mean, "max": tf.reduce_max}
-    pooled = tf.stack([reductions[kind](x, axis=(1, 2)) for kind in pools], axis=1)
+
+    def end(shortcuts, rectified):
+        y, pooled, gate = _channels_at_once(x, weights, shortcuts, rectified, pools)
+
+        def backward(dy):
+            dx, dweights = _channel_slopes(dy, x, pooled, gate, weights, pools)
+            return dx, *dweights
+
+        return y, backward
+
+    return joined(end, [x, *weights])
+
+
+@_compiled
+def _channels_at_once(x, weights, shortcuts, rectified, pools):
+    pooled = tf.stack(_pools(pools, x), axis=1)
     gate = _mlp(pooled, weights)
-
-    def backward(dy):
-        dx, dweights = _channel_slopes(dy, x, pooled, gate, weights, pools)
-        return dx, *dweights
-
-    return joined(lambda *after: (_end((x, gate), *after), backward), [x, *weights])
+    return _end((x, gate), shortcuts, rectified), pooled, gate
 
 
 def product(x, *gates):
