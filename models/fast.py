@@ -99,7 +99,7 @@ def joined_cbam(layer, inputs, training):
     pools, descriptor = channel.pools, spatial.descriptor
     arguments = (inputs, _mlp_weights(channel), pools, spatial.conv.kernel, descriptor)
     if norm is None:
-        join, _ = attend(*arguments, training=training)
+        join, _ = attend(*arguments)
         return open_to_joining(join(), join)
     learns = training and norm.trainable
     join, statistics = attend(

@@ -37,15 +37,12 @@ ROWS = 8
 COLUMNS = 4
 LANES = 4  # of a reduction over channels, at least
 PER_LANE = 16  # channels that one reduces, at most
-WIDEST = 32  # map whose convolution is folded: the work grows with the width
-# values of a map that is attended to in one cluster, as starting several would take
-# longer: in training, where what a cluster holds adds to the step's peak, and at inference
-AT_ONCE = {True: 2**13, False: 2**14}
+WIDEST = 80  # map whose convolution is folded: the work grows with the width
 
 _compiled = functools.partial(tf.function, jit_compile=True)
 
 
-def attend(x, weights, pools, kernel, descriptor, normalise=None, scale=(), training=False):
+def attend(x, weights, pools, kernel, descriptor, normalise=None, scale=()):
     """Computes `models.attention.cbam.CBAM`, channels first.
 
     Args:
@@ -57,15 +54,15 @@ def attend(x, weights, pools, kernel, descriptor, normalise=None, scale=(), trai
         normalise: function of the convolution's output and of the tensors in `scale`, that returns
             it normalised, and a tuple of statistics.
         scale: tuple of tensors or variables.
-        training: bool, whether gradients will be asked for.
 
     Returns:
         A function as of `joined`, and the statistics.
     """
     weights, scale = ([tf.convert_to_tensor(w) for w in some] for some in (weights, scale))
     kernel = tf.convert_to_tensor(kernel)
-    # statistics are needed once, whatever the map is joined with
-    if normalise is None and math.prod(x.shape[1:]) <= AT_ONCE[bool(training)]:
+    # one cluster starts sooner than several; but a convolution that is not folded takes XLA three
+    # times as long as TensorFlow, and statistics are needed once, whatever the map is joined with
+    if normalise is None and x.shape[2] <= WIDEST:
         return _attend_at_once(x, weights, pools, kernel, descriptor), ()
     pooled, gate, maps = _described(x, weights, pools, descriptor)
     with tf.GradientTape(persistent=True) as tape:  # a caller may ask for several gradients
