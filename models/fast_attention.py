@@ -77,7 +77,7 @@ def attend(x, weights, pools, kernel, descriptor, normalise=None, scale=()):
 
     def backward(dy):
         between = (pooled, gate, maps, spatial)
-        return _slopes(dy, x, weights, pools, descriptor, *between, through)
+        return _slopes(dy, x, weights, pools, descriptor, between, through)
 
     def end(shortcuts, rectified):
         return _end((x, gate, spatial), shortcuts, rectified), backward
@@ -117,11 +117,12 @@ def _slopes_at_once(dy, x, weights, kernel, between, pools, descriptor):
         slopes *= spatial * (1 - spatial)
         return tape.gradient(logits, [maps, kernel], slopes)
 
-    return _slopes(dy, x, weights, pools, descriptor, *between, through)
+    return _slopes(dy, x, weights, pools, descriptor, between, through)
 
 
-def _slopes(dy, x, weights, pools, descriptor, pooled, gate, maps, spatial, through):
+def _slopes(dy, x, weights, pools, descriptor, between, through):
     """The slopes of all inputs; `through` gives those of `maps` and what makes a gate of them."""
+    pooled, gate, maps, spatial = between
     slopes, ties = _spatial_slopes(dy, x, gate, maps, descriptor)
     dmaps, *dothers = through(slopes)
     dx, dweights = _input_slopes(
