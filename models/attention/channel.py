@@ -72,15 +72,17 @@ class ChannelAttention(AttentionLayer):
             "dtype": self.dtype_policy,
         }
         self.reduce = layers.Dense(hidden, activation="relu", name="reduce", **shared)
-        self.reduce.build((None, self.channels))
+        self.reduce.build((None, None, self.channels))
         self.expand = layers.Dense(self.channels, name="expand", **shared)
-        self.expand.build((None, hidden))
+        self.expand.build((None, None, hidden))
 
     @with_fast_form(joined_channels)
     def attend(self, inputs, training=None):
         pooled = [pool(inputs, kind, self.spatial_axes) for kind in self.pools]
-        pooled = [ops.cast(ops.reshape(p, (-1, self.channels)), self.compute_dtype) for p in pooled]
-        logits = sum(self.expand(self.reduce(p)) for p in pooled)
+        # stacked, as in int8 a tensor has one scale: that of a dead pool alone is none that runs
+        pooled = ops.stack([ops.reshape(p, (-1, self.channels)) for p in pooled], axis=1)
+        pooled = ops.cast(pooled, self.compute_dtype)
+        logits = ops.sum(self.expand(self.reduce(pooled)), axis=1)
         gate = per_channel(ops.sigmoid(logits), self.channels, self.data_format)
         return gated(inputs, gate), {"channel": gate}
 
