@@ -41,7 +41,7 @@ def memory_of_steps(form, module, of, batch):
     if form == "ours, plain form":
         from models import fast
 
-        fast.LEAST_VALUES = float("inf")
+        fast.conditions.LEAST_VALUES = float("inf")
     step, _ = steps_of(compared_network(FORMS[form], module, of), batch)
     before = _memory()
     for _ in range(3):

@@ -8,7 +8,14 @@ import pytest
 from keras import layers
 
 from models import fast
-from models.attention_module import CBAM, CBAM_OFFICIAL, attach_attention_module, list_attention
+from models.attention_module import (
+    CBAM,
+    CBAM_OFFICIAL,
+    SE,
+    ChannelAttention,
+    attach_attention_module,
+    list_attention,
+)
 
 pytestmark = [
     pytest.mark.fast_attention,
@@ -34,10 +41,10 @@ MORE_CASES = {
 @pytest.fixture
 def calls(monkeypatch):
     """Every map has the fast form; what the layers ask for is kept."""
-    from models import fast_attention
+    from models.fast import attention as fast_attention
 
-    monkeypatch.setattr(fast, "LEAST_POSITIONS", 1)
-    monkeypatch.setattr(fast, "LEAST_VALUES", 1)
+    monkeypatch.setattr(fast.conditions, "LEAST_POSITIONS", 1)
+    monkeypatch.setattr(fast.conditions, "LEAST_VALUES", 1)
     calls = []
     attend = fast_attention.attend
 
@@ -49,12 +56,13 @@ def calls(monkeypatch):
     return calls
 
 
-def network(attend, ending, shape):
-    """Attention after what makes zeros, of which several equal a maximum."""
+def network(attend, ending, shape, norm=None):
+    """Attention after what makes zeros, of which several equal a maximum, or a normalisation."""
     keras.utils.set_random_seed(0)
     image = keras.Input(shape)
     x = layers.Conv2D(shape[-1], 3, padding="same", activation="relu", name="before")(image)
-    y = ENDINGS[ending](x, attend(x))
+    z = x if norm is None else layers.BatchNormalization(**norm)(x + 10.0)
+    y = ENDINGS[ending](x, attend(z))
     model = keras.Model(image, layers.Dense(3)(layers.Flatten()(y)))
     model.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=False)
     return fast.speed_up(model)
@@ -80,15 +88,15 @@ ENDINGS = {  # what is done to the shortcut and the attended map
 }
 
 
-def assert_same_step(attend, ending, shape, monkeypatch, rng):
+def assert_same_step(attend, ending, shape, monkeypatch, rng, **options):
     """A step and a prediction in the fast form are those in the plain one."""
     x = rng.normal(size=(5, *shape)).astype("float32")
     targets = rng.normal(size=(5, 3)).astype("float32")
-    quick = network(attend, ending, shape)
+    quick = network(attend, ending, shape, **options)
     quick.train_on_batch(x, targets)
     outputs = quick.predict_on_batch(x)
-    monkeypatch.setattr(fast, "LEAST_VALUES", 10**9)
-    plain = network(attend, ending, shape)
+    monkeypatch.setattr(fast.conditions, "LEAST_VALUES", 10**9)
+    plain = network(attend, ending, shape, **options)
     start = [weight.copy() for weight in plain.get_weights()]
     plain.train_on_batch(x, targets)
     for ours, wanted, before in zip(
@@ -125,13 +133,46 @@ def test_what_follows_is_joined_or_not(ending, module, calls, monkeypatch, rng):
     assert_same_step(attend, ending, (6, 5, 8), monkeypatch, rng)
 
 
+def some_zero(shape, dtype=None):
+    """Scales of either sign, and none: all values are a maximum then."""
+    return np.resize(np.float32([0.5, 0.0, -2.0]), shape)
+
+
+NORMS = {
+    "scales of either sign": {"gamma_initializer": some_zero, "beta_initializer": "random_normal"},
+    "without gamma": {"scale": False, "epsilon": 1e-5},
+    "without beta": {"center": False, "momentum": 0.9},
+    "frozen": {"trainable": False},
+}
+
+
+@pytest.mark.parametrize(
+    "attend",
+    [
+        pytest.param(lambda x: SE()(x), id="SE"),
+        pytest.param(lambda x: ChannelAttention(pools=("max", "avg"))(x), id="maximum first"),
+        pytest.param(lambda x: CBAM(ratio=4)(x), id="CBAM"),
+        pytest.param(lambda x: CBAM(pools="max", batch_norm=True)(x), id="normalised inside"),
+    ],
+)
+@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+def test_a_normalisation_before_is_joined(norm, attend, calls, monkeypatch, rng):
+    sources = []
+    source_of = fast.source_of
+    monkeypatch.setattr(fast, "source_of", lambda x: sources.append(source_of(x)) or sources[-1])
+    assert_same_step(attend, "residual block", (6, 9, 8), monkeypatch, rng, norm=norm)
+    joined = [type(source).__name__ for source in sources]
+    assert joined == ["Stored" if "trainable" in norm else "Normalised", "Stored"]
+
+
 @pytest.mark.parametrize("module", ["cbam_block", "se_block", "eca_block"])
 def test_a_residual_block_ends_in_one_pass(module, monkeypatch, rng):
-    from models import build_model, fast_attention
+    from models import build_model
+    from models.fast import attention as fast_attention
 
     ends = []
     end = fast_attention._end
-    monkeypatch.setattr(fast_attention, "_end", lambda *of: ends.append(of[1:]) or end(*of))
+    monkeypatch.setattr(fast_attention, "_end", lambda *of: ends.append(of[2:]) or end(*of))
     model = build_model("resnet_v1", depth=8, attention_module=module)
     model.predict_on_batch(np.zeros((2, 32, 32, 3)))
     joined = [shortcuts for shortcuts, rectified in ends if rectified]
@@ -172,7 +213,7 @@ def test_gradients_twice_and_of_gradients(calls, monkeypatch, rng):
     x = tf.constant(rng.normal(size=(2, 6, 5, 8)).astype("float32"))
     found = []
     for applies in (True, False):
-        monkeypatch.setattr(fast, "_in_a_step_of_keras", lambda applies=applies: applies)
+        monkeypatch.setattr(fast.conditions, "in_a_step_of_keras", lambda applies=applies: applies)
         keras.utils.set_random_seed(0)
         layer = CBAM()
         layer.build(x.shape)
@@ -193,7 +234,7 @@ def test_gradients_twice_and_of_gradients(calls, monkeypatch, rng):
 @pytest.mark.parametrize("size", [3, 7, 11])
 @pytest.mark.parametrize("shape", [(1, 1, 2), (4, 3, 1), (9, 16, 2), (2, 90, 3)])
 def test_folded_convolution_is_the_convolution(shape, size, rng):
-    from models.fast_attention import convolve
+    from models.fast.attention import convolve
 
     maps = rng.normal(size=(2, *shape)).astype("float32")
     kernel = rng.normal(size=(size, size, shape[-1], 1)).astype("float32")

@@ -1,12 +1,16 @@
-"""Fast forms of Keras's own layers, given to them by `models/fast.py`."""
+"""Fast forms of Keras's own layers, given to them by `speed_up`."""
 
 import functools
 
 import numpy as np
 from keras import backend, ops
 
+from . import conditions
+
 JOINED_CHANNELS = 32  # of a dense convolution that several groups share
-JOINT = "_joined_with"  # attribute of a tensor: the function of `open_to_joining`
+# attributes of a tensor: the function of `open_to_joining`, and the result of `source_of`
+JOINT = "_joined_with"
+SOURCE = "_normalised_from"
 
 
 def open_to_joining(outputs, join):
@@ -25,6 +29,13 @@ def open_to_joining(outputs, join):
     """
     setattr(outputs, JOINT, join)
     return outputs
+
+
+def source_of(inputs):
+    """Returns a tensor as a map of `maps.py`: what it is normalised from, or as it is."""
+    from .maps import Stored
+
+    return getattr(inputs, SOURCE, None) or Stored(inputs)
 
 
 class JoinedAddition:
@@ -65,10 +76,16 @@ class FusedBatchNormalization:
     Keras composes it from moments and arithmetic, each a pass over the map of its own. The kernel's
     variance is the unbiased one, n / (n - 1) times Keras's, which enters the moving average; that
     is undone.
+
+    Attributes:
+        is_left: bool, whether in training only attention follows, which computes the normalisation
+            with its own passes. The kernel's output is then used by nobody, and TensorFlow leaves
+            it out of the graph.
     """
 
     def __init__(self, layer):
         self.layer = layer
+        self.is_left = False
 
     def __call__(self, inputs, training=None, mask=None):
         if not self._applies(inputs, mask):
@@ -79,6 +96,12 @@ class FusedBatchNormalization:
             y, mean, variance = self._kernel(x, is_training=True)
             count = ops.cast(ops.size(x) // x.shape[-1], "float32")
             variance = variance * (ops.maximum(count - 1, 1) / count)
+            if self.is_left and conditions.passes_join(inputs):
+                from .maps import normalise
+
+                gamma, beta = self._parameters()
+                source, (mean, variance) = normalise(x, gamma, beta, layer.epsilon)
+                setattr(y, SOURCE, source)
             move_averages(layer, mean, variance)
         else:
             mean, variance = map(ops.convert_to_tensor, (layer.moving_mean, layer.moving_variance))
@@ -99,10 +122,15 @@ class FusedBatchNormalization:
     def _kernel(self, x, **options):
         import tensorflow as tf
 
-        layer, channels = self.layer, x.shape[-1]
+        epsilon = self.layer.epsilon
+        return tf.compat.v1.nn.fused_batch_norm(x, *self._parameters(), epsilon=epsilon, **options)
+
+    def _parameters(self):
+        layer = self.layer
+        channels = layer.moving_mean.shape
         gamma = ops.convert_to_tensor(layer.gamma) if layer.scale else ops.ones(channels)
         beta = ops.convert_to_tensor(layer.beta) if layer.center else ops.zeros(channels)
-        return tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=layer.epsilon, **options)
+        return gamma, beta
 
 
 def move_averages(norm, mean, variance):

@@ -1,38 +1,29 @@
 """Fast forms of layers: the same numbers in less time.
 
-The only file of `models/`, with `fast_layers.py` and `fast_attention.py` behind it, that knows a
-backend. A fast form takes the place of a method and is chosen anew at every call; where it does not
-apply, the layer's own method runs. The layer stays what it is: its class, configuration and
-weights, and with them everything that is saved, do not change.
+The only folder of `models/` that knows a backend. A fast form takes the place of a method and is
+chosen anew at every call; where it does not apply, the layer's own method runs. The layer stays
+what it is: its class, configuration and weights, and with them everything that is saved, do not
+change.
 """
 
+import collections
 import functools
-import math
 import operator
 
 import keras
 from keras import layers, ops
 
-from .fast_layers import (
+from ..sites import calls, is_graph
+from . import conditions
+from .keras_layers import (
     FusedBatchNormalization,
     GroupedConvolution,
     JoinedAddition,
     JoinedRectifier,
     move_averages,
     open_to_joining,
+    source_of,
 )
-
-# of a feature map: for less, passes cost as little apart, or compiling costs more than it saves
-LEAST_POSITIONS = 16
-LEAST_VALUES = 4096
-# what Keras's trainer calls the functions it traces; what another traces may be exported, and then
-# should hold nothing of XLA
-KERAS_STEPS = {
-    "one_step_on_data",
-    "one_step_on_data_distributed",
-    "multi_step_on_data",
-    "multi_step_on_iterator",
-}
 
 
 def speed_up(layer):
@@ -47,11 +38,12 @@ def speed_up(layer):
     if isinstance(layer, keras.Model):
         for inner in layer.layers:
             speed_up(inner)
+        _leave_to_attention(layer)
     elif keras.backend.backend() != "tensorflow":
         pass
     elif type(layer) is layers.BatchNormalization:
         layer.call = FusedBatchNormalization(layer)
-    elif type(layer) is layers.Conv2D and layer.groups > 1 and _is_tensorflow_on_cpu():
+    elif type(layer) is layers.Conv2D and layer.groups > 1 and conditions.is_tensorflow_on_cpu():
         layer.convolution_op = GroupedConvolution(layer)
     elif type(layer) is layers.Add:
         layer.call = JoinedAddition(layer)
@@ -77,27 +69,23 @@ def with_fast_form(form):
 
 def joined_channels(layer, inputs, training):
     """The fast form of `ChannelAttention`."""
-    if not _is_joined(layer, inputs, layer.pools):
+    if not (_suits_channels(layer) and conditions.passes_join(inputs)):
         return None
-    from .fast_attention import attend_to_channels
+    from .attention import attend_to_channels
 
-    join = attend_to_channels(inputs, _mlp_weights(layer), layer.pools)
+    join = attend_to_channels(source_of(inputs), _mlp_weights(layer), layer.pools)
     return open_to_joining(join(), join)
 
 
 def joined_cbam(layer, inputs, training):
     """The fast form of `CBAM`."""
-    channel, spatial, norm = layer.channel, layer.spatial, layer.spatial.norm
-    if (
-        layer.order != "channel_first"
-        or not _is_joined(layer, inputs, {*channel.pools, *spatial.descriptor})
-        or (norm is not None and norm.synchronized)  # its moments are of several devices' maps
-    ):
+    if not (_suits_cbam(layer) and conditions.passes_join(inputs)):
         return None
-    from .fast_attention import attend
+    from .attention import attend
 
+    channel, spatial, norm = layer.channel, layer.spatial, layer.spatial.norm
     pools, descriptor = channel.pools, spatial.descriptor
-    arguments = (inputs, _mlp_weights(channel), pools, spatial.conv.kernel, descriptor)
+    arguments = (source_of(inputs), _mlp_weights(channel), pools, spatial.conv.kernel, descriptor)
     if norm is None:
         join, _ = attend(*arguments)
         return open_to_joining(join(), join)
@@ -123,45 +111,53 @@ def gated(x, *gates):
         A tensor of the shape of `x`.
     """
     outputs = functools.reduce(operator.mul, gates, x)
-    if not _passes_join(x) or any(
+    if not conditions.passes_join(x) or any(
         (gate.dtype, gate.shape[0]) != (x.dtype, x.shape[0]) for gate in gates
     ):
         return outputs
-    from .fast_attention import product
+    from .attention import product
 
     return open_to_joining(outputs, product(x, *gates))
 
 
-def _is_joined(layer, inputs, pools):
-    """Whether a layer with pools over positions and channels takes its fast form."""
+def _leave_to_attention(model):
+    """Lets normalisations be computed in the attention that follows them, and nothing else does."""
+    if not is_graph(model):
+        return
+    followers = collections.defaultdict(list)
+    for node in calls(model):
+        for tensor in node.input_tensors:
+            followers[tensor._keras_history.operation].append(node.operation)
+    for layer, following in followers.items():
+        if isinstance(layer.call, FusedBatchNormalization):
+            layer.call.is_left = all(_takes_normalisation(operation) for operation in following)
+
+
+def _takes_normalisation(operation):
+    form = getattr(getattr(operation, "attend", None), "fast_form", None)
+    suits = {joined_channels: _suits_channels, joined_cbam: _suits_cbam}
+    return form in suits and suits[form](operation)
+
+
+def _suits_channels(layer):
+    return _suits(layer, layer.pools)
+
+
+def _suits_cbam(layer):
+    norm = layer.spatial.norm
+    return (
+        layer.order == "channel_first"
+        and _suits(layer, {*layer.channel.pools, *layer.spatial.descriptor})
+        and not (norm is not None and norm.synchronized)  # moments of several devices' maps
+    )
+
+
+def _suits(layer, pools):
     return (
         set(pools) <= {"avg", "max"}
         and layer.data_format == "channels_last"
         and layer.compute_dtype == layer.variable_dtype
-        and _passes_join(inputs)
     )
-
-
-def _passes_join(x):
-    """Whether several passes over a map can be joined to one, and it is worth it."""
-    return (
-        _is_tensorflow_on_cpu()
-        and x.dtype == "float32"
-        and None not in x.shape[1:]
-        and math.prod(x.shape[1:3]) >= LEAST_POSITIONS
-        and math.prod(x.shape[1:]) >= LEAST_VALUES
-        and _in_a_step_of_keras()
-    )
-
-
-def _in_a_step_of_keras():
-    import tensorflow as tf
-
-    graph, names = tf.compat.v1.get_default_graph(), set()
-    while hasattr(graph, "outer_graph"):
-        names.add(graph.name)
-        graph = graph.outer_graph
-    return bool(names & KERAS_STEPS)
 
 
 def _mlp_weights(layer):
@@ -178,11 +174,3 @@ def _normalised(norm, x, gamma, beta, learns):
         mean, variance = ops.moments(x, axes=(0, 1, 2))
     y = ops.batch_normalization(x, mean, variance, -1, beta, gamma, norm.epsilon)
     return y, (mean, variance)
-
-
-def _is_tensorflow_on_cpu():
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return not tf.config.list_physical_devices("GPU")

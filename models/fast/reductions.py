@@ -1,0 +1,142 @@
+"""Reductions of feature maps that XLA joins with what is before them, and that are fast on a CPU.
+
+A reduction that XLA fuses with what is before it runs over one value after the other: over
+positions it takes 2.4 times as long as the same written as a tree of rows, and over channels 1.4
+times as long as one that ends in a vector's width (128 maps of 32x32x16). Two reductions of one map
+read it once where they are one operation of XLA's, and take 0.5 to 0.7 of the time.
+
+To be called while XLA compiles, with tensors of which all but the batch is known.
+"""
+
+import functools
+import math
+
+import tensorflow as tf
+from tensorflow.compiler.tf2xla.python import xla
+
+# that a reduction over positions names one by one
+ROWS = 8
+COLUMNS = 4
+LANES = 4  # of a reduction over channels, at least
+PER_LANE = 16  # channels that one reduces, at most
+
+
+def pools(kinds, terms):
+    """Reduces maps over height and width, in one reading of what they are functions of.
+
+    Args:
+        kinds: tuple of `"sum"`, `"avg"` or `"max"`, one for each map.
+        terms: list of tensors `(batch, height, width, channels)`.
+
+    Returns:
+        A list of tensors `(batch, channels)`.
+    """
+    height, width, channels = terms[0].shape[1:]
+    if len(terms) == 1:
+        totals = [_reduction(kinds[0])(terms[0], axis=(1, 2))]
+    else:
+        columns = _largest_divisor(width, COLUMNS)
+        shape = (-1, height, width // columns, columns, channels)
+        columns = [tf.unstack(tf.reshape(term, shape), axis=3) for term in terms]
+        totals = [_tree(kind, c) for kind, c in zip(kinds, columns, strict=True)]
+        for axis in (2, 1):
+            totals = _reduce_together(kinds, totals, axis)
+    return [_divided(kind, a, height * width) for kind, a in zip(kinds, totals, strict=True)]
+
+
+def over_positions(kind, function, *arrays):
+    """Reduces `function(*arrays)` over height and width: `(batch, channels)`.
+
+    Args:
+        kind: `"sum"` or `"max"`.
+        function: elementwise function of the arrays.
+        *arrays: tensors `(batch, height, width, channels)`; all but the batch may be 1 for any
+            but the first.
+    """
+    height = arrays[0].shape[1]
+    rows = _largest_divisor(height, ROWS)
+
+    def every(start, array):  # one row in `rows`
+        if array.shape[1] == 1:
+            return array
+        return tf.reshape(array, (-1, height // rows, rows, *array.shape[2:]))[:, :, start]
+
+    parts = [function(*(every(start, a) for a in arrays)) for start in range(rows)]
+    return _reduction(kind)(_tree(kind, parts), axis=(1, 2))
+
+
+def over_channels(kinds, terms):
+    """Reduces maps over channels, in one reading of what they are functions of.
+
+    Args:
+        kinds: as those of `pools`.
+        terms: list of tensors `(batch, height, width, channels)`.
+
+    Returns:
+        A list of tensors `(batch, height, width)`.
+    """
+    channels = terms[0].shape[3]
+    lanes = _largest_divisor(channels, max(channels // PER_LANE, LANES))
+    shape = (-1, *terms[0].shape[1:3], channels // lanes, lanes)
+    totals = _reduce_together(kinds, [tf.reshape(term, shape) for term in terms], axis=3)
+    totals = [_tree(kind, tf.unstack(a, axis=3)) for kind, a in zip(kinds, totals, strict=True)]
+    return [_divided(kind, a, channels) for kind, a in zip(kinds, totals, strict=True)]
+
+
+def _reduce_together(kinds, terms, axis):
+    """Reduces tensors of the same shape along an axis, each by its kind, in one loop."""
+
+    @tf.custom_gradient  # the operation has none
+    def reduced(*terms):
+        starts = [tf.constant(-math.inf if kind == "max" else 0.0) for kind in kinds]
+        totals = xla.variadic_reduce(
+            terms, starts, dimensions_to_reduce=[axis], reducer=_reducer(tuple(kinds))
+        )
+
+        def gradient(*slopes):
+            own = [tf.identity(term) for term in terms]  # two may be the same tensor
+            with tf.GradientTape() as tape:
+                tape.watch(own)
+                pairs = zip(kinds, own, strict=True)
+                apart = [_reduction(kind)(term, axis=axis) for kind, term in pairs]
+            return tape.gradient(apart, own, slopes)
+
+        return totals, gradient
+
+    return reduced(*terms)
+
+
+@functools.cache
+def _reducer(kinds):
+    """The function from two values of each kind to one."""
+
+    @tf.function(input_signature=[tf.TensorSpec((), tf.float32)] * (2 * len(kinds)))
+    def combine(*values):
+        pairs = zip(kinds, values[: len(kinds)], values[len(kinds) :], strict=True)
+        return tuple(_combination(kind)(*pair) for kind, *pair in pairs)
+
+    with tf.init_scope():  # belongs to no graph
+        return combine.get_concrete_function()
+
+
+def _reduction(kind):
+    return tf.reduce_max if kind == "max" else tf.reduce_sum
+
+
+def _combination(kind):
+    return tf.maximum if kind == "max" else tf.add
+
+
+def _divided(kind, total, count):
+    return total / count if kind == "avg" else total
+
+
+def _tree(kind, terms):
+    while len(terms) > 1:
+        pairs = map(_combination(kind), terms[::2], terms[1::2])
+        terms = [*pairs, *terms[len(terms) // 2 * 2 :]]
+    return terms[0]
+
+
+def _largest_divisor(number, most):
+    return next(n for n in range(min(number, most), 0, -1) if number % n == 0)
