@@ -156,8 +156,7 @@ def normalise(x, gamma, beta, epsilon):
         epsilon: float, added to the variance.
     """
     gamma, beta = map(tf.convert_to_tensor, (gamma, beta))
-    constants = (tf.stop_gradient(a) for a in (x, gamma, beta))
-    made, variance = _moments(*constants, epsilon)
+    made, variance = _moments(x, gamma, beta, epsilon)
     return Normalised(x, gamma, beta, *made), (made[0], variance)
 
 

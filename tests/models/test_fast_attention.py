@@ -206,7 +206,8 @@ def test_a_subclass_that_attends_otherwise_is_heard(calls, rng):
     assert not calls
 
 
-def test_gradients_twice_and_of_gradients(calls, monkeypatch, rng):
+@pytest.mark.parametrize("normalised", [False, True])
+def test_gradients_twice_and_of_gradients(normalised, calls, monkeypatch, rng):
     """As a train step with two losses, or a penalty on the gradient, asks for them."""
     import tensorflow as tf
 
@@ -215,18 +216,21 @@ def test_gradients_twice_and_of_gradients(calls, monkeypatch, rng):
     for applies in (True, False):
         monkeypatch.setattr(fast.conditions, "in_a_step_of_keras", lambda applies=applies: applies)
         keras.utils.set_random_seed(0)
-        layer = CBAM()
+        layer, norm = CBAM(), fast.speed_up(layers.BatchNormalization())
+        norm.call.is_left = True
         layer.build(x.shape)
         with tf.GradientTape(persistent=True) as outer:
             outer.watch(x)
             with tf.GradientTape(persistent=True) as tape:
                 tape.watch(x)
-                y = layer(x)
+                y = layer(norm(x, training=True) if normalised else x)
                 losses = [tf.reduce_sum(tf.sin(y)), tf.reduce_sum(y**2)]
             slopes = [tape.gradient(loss, x) for loss in losses]
             penalty = tf.reduce_sum(slopes[0] ** 2)
         found.append([*slopes, outer.gradient(penalty, x)])
-    assert len(calls) == 1
+    assert [type(source).__name__ for source, *_ in calls] == [
+        "Normalised" if normalised else "Stored"
+    ]
     for ours, wanted in zip(*found, strict=True):
         np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-4)
 
