@@ -149,20 +149,22 @@ class DeviceImages(keras.layers.Layer):
     def __init__(self, images, fill, cutout=0, **kwargs):
         super().__init__(trainable=False, dtype="float32", **kwargs)
         self.cutout = cutout
-        self.fill = np.asarray(fill, dtype="uint8")
-        self.images = self.add_weight(
-            name="images",
-            shape=images.shape,
-            dtype="uint8",
-            initializer=lambda shape, dtype: ops.convert_to_tensor(images, dtype=dtype),
-            trainable=False,
-        )
+        self.size = images.shape[1:3]
         if images.size // images.shape[-1] >= 2**31:
             raise ValueError(f"{images.shape} images have more pixels than int32 can number")
+        # to take what is outside from here too costs less than to put it in afterwards
+        pixels = np.vstack([images.reshape(-1, images.shape[-1]), np.asarray(fill, "uint8")])
+        self.pixels = self.add_weight(
+            name="pixels",
+            shape=pixels.shape,
+            dtype="uint8",
+            initializer=lambda shape, dtype: ops.convert_to_tensor(pixels, dtype=dtype),
+            trainable=False,
+        )
         self.built = True
 
     def call(self, draws):
-        count, height, width, channels = self.images.shape
+        height, width = self.size
         ys = ops.arange(height, dtype="int32")[None, :, None]
         xs = ops.arange(width, dtype="int32")[None, None, :]
         per_sample = {name: ops.reshape(value, (-1, 1, 1)) for name, value in draws.items()}
@@ -172,11 +174,9 @@ class DeviceImages(keras.layers.Layer):
         if self.cutout:
             y, x = ys - per_sample["cutout_y"], xs - per_sample["cutout_x"]
             inside &= ~((y >= 0) & (y < self.cutout) & (x >= 0) & (x < self.cutout))
-        rows, columns = ops.clip(rows, 0, height - 1), ops.clip(columns, 0, width - 1)
         pixel = (per_sample["index"] * height + rows) * width + columns
-        flat = ops.reshape(self.images, (count * height * width, channels))
-        images = ops.where(inside[..., None], ops.take(flat, pixel, axis=0), self.fill)
-        images = ops.cast(images, "float32")
+        pixel = ops.where(inside, pixel, self.pixels.shape[0] - 1)
+        images = ops.cast(ops.take(self.pixels, pixel, axis=0), "float32")
         if keras.config.image_data_format() == "channels_first":
             images = ops.transpose(images, (0, 3, 1, 2))
         return images

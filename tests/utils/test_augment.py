@@ -142,7 +142,7 @@ def test_device_images_equal_slicing(rng, cutout, data_format):
     got = keras.ops.convert_to_numpy(layer(tensors))
     np.testing.assert_array_equal(got, expected)
     assert not layer.trainable_weights
-    assert layer.images.dtype == "uint8"
+    assert layer.pixels.dtype == "uint8"
 
 
 def test_fit_sees_the_draws_of_every_epoch(rng):
