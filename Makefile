@@ -7,6 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BACKENDS ?= tensorflow jax torch
 TIMES ?= 40
+has = $(wildcard .venv/lib/*/site-packages/$(1))
 RUN ?= $(firstword $(shell ls -td runs/*/ 2>/dev/null))
 
 .PHONY: train evaluate test soak fuzz lint docs bench
@@ -44,18 +45,21 @@ lint: .venv/installed-dev
 docs: .venv/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-# times everything, most of an hour; DATA is the folder with CIFAR-10
+# times everything, most of an hour; DATA is the folder with CIFAR-10, PHOTOS one of images; with a
+# GPU and JAX the accelerator too
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.overhead --network resnet50
 	$(BIN)/python -m benchmarks.floor
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.throughput
-	$(if $(wildcard .venv/lib/*/site-packages/torch),$(BIN)/python -m benchmarks.pytorch)
+	$(if $(call has,torch),$(BIN)/python -m benchmarks.pytorch)
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.scaling
 	ATTENTION_ZOO_CPU_DEVICES=2 $(BIN)/python -m benchmarks.devices
 	$(if $(DATA),$(BIN)/python -m benchmarks.end_to_end $(DATA))
+	$(if $(PHOTOS),$(BIN)/python -m benchmarks.folder $(PHOTOS))
+	$(if $(and $(shell command -v nvidia-smi),$(call has,jax)),KERAS_BACKEND=jax $(BIN)/python -m benchmarks.accelerator)
 
 .venv/installed: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

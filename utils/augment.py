@@ -152,7 +152,7 @@ class DeviceImages(keras.layers.Layer):
         self.size = images.shape[1:3]
         if images.size // images.shape[-1] >= 2**31:
             raise ValueError(f"{images.shape} images have more pixels than int32 can number")
-        # to take what is outside from here too costs less than to put it in afterwards
+        # the last is taken wherever there is no image: less work than replacing what was taken
         pixels = np.vstack([images.reshape(-1, images.shape[-1]), np.asarray(fill, "uint8")])
         self.pixels = self.add_weight(
             name="pixels",

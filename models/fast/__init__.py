@@ -130,7 +130,7 @@ def _leave_to_attention(model):
             followers[tensor._keras_history.operation].append(node.operation)
     for layer, following in followers.items():
         if isinstance(layer.call, FusedBatchNormalization):
-            layer.call.is_left = all(_takes_normalisation(operation) for operation in following)
+            layer.call.only_attention_follows = all(map(_takes_normalisation, following))
 
 
 def _takes_normalisation(operation):

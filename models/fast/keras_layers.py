@@ -78,14 +78,14 @@ class FusedBatchNormalization:
     is undone.
 
     Attributes:
-        is_left: bool, whether in training only attention follows, which computes the normalisation
-            with its own passes. The kernel's output is then used by nobody, and TensorFlow leaves
-            it out of the graph.
+        only_attention_follows: bool. With `True`, attention computes the normalisation in training
+            with its own passes: the kernel's output is then used by nobody, and TensorFlow leaves
+            it out of the graph. Defaults to `False`.
     """
 
     def __init__(self, layer):
         self.layer = layer
-        self.is_left = False
+        self.only_attention_follows = False
 
     def __call__(self, inputs, training=None, mask=None):
         if not self._applies(inputs, mask):
@@ -96,7 +96,7 @@ class FusedBatchNormalization:
             y, mean, variance = self._kernel(x, is_training=True)
             count = ops.cast(ops.size(x) // x.shape[-1], "float32")
             variance = variance * (ops.maximum(count - 1, 1) / count)
-            if self.is_left and conditions.passes_join(inputs):
+            if self.only_attention_follows and conditions.passes_join(inputs):
                 from .maps import normalise
 
                 gamma, beta = self._parameters()

@@ -217,7 +217,7 @@ def test_gradients_twice_and_of_gradients(normalised, calls, monkeypatch, rng):
         monkeypatch.setattr(fast.conditions, "in_a_step_of_keras", lambda applies=applies: applies)
         keras.utils.set_random_seed(0)
         layer, norm = CBAM(), fast.speed_up(layers.BatchNormalization())
-        norm.call.is_left = True
+        norm.call.only_attention_follows = True
         layer.build(x.shape)
         with tf.GradientTape(persistent=True) as outer:
             outer.watch(x)
