@@ -2,8 +2,8 @@
 
 import sys
 
-from utils.command_line import fail, parse_settings
-from utils.command_settings import (
+from utils.config.command_line import fail, parse_settings
+from utils.config.command_settings import (
     DemoSettings,
     EvaluateSettings,
     ExplainSettings,
@@ -12,12 +12,12 @@ from utils.command_settings import (
     ListSettings,
     ProfileSettings,
 )
-from utils.errors import Interrupted, RunError, UserError
-from utils.settings import CompareSettings, TrainSettings
+from utils.config.settings import CompareSettings, TrainSettings
+from utils.system.errors import Interrupted, RunError, UserError
 
 
 def train(settings):
-    from utils.training import train
+    from utils.training.train import train
 
     run_dir, summary = train(settings)
     if summary is None:
@@ -27,14 +27,14 @@ def train(settings):
 
 
 def compare(settings):
-    from utils.comparison import compare
+    from utils.compare.compare import compare
 
     run_dir = compare(settings)
     print((run_dir / "comparison.md").read_text("utf-8"))
 
 
 def evaluate(settings):
-    from utils.evaluation import evaluate_run
+    from utils.evaluation.evaluate import evaluate_run
 
     result = evaluate_run(settings.run, settings.data_dir)
     for name, accuracy in result.class_accuracies.items():
@@ -43,7 +43,7 @@ def evaluate(settings):
 
 
 def explain(settings):
-    from utils.explain import explain
+    from utils.explain.explain import explain
 
     output, report = explain(settings)
     for name, found in report["networks"].items():
@@ -63,19 +63,19 @@ def demo(settings):
 
 
 def profile(settings):
-    from utils.profiling import cost_table, profile
+    from utils.evaluation.profiling import cost_table, profile
 
     print(cost_table(profile(settings)))
 
 
 def import_torch(settings):
-    from utils.importing import import_torch
+    from utils.evaluation.importing import import_torch
 
     print(f"written: {import_torch(settings)}")
 
 
 def export(settings):
-    from utils.export import export
+    from utils.evaluation.export import export
 
     result = export(settings)
     print(f"written: {result.path}, {result.bytes / 2**20:.2f} MB")
@@ -87,7 +87,7 @@ def export(settings):
 
 
 def list_names(settings):
-    from utils.listing import listing
+    from utils.evaluation.listing import listing
 
     print(listing())
 
@@ -117,7 +117,7 @@ def main(arguments):
     description = f"{does.capitalize()}. Commands (train if none is given): {others}."
     try:
         settings = parse_settings(settings_class, arguments, f"main.py {command}", description)
-        from utils.backend import choose_backend
+        from utils.system.backend import choose_backend
 
         choose_backend(settings.backend)
         run(settings)

@@ -18,11 +18,11 @@ import dataclasses
 
 import numpy as np
 
-from utils.backend import choose_backend, device, on_accelerator
-from utils.command_line import parse_settings
-from utils.parsing import integer, number, words
-from utils.settings import Settings, setting
-from utils.timing import ratios, time_in_turn
+from utils.config.command_line import parse_settings
+from utils.config.parsing import integer, number, words
+from utils.config.settings import Settings, setting
+from utils.system.backend import choose_backend, device, on_accelerator
+from utils.system.timing import ratios, time_in_turn
 
 NETWORKS = {
     "ResNet20": {"model": "resnet_v1", "depth": 20},
@@ -52,7 +52,7 @@ def main():
 
     if not on_accelerator():
         raise SystemExit("benchmarks.accelerator needs a GPU or TPU, and the backend found none")
-    from utils.counting import activation_bytes, multiply_adds
+    from utils.evaluation.counting import activation_bytes, multiply_adds
 
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (50_000, 32, 32, 3)).astype("uint8")

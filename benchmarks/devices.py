@@ -14,12 +14,12 @@ import statistics
 
 import numpy as np
 
-from utils.backend import CPU_DEVICES, choose_backend, device, on_accelerator
-from utils.command_line import fail, parse_settings
-from utils.errors import UserError
-from utils.parsing import choice, integer, optional, text
-from utils.settings import Settings, TrainSettings, setting
-from utils.timing import time_in_turn
+from utils.config.command_line import fail, parse_settings
+from utils.config.parsing import choice, integer, optional, text
+from utils.config.settings import Settings, TrainSettings, setting
+from utils.system.backend import CPU_DEVICES, choose_backend, device, on_accelerator
+from utils.system.errors import UserError
+from utils.system.timing import time_in_turn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +36,12 @@ class BenchSettings(Settings):
 
 def training(settings, count, batch_size):
     """A function that trains for a round on `count` devices."""
-    from utils.backend_batches import fed
-    from utils.callbacks import EpochDraws
-    from utils.data import Dataset
-    from utils.devices import take_devices
-    from utils.training import with_defaults
-    from utils.training_model import make_setup
+    from utils.data.datasets import Dataset
+    from utils.system.backend_batches import fed
+    from utils.training.callbacks import EpochDraws
+    from utils.training.devices import take_devices
+    from utils.training.setup import make_setup
+    from utils.training.train import with_defaults
 
     rng = np.random.default_rng(0)
     labels = np.arange(settings.steps * batch_size) % 10

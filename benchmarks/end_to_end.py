@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 
 from benchmarks.networks import network, steps_of
-from utils.backend import choose_backend
-from utils.command_line import parse_settings
-from utils.parsing import integer, optional, text
-from utils.settings import Settings, TrainSettings, setting
+from utils.config.command_line import parse_settings
+from utils.config.parsing import integer, optional, text
+from utils.config.settings import Settings, TrainSettings, setting
+from utils.system.backend import choose_backend
 
 BATCH, IMAGES = 128, 49_000
 EVERY, STEPS = 20, 4  # after so many steps of the run, so many of the network alone
@@ -43,8 +43,8 @@ def last_epoch(settings, step):
     Returns:
         Seconds of the last epoch, without those steps, and a list of the seconds of each of them.
     """
-    from utils import training
-    from utils.checkpoint import checkpoints
+    from utils.runs.checkpoint import checkpoints
+    from utils.training import train as training
 
     breaks = []  # when each began, how long it took, and its steps
 

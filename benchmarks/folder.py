@@ -14,11 +14,11 @@ import statistics
 
 import numpy as np
 
-from utils.backend import choose_backend
-from utils.command_line import parse_settings
-from utils.parsing import integer, text
-from utils.settings import Settings, TrainSettings, setting
-from utils.timing import ratios, time_in_turn
+from utils.config.command_line import parse_settings
+from utils.config.parsing import integer, text
+from utils.config.settings import Settings, TrainSettings, setting
+from utils.system.backend import choose_backend
+from utils.system.timing import ratios, time_in_turn
 
 PLAIN = "image_dataset_from_directory"
 AHEAD = 64  # batches: TensorFlow keeps dozens ready while others are timed
@@ -49,8 +49,8 @@ def plain_batches(settings):
 
 def our_batches(dataset, settings, **options):
     """The batches of a training by `main.py`."""
-    from utils.image_sources import source_of
-    from utils.training import with_defaults
+    from utils.feeding.sources import source_of
+    from utils.training.train import with_defaults
 
     recipe = TrainSettings(dataset="folder", batch_size=settings.batch_size, **options)
     recipe = with_defaults(recipe, dataset)
@@ -60,8 +60,8 @@ def our_batches(dataset, settings, **options):
 def main():
     settings = parse_settings(BenchSettings, None, "benchmarks.folder", __doc__.split("\n")[0])
     choose_backend("tensorflow")
-    from utils.data import load_dataset
-    from utils.images.streaming import reading_images
+    from utils.data.datasets import load_dataset
+    from utils.feeding.streaming import reading_images
 
     dataset = load_dataset("folder", settings.data_dir, image_size=settings.image_size)
     streams = {

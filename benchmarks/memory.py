@@ -15,10 +15,10 @@ import multiprocessing
 from pathlib import Path
 
 from benchmarks.networks import NETWORKS, PLAIN, compared_network, steps_of
-from utils.backend import choose_backend
-from utils.command_line import parse_settings
-from utils.parsing import choice, several
-from utils.settings import Settings, setting
+from utils.config.command_line import parse_settings
+from utils.config.parsing import choice, several
+from utils.config.settings import Settings, setting
+from utils.system.backend import choose_backend
 
 LARGER = 3  # times the batch
 FORMS = {"plain Keras": "plain", "ours, plain form": "ours", "ours": "ours"}

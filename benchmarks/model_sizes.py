@@ -5,12 +5,12 @@
 Builds all networks (a few minutes) and writes `results/model_sizes.json`.
 """
 
-from utils.backend import choose_backend
+from utils.system.backend import choose_backend
 
 
 def main():
     choose_backend()
-    from utils.listing import measure_sizes
+    from utils.evaluation.listing import measure_sizes
 
     measure_sizes()
 

@@ -40,7 +40,7 @@ def steps_of(model, batch):
     """
     import keras
 
-    from utils.backend import jit_compile
+    from utils.system.backend import jit_compile
 
     rng = np.random.default_rng(0)
     images = rng.normal(size=(batch, *model.input_shape[1:]))

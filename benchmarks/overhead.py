@@ -10,11 +10,11 @@ adds to this project's network as a share of what it adds to the plain one.
 import dataclasses
 
 from benchmarks.networks import NETWORKS, compared_network, steps_of
-from utils.backend import choose_backend
-from utils.command_line import parse_settings
-from utils.parsing import choice, integer, words
-from utils.settings import Settings, setting
-from utils.timing import time_in_turn
+from utils.config.command_line import parse_settings
+from utils.config.parsing import choice, integer, words
+from utils.config.settings import Settings, setting
+from utils.system.backend import choose_backend
+from utils.system.timing import time_in_turn
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,11 +12,11 @@ import importlib.util
 import numpy as np
 
 from benchmarks.networks import NETWORKS, compared_network, steps_of
-from utils.backend import choose_backend
-from utils.command_line import fail, parse_settings
-from utils.parsing import integer
-from utils.settings import Settings, setting
-from utils.timing import time_in_turn
+from utils.config.command_line import fail, parse_settings
+from utils.config.parsing import integer
+from utils.config.settings import Settings, setting
+from utils.system.backend import choose_backend
+from utils.system.timing import time_in_turn
 
 OURS, THEIRS = "this project", "PyTorch"
 

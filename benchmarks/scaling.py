@@ -16,9 +16,9 @@ import time
 import numpy as np
 
 from benchmarks.networks import network, steps_of
-from utils.command_line import parse_settings
-from utils.parsing import choice, integer, several, text
-from utils.settings import Settings, setting
+from utils.config.command_line import parse_settings
+from utils.config.parsing import choice, integer, several, text
+from utils.config.settings import Settings, setting
 
 FIGURES = ("build s", "first step s", "step s", "peak GB")
 
@@ -34,7 +34,7 @@ class BenchSettings(Settings):
 
 def measure(model_name, depth, batch, attention, backend):
     """Returns the `FIGURES` of one network; to be run in a process of its own."""
-    from utils.backend import choose_backend
+    from utils.system.backend import choose_backend
 
     choose_backend(backend)
     started = time.perf_counter()

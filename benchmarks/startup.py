@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from utils.command_line import parse_settings
-from utils.parsing import integer, optional, text, words
-from utils.settings import Settings, setting
+from utils.config.command_line import parse_settings
+from utils.config.parsing import integer, optional, text, words
+from utils.config.settings import Settings, setting
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,11 +13,11 @@ import statistics
 import numpy as np
 
 from benchmarks.plain_networks import plain_resnet20
-from utils.backend import choose_backend
-from utils.command_line import parse_settings
-from utils.parsing import choice, integer, text
-from utils.settings import Settings, TrainSettings, setting
-from utils.timing import ratios, time_in_turn
+from utils.config.command_line import parse_settings
+from utils.config.parsing import choice, integer, text
+from utils.config.settings import Settings, TrainSettings, setting
+from utils.system.backend import choose_backend
+from utils.system.timing import ratios, time_in_turn
 
 BATCH = 128
 
@@ -33,7 +33,7 @@ class BenchSettings(Settings):
 def plain_loop(images, labels, steps):
     import keras
 
-    from utils.backend import jit_compile
+    from utils.system.backend import jit_compile
 
     model = plain_resnet20()
     model.compile(
@@ -73,12 +73,12 @@ def our_loop(images, labels, steps, batch=BATCH, per_launch=1, **options):
     Returns:
         A function that trains, and the network.
     """
-    from utils.backend_batches import fed
-    from utils.callbacks import EpochDraws
-    from utils.data import Dataset
-    from utils.image_sources import source_of
-    from utils.training import with_defaults
-    from utils.training_model import build_network, training_model
+    from utils.data.datasets import Dataset
+    from utils.feeding.sources import source_of
+    from utils.system.backend_batches import fed
+    from utils.training.callbacks import EpochDraws
+    from utils.training.setup import build_network, training_model
+    from utils.training.train import with_defaults
 
     names = tuple("0123456789")
     dataset = Dataset("cifar10", images, labels, images, labels, names, 4, True)

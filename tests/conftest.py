@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 from models import fast
-from utils.counting import without_values
+from utils.evaluation.counting import without_values
 
 
 def pytest_addoption(parser):

@@ -4,12 +4,12 @@ import csv
 
 import numpy as np
 
-from utils.comparison import note_jobs
-from utils.comparison_runs import Variant, planned_runs
-from utils.data import Dataset
-from utils.files import write_json
-from utils.predictions import Predictions, write_predictions
-from utils.settings import CompareSettings
+from utils.compare.compare import note_jobs
+from utils.compare.planning import Variant, planned_runs
+from utils.config.settings import CompareSettings
+from utils.data.datasets import Dataset
+from utils.runs.predictions import Predictions, write_predictions
+from utils.system.files import write_json
 
 LABELS = np.arange(10) % 2
 

@@ -36,7 +36,7 @@ def watched(function, at):
 
 def main(at, count_file, arguments):
     import main as command
-    from utils import callbacks
+    from utils.training import callbacks
 
     command.main(["list"])  # imports what it needs, and may rename files of its own
     places = [

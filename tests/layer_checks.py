@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from models.blocks import channel_axis
-from utils.backend import jit_compile
+from utils.system.backend import jit_compile
 
 
 def run_layer_test(layer_class, options, params, rng, steps=1, idle=(), large=160):

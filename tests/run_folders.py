@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 
 from models.saving import save_model
-from utils.data import pixel_statistics
-from utils.files import write_json
-from utils.settings import TrainSettings
-from utils.training_model import build_network
+from utils.config.settings import TrainSettings
+from utils.data.datasets import pixel_statistics
+from utils.system.files import write_json
+from utils.training.setup import build_network
 
 
 def write_run(folder, dataset, data_dir=None, **options):

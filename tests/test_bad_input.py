@@ -5,7 +5,7 @@ import pytest
 from main import main
 from models import list_models
 from tests.processes import run_program
-from utils.data import DATASETS
+from utils.data.datasets import DATASETS
 
 BAD = [
     (["fly"], "unknown command 'fly'; known: train, compare, evaluate"),

@@ -13,8 +13,8 @@ from main import main
 from tests.image_folders import write_image_folder
 from tests.processes import run_killed, start_python
 from tests.run_folders import contents
-from utils import callbacks
-from utils.checkpoint import checkpoint_name, newest_checkpoint
+from utils.runs.checkpoint import checkpoint_name, newest_checkpoint
+from utils.training import callbacks
 
 pytest.importorskip("grain")
 NETWORK = ["--model", "resnet_v1", "--depth", "8", "--attention", "se_block", "--batch-size", "6",

@@ -13,9 +13,9 @@ import pytest
 
 from main import main
 from tests.processes import ROOT, run_program, run_python
-from utils.command_line import parse_settings
-from utils.predictions import read_predictions
-from utils.settings import TrainSettings
+from utils.config.command_line import parse_settings
+from utils.config.settings import TrainSettings
+from utils.runs.predictions import read_predictions
 
 SMALL = ["--model", "resnet_v1", "--depth", "8", "--epochs", "2", "--batch-size", "20"]
 
@@ -100,7 +100,7 @@ def test_config_holds_every_setting_and_is_taken_back(run, cifar10_dir, tmp_path
 def test_best_network_takes_raw_pixels(run, cifar10_dir):
     """`best.keras` alone gives the accuracy of the summary, from uint8 pixels."""
     import models.attention_module  # noqa: F401  (registers the layers)
-    from utils.data import load_dataset
+    from utils.data.datasets import load_dataset
 
     data = load_dataset("cifar10", cifar10_dir)
     network = keras.saving.load_model(run / "best.keras", safe_mode=True)

@@ -13,8 +13,11 @@ import pytest
 
 from main import main
 from tests.processes import start_python
-from utils import callbacks, checkpoint, files, resuming, runs
-from utils.checkpoint import checkpoints
+from utils.runs import checkpoint, resuming
+from utils.runs import run_folder as runs
+from utils.runs.checkpoint import checkpoints
+from utils.system import files
+from utils.training import callbacks
 
 pytestmark = pytest.mark.once
 
@@ -236,7 +239,7 @@ def test_a_full_disk(module, whole, cifar10_dir, tmp_path, capsys, monkeypatch):
 HOLDER = (
     "import sys\n"
     "from pathlib import Path\n"
-    "from utils.runs import locked\n"
+    "from utils.runs.run_folder import locked\n"
     "with locked(Path(sys.argv[1])):\n"
     "    print('locked', flush=True)\n"
     "    sys.stdin.read()\n"

@@ -10,7 +10,7 @@ import os
 import hypothesis
 from hypothesis import strategies as st
 
-from utils.errors import UserError
+from utils.system.errors import UserError
 
 TIMES = int(os.environ.get("FUZZ", "1"))
 

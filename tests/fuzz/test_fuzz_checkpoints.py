@@ -10,15 +10,15 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.fuzz.cases import cases, damaged, outcome
-from utils.checkpoint import (
+from utils.runs.checkpoint import (
     DamagedCheckpoint,
     checkpoint_name,
     newest_checkpoint,
     read_checkpoint,
     write_checkpoint,
 )
-from utils.errors import RunError, UserError
-from utils.progress import progress_of
+from utils.runs.progress import progress_of
+from utils.system.errors import RunError, UserError
 
 pytestmark = pytest.mark.once
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tests.conftest import coloured_images, write_batch
 from tests.fuzz.cases import cases, damaged, outcome
-from utils.cifar import CIFAR, find_cifar
-from utils.data import load_dataset
+from utils.data.cifar import CIFAR, find_cifar
+from utils.data.datasets import load_dataset
 
 pytestmark = pytest.mark.once
 

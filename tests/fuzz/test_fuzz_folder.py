@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.cases import cases, damaged, outcome
 from tests.image_folders import encoded
-from utils.data import load_dataset
+from utils.data.datasets import load_dataset
 
 pytestmark = pytest.mark.once
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 48, 3), "uint8")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from models.attention_module import cbam_block
 from models.saving import load_model
 from tests.fuzz.cases import VALUES, cases, damaged, outcome
-from utils.errors import UserError
+from utils.system.errors import UserError
 
 pytestmark = pytest.mark.once
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.fuzz.cases import NUMBERS, VALUES, WORDS, cases, damaged, outcome
-from utils.command_line import fail, parse_settings
-from utils.command_settings import EvaluateSettings, ProfileSettings
-from utils.errors import UserError
-from utils.evaluation import read_config
-from utils.settings import CompareSettings, TrainSettings
+from utils.config.command_line import fail, parse_settings
+from utils.config.command_settings import EvaluateSettings, ProfileSettings
+from utils.config.settings import CompareSettings, TrainSettings
+from utils.evaluation.evaluate import read_config
+from utils.system.errors import UserError
 
 pytestmark = pytest.mark.once
 

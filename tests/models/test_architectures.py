@@ -10,7 +10,7 @@ from models import architecture, build_model, list_models
 from models.attention_module import CBAM_OFFICIAL, cbam_block
 from models.resnet_v1 import resnet_v1
 from models.resnet_v2 import resnet_v2
-from utils.backend import jit_compile
+from utils.system.backend import jit_compile
 
 SMALL = {  # the smallest of every kind
     "resnet_v1": {"depth": 8},

@@ -6,7 +6,7 @@ from transfer import check_same_outputs
 
 from models import densenet
 from models.densenet import DenseNet
-from utils.counting import trainable_params
+from utils.evaluation.counting import trainable_params
 
 pytestmark = pytest.mark.once
 

@@ -8,7 +8,7 @@ from transfer import check_same_outputs
 from models import build_model
 from models.builder import Builder
 from models.inception import inception_stem
-from utils.counting import multiply_adds, trainable_params
+from utils.evaluation.counting import multiply_adds, trainable_params
 
 pytestmark = pytest.mark.once
 

@@ -8,7 +8,7 @@ from transfer import check_same_outputs
 
 from models.attention_module import cbam_block, se_block
 from models.mobilenets import MobileNet
-from utils.counting import multiply_adds, trainable_params
+from utils.evaluation.counting import multiply_adds, trainable_params
 
 pytestmark = pytest.mark.once
 

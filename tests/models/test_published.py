@@ -8,9 +8,9 @@ import pytest
 from transfer import check_same_outputs
 
 from models import build_model
-from utils.counting import multiply_adds, trainable_params
-from utils.networks import network_of
-from utils.settings import TrainSettings
+from utils.config.settings import TrainSettings
+from utils.evaluation.counting import multiply_adds, trainable_params
+from utils.evaluation.networks import network_of
 
 pytestmark = pytest.mark.once
 

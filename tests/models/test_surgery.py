@@ -17,7 +17,7 @@ from surgery_models import (
 from models import build_model
 from models.attention_module import CBAM, CBAM_OFFICIAL, SE
 from models.surgery import add_attention
-from utils.backend import jit_compile
+from utils.system.backend import jit_compile
 
 # network, size of the image, module, and where "auto" puts it (how often, and two of the places)
 NETWORKS = [

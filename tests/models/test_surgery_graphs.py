@@ -19,7 +19,7 @@ from models.attention_module import CBAM
 from models.saving import load_model
 from models.surgery import add_attention
 from tests.processes import run_python
-from utils.backend import jit_compile
+from utils.system.backend import jit_compile
 
 
 @pytest.mark.once

@@ -1,1 +1,1 @@
-"""Trained networks side by side on a page in the browser."""
+"""Trained networks at work, on a page in the browser."""

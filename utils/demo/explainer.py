@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from ..attention_maps import AttentionMaps, AttentionReader
-from ..data import in_data_format
-from ..grad_cam import GradCAM, stages
-from ..images.shown import ShownImage
+from ..data.datasets import in_data_format
+from ..explain.attention_maps import AttentionMaps, AttentionReader
+from ..explain.grad_cam import GradCAM, stages
+from ..explain.selection import ShownImage
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ import html
 import gradio as gr
 from PIL import Image
 
-from ..errors import UserError
-from ..images.shown import one_of_each_class
+from ..explain.selection import one_of_each_class
+from ..system.errors import UserError
 from .explainer import Query
 
 LARGEST_FILE = "20mb"

@@ -1,14 +1,16 @@
 """What the demo shows: what networks make of an image side by side, and what changed."""
 
+from pathlib import Path
+
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..explanation_plots import MAP, draw_gates, draw_heat, show_pixels
-from ..pictures import drawn
-from ..plotting import save_figure
-from ..templates import filled
+from ..explain.explanation_plots import MAP, draw_gates, draw_heat, show_pixels
+from ..plots.pictures import drawn
+from ..plots.plotting import save_figure
+from ..plots.templates import render_template
 
-TEMPLATE = "demo/explanations.html.jinja"
+TEMPLATE = Path(__file__).with_name("explanations.html.jinja")
 MOST_CLASSES = 5
 WIDTH = 2.0  # inches of a picture
 MORE_OR_LESS = "PuOr_r"  # purple to orange, white where nothing changed: for colour-blind eyes too
@@ -29,7 +31,7 @@ def render(explanations, references, reference, class_names):
     image = explanations[0].query.image
     truth = None if image.label is None else class_names[image.label]
     said = [f"{each.name}: {class_names[each.predicted]}" for each in explanations]
-    return filled(
+    return render_template(
         TEMPLATE,
         picture=_drawn(lambda axes: show_pixels(axes, image.pixels), image),
         name=image.name,

@@ -9,8 +9,8 @@ import socket
 import tempfile
 import threading
 
-from ..errors import Interrupted, UserError
-from .runs import prepare
+from ..system.errors import Interrupted, UserError
+from .demo_runs import prepare
 
 FIRST_PORT, PORTS = 7860, 100
 

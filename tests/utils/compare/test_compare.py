@@ -1,0 +1,131 @@
+"""The command that compares: what it trains, what it writes, what it refuses."""
+
+import dataclasses
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from main import main
+from models import build_model
+from tests.fake_comparison import DATA, settings_of, table
+from tests.processes import start_python
+from utils.compare.compare import costs_of
+from utils.compare.planning import Variant, planned_runs
+from utils.evaluation.counting import multiply_adds, trainable_params
+
+pytestmark = pytest.mark.once
+
+
+def test_costs_are_those_of_the_networks(tmp_path):
+    data = dataclasses.replace(DATA, class_names=tuple("abcdefghij"))
+    runs = planned_runs(settings_of(seeds="0,1", ratio=4), data, tmp_path)
+    costs = costs_of(runs, data)
+    network = build_model("resnet_v1", depth=8)
+    assert costs[Variant("none")] == (trainable_params(network), multiply_adds(network))
+    gates = sum(2 * c * (c // 4) + c // 4 + c for c in (16, 32, 64))
+    assert costs[Variant("se_block", (("ratio", 4),))][0] == trainable_params(network) + gates
+
+
+# what only building the network finds out, in a process of its own
+LONG_TO_FIND = [
+    (["--pools", "avg", "mean"], "pools must be one or more of 'avg', 'max', 'lp', 'lse'"),
+    (["--descriptor", "cnv"], "descriptor, if not 'conv', must be one or more of 'avg', 'max'"),
+    (["--order", "parallel", "last"], "order must be one of 'channel_first', 'spatial_first'"),
+    (["--attention-at", "block", "foot"], "must be one or more of 'block', 'head', 'stage'"),
+]
+
+
+BAD = [
+    *(pytest.param(*bad, marks=pytest.mark.long) for bad in LONG_TO_FIND),
+    (["--attention", "none", "cbam"], "Did you mean 'cbam_block'"),
+    (["--attention", "se_block", "--kernel-size", "3"], "se_block has no option 'kernel_size'"),
+    (["--attention", "none", "se_block", "--order", "parallel"], "compare one of cbam_block"),
+    (["--attention", "none", "--ratio", "4"], "none has no option 'ratio'; leave it out"),
+    (["--attention-batch-norm", "yes"], "must be one of true, false; received 'yes'"),
+    (["--ratio", *map(str, range(1, 50))], "99 variants are too many to compare, at most 50"),
+    (["--seeds", "4-0"], "must be seeds such as 0-4 or 0,2,5; received '4-0'"),
+    (["--seeds", "0-4294967295"], "must be at most 1000 seeds"),
+    (["--ratio", "4", "none"], "must be a whole number of at least 1; received 'none'"),
+    (["--jobs", "0"], "must be a whole number of at least 1"),
+    (["--resume", "run"], "--resume"),
+    (["--depth", "21"], "the nearest are 20, 26, 29"),
+    (["--validation-split", "0.999"], "validation split 0.999"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_input_is_one_line(arguments, message, cifar10_dir, tmp_path, capsys):
+    folder = tmp_path / "comparison"
+    with pytest.raises(SystemExit) as end:
+        main(["compare", "--data-dir", str(cifar10_dir), "--run-dir", str(folder), *arguments])
+    assert end.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1, err
+    assert message in err
+    assert not folder.exists()
+
+
+def arguments_of(cifar10_dir, folder):
+    return [
+        "compare", "--depth", "8", "--epochs", "1", "--batch-size", "60", "--attention", "none",
+        "se_block", "--seeds", "0", "--data-dir", str(cifar10_dir), "--run-dir", str(folder),
+    ]  # fmt: skip
+
+
+def trained_runs(said):
+    return [line.split(":")[0] for line in said.splitlines() if ": training;" in line]
+
+
+def test_compares_and_goes_on(cifar10_dir, tmp_path, capsys):
+    """All is trained once; what is there, never again; what fails is said, and the rest done."""
+    folder = tmp_path / "comparison"
+    arguments = arguments_of(cifar10_dir, folder)
+    main([*arguments, "--jobs", "2"])
+    everything = ["none-seed0", "se_block-seed0"]
+    said = capsys.readouterr().out
+    assert trained_runs(said) == everything
+    assert said.count("test accuracy 0.") == 2
+    written = {"comparison.md", "comparison.csv", "comparison.png", "explanation.png"}
+    files = {*written, "report.html", "jobs.json", "logs"}
+    assert {path.name for path in folder.iterdir()} == {*everything, *files}
+    assert "What the networks attend to" in (folder / "report.html").read_text("utf-8")
+    before = table(folder)
+    for name in ("none", "se_block"):
+        summary = json.loads((folder / f"{name}-seed0/summary.json").read_text())
+        assert float(before[name]["test_accuracy"]) == pytest.approx(summary["test_accuracy"])
+        assert int(before[name]["params"]) == summary["params"]
+
+    (folder / "none-seed0" / "summary.json").unlink()  # to be resumed: at its end already
+    for checkpoint in (folder / "none-seed0" / "last").iterdir():
+        (checkpoint / "state.json").write_text("{}")
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 1
+    said = capsys.readouterr()
+    assert trained_runs(said.out) == ["none-seed0"]
+    assert "none-seed0 (1/1): FAILED: error: all checkpoints in" in said.out
+    assert said.err == "error: 1 of 2 runs failed: none-seed0\n"
+    assert table(folder).keys() == {"se_block"}
+    assert table(folder)["se_block"]["test_accuracy"] == before["se_block"]["test_accuracy"]
+
+
+@pytest.mark.long
+def test_a_comparison_that_is_stopped_goes_on(cifar10_dir, tmp_path):
+    folder = tmp_path / "comparison"
+    arguments = [*arguments_of(cifar10_dir, folder), "--seeds", "0", "--epochs", "500"]
+    process = start_python("main.py", *arguments)
+    metrics, give_up = folder / "none-seed0" / "metrics.csv", time.monotonic() + 300
+    while not metrics.exists() and process.poll() is None and time.monotonic() < give_up:
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGTERM)
+    _, err = process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM, err
+    assert "the same command goes on where the comparison stands" in err
+    assert list((folder / "none-seed0" / "last").iterdir())
+    assert not (folder / "none-seed0" / "lock").exists()
+    assert not (folder / "se_block-seed0").exists()
+    assert not (folder / "comparison.md").exists()

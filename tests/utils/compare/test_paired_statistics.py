@@ -1,0 +1,83 @@
+"""The statistics of a comparison, against closed forms and published numbers."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from utils.compare.paired_statistics import mcnemar, mean_and_deviation, paired_difference
+
+pytestmark = pytest.mark.once
+
+# W. S. Gosset ("Student"), The Probable Error of a Mean, 1908: hours of sleep gained with
+# two drugs, the same ten patients
+FIRST = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+SECOND = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+
+
+def test_mean_and_deviation():
+    assert mean_and_deviation([2, 4, 9]) == (5, pytest.approx(13**0.5))
+    assert mean_and_deviation([0.8]) == (0.8, None)
+
+
+def test_difference_of_students_sleepers():
+    found = paired_difference(SECOND, FIRST)
+    assert found.mean == pytest.approx(1.58)
+    # as R's t.test(..., paired = TRUE) prints it
+    assert (found.low, found.high) == (pytest.approx(0.7001142), pytest.approx(2.4598858))
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99])
+@pytest.mark.parametrize("count", [2, 3, 5, 30])
+def test_difference_as_scipy_has_it(rng, count, confidence):
+    values, base = rng.normal(0.9, 0.01, (2, count))
+    found = paired_difference(values, base, confidence)
+    wanted = stats.ttest_rel(values, base).confidence_interval(confidence)
+    assert found.mean == pytest.approx(np.mean(values - base))
+    assert (found.low, found.high) == (pytest.approx(wanted.low), pytest.approx(wanted.high))
+
+
+def test_difference_of_one_pair_has_no_interval():
+    found = paired_difference([0.75], [0.5])
+    assert (found.mean, found.low, found.high) == (0.25, None, None)
+
+
+def test_difference_of_equal_pairs_has_an_interval_without_width():
+    found = paired_difference([0.5, 0.75, 0.25], [0.25, 0.5, 0.0])
+    assert (found.mean, found.low, found.high) == (0.25, 0.25, 0.25)
+
+
+def test_pairs_must_be_pairs():
+    with pytest.raises(ValueError, match="longer"):
+        paired_difference([1, 2], [1, 2, 3])
+    with pytest.raises(ValueError, match="same"):
+        mcnemar([True], [True, False])
+
+
+def hits_of(both, gained, lost, neither):
+    """Two boolean arrays with so many images of each kind."""
+    counts = (both, gained, lost, neither)
+    return np.repeat([True, True, False, False], counts), np.repeat(
+        [True, False, True, False], counts
+    )
+
+
+def test_mcnemar_of_published_ratings():
+    # A. Agresti, Categorical Data Analysis, table 10.1: approval of the prime minister, 1600 people
+    # asked twice; 150 turned away, 86 turned towards, z^2 = 17.36 and p < 0.001
+    found = mcnemar(*hits_of(794, 86, 150, 570))
+    assert (found.gained, found.lost) == (86, 150)
+    assert found.p == pytest.approx(stats.chi2.sf(17.36, 1), rel=0.5)  # that is the approximation
+    assert found.p == pytest.approx(2 * stats.binom.cdf(86, 236, 0.5))  # this the exact one
+
+
+def test_mcnemar_by_hand():
+    # one of five against: 2 (1 + 5) / 2^5
+    assert mcnemar(*hits_of(3, 1, 4, 2)).p == pytest.approx(0.375)
+    assert mcnemar(*hits_of(3, 4, 1, 2)).p == pytest.approx(0.375)
+    assert mcnemar(*hits_of(3, 6, 0, 2)).p == pytest.approx(2 / 2**6)
+    assert mcnemar(*hits_of(0, 3, 3, 0)).p == 1
+
+
+def test_mcnemar_where_nothing_differs():
+    found = mcnemar(*hits_of(5, 0, 0, 5))
+    assert (found.gained, found.lost, found.p) == (0, 0, 1)

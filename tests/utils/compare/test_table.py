@@ -1,0 +1,127 @@
+"""The table and the picture of a comparison, against figures counted by hand."""
+
+import dataclasses
+import shutil
+
+import matplotlib.image
+import pytest
+
+from tests.fake_comparison import COSTS, DATA, LABELS, fake_comparison, settings_of, table
+from utils.compare import compare as comparison
+from utils.compare.compare import note_jobs, read_jobs, write_comparison
+from utils.compare.planning import Variant, planned_runs
+from utils.plots.plotting import plot_comparison
+from utils.system.errors import UserError
+
+pytestmark = pytest.mark.once
+
+
+def test_numbers_of_the_table(tmp_path):
+    runs = fake_comparison(tmp_path)
+    write_comparison(runs, DATA, COSTS, tmp_path)
+    found = table(tmp_path)
+    assert list(found) == ["none", "se_block"]
+    none, se = found["none"], found["se_block"]
+    assert (se["params"], se["multiply_adds"], se["seeds"]) == ("1100", "2500000", "3")
+    assert float(none["test_accuracy"]) == pytest.approx(0.7)
+    assert float(none["test_accuracy_deviation"]) == pytest.approx(0.1)
+    assert float(se["test_accuracy"]) == pytest.approx(2.3 / 3)
+    assert (float(none["relative_images_per_second"]), none["difference"]) == (1, "")
+    assert float(se["relative_images_per_second"]) == pytest.approx(0.81)
+    # differences 0.1, 0 and 0.1: mean 0.2 / 3, standard error 0.1 / 3, t(0.975; 2) = 4.302653
+    assert float(se["difference"]) == pytest.approx(0.2 / 3)
+    assert float(se["difference_low"]) == pytest.approx((0.2 - 0.4302653) / 3, rel=1e-5)
+    assert float(se["difference_high"]) == pytest.approx((0.2 + 0.4302653) / 3, rel=1e-5)
+    # gained: place 2 of seed 0, 1 of seed 1, 3 of seed 2; lost: 9 of seed 1
+    assert (se["mcnemar_gained"], se["mcnemar_lost"]) == ("3", "1")
+    assert float(se["mcnemar_p"]) == pytest.approx(2 * (1 + 4) / 2**4)
+
+
+def test_table_to_read(tmp_path):
+    write_comparison(fake_comparison(tmp_path), DATA, COSTS, tmp_path)
+    text = (tmp_path / "comparison.md").read_text("utf-8")
+    assert "| none | 1,000 | 2.00 M | 1.00 x | 3 | 70.00 % ± 10.00 |  |  |  |" in text
+    assert (
+        "| se_block | 1,100 | 2.50 M | 0.81 x | 3 | 76.67 % ± 5.77 | +6.67 [-7.68, +21.01] "
+        "| 0.62 | 3, 1 |"
+    ) in text
+    assert "seeds: 0, 1, 2;" in text
+    assert "Missing" not in text
+    assert len({line.count("|") for line in text.splitlines() if "|" in line}) == 1
+    assert min(matplotlib.image.imread(tmp_path / "comparison.png").shape[:2]) > 300
+
+
+def test_speeds_only_of_runs_that_were_alone(tmp_path):
+    runs = fake_comparison(tmp_path)
+    note_jobs(tmp_path, runs[3], 2)
+    assert read_jobs(tmp_path)[runs[3].name] == 2
+    note_jobs(tmp_path, runs[3], 1)  # goes on alone: it was not all the time
+    assert read_jobs(tmp_path)[runs[3].name] == 2
+    write_comparison(runs, DATA, COSTS, tmp_path)
+    assert table(tmp_path)["se_block"]["relative_images_per_second"] == ""
+    assert "No speeds" in (tmp_path / "comparison.md").read_text("utf-8")
+
+
+def test_missing_runs_are_said(tmp_path):
+    runs = fake_comparison(tmp_path)
+    shutil.rmtree(runs[0].folder)  # none-seed0
+    (runs[3].folder / "summary.json").unlink()  # se_block-seed1
+    write_comparison(runs, DATA, COSTS, tmp_path)
+    se = table(tmp_path)["se_block"]
+    assert float(se["difference"]) == pytest.approx(0.1)  # of seed 2 alone
+    assert (se["difference_low"], se["seeds"]) == ("", "2")
+    text = (tmp_path / "comparison.md").read_text("utf-8")
+    assert "**Missing: none-seed0, se_block-seed1.**" in text
+
+
+def test_without_none_the_first_is_the_base(tmp_path):
+    runs = fake_comparison(tmp_path)
+    se_alone = planned_runs(settings_of(attention="se_block"), DATA, tmp_path)
+    write_comparison(se_alone, DATA, {Variant("se_block"): (1100, 2_500_000)}, tmp_path)
+    assert "se_block stands in its place" in (tmp_path / "comparison.md").read_text("utf-8")
+    # none is the base, wherever it is named
+    backwards = dict(reversed(COSTS.items()))
+    write_comparison(runs, DATA, backwards, tmp_path)
+    assert list(table(tmp_path)) == ["se_block", "none"]
+    assert table(tmp_path)["none"]["difference"] == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("predictions.npz", b"", "damaged"),
+        ("summary.json", b"[]", "no images_per_second"),
+        ("metrics.csv", b"epoch,val_accuracy\n", "does not hold the epochs"),
+        ("metrics.csv", b"epoch,val_accuracy\n1,nan\n", "does not hold the epochs"),
+        ("metrics.csv", b"epoch,val_accuracy\n1,2,3,4\n", "does not hold the epochs"),
+        ("metrics.csv", b"epoch,loss\n1,2\n", "no val_accuracy"),
+        ("metrics.csv", b"epoch,loss,accuracy,val_accuracy\n1,2,3,4\n", "each of 2 epochs"),
+        ("metrics.csv", b"\xff\x00", "does not hold the epochs"),
+    ],
+)
+def test_damaged_runs_are_named(tmp_path, name, content, reason):
+    runs = fake_comparison(tmp_path)
+    (runs[0].folder / name).write_bytes(content)
+    with pytest.raises(UserError, match=reason):
+        write_comparison(runs, DATA, COSTS, tmp_path)
+
+
+def test_runs_on_other_test_images_are_refused(tmp_path):
+    runs = fake_comparison(tmp_path)
+    other = dataclasses.replace(DATA, y_test=1 - LABELS)
+    with pytest.raises(UserError, match="other test images"):
+        write_comparison(runs, other, COSTS, tmp_path)
+    other = dataclasses.replace(DATA, class_names=("a", "b", "c"))
+    with pytest.raises(UserError, match="other test images"):
+        write_comparison(runs, other, COSTS, tmp_path)
+
+
+def test_picture_of_many_variants(tmp_path, monkeypatch):
+    """More variants than colours, one seed, one epoch."""
+    runs = fake_comparison(tmp_path, seeds=0)
+    drawn = []
+    monkeypatch.setattr(comparison, "plot_comparison", lambda path, rows, title: drawn.extend(rows))
+    write_comparison(runs, DATA, COSTS, tmp_path)
+    one = dataclasses.replace(drawn[0], curves=[[0.5]])
+    plot_comparison(tmp_path / "many.png", [one] * 9, "nine")
+    assert min(matplotlib.image.imread(tmp_path / "many.png").shape[:2]) > 300

@@ -1,0 +1,217 @@
+"""The command `demo` without a browser: what it loads, where it listens, and what it refuses."""
+
+import dataclasses
+import json
+import re
+import shutil
+import socket
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from main import main
+from models.saving import load_model
+from tests.run_folders import write_run
+from utils.config.command_settings import DemoSettings
+from utils.data.datasets import load_dataset
+from utils.demo.demo_runs import prepare
+from utils.demo.explainer import Query
+from utils.demo.server import demo, free_port
+from utils.explain.grad_cam import grad_cam
+from utils.explain.selection import ShownImage
+from utils.system.errors import UserError
+from utils.system.files import write_json
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    digits = load_dataset("digits")
+    return [
+        str(write_run(folder / f"digits-{name}-seed0", digits, attention=name))
+        for name in ("none", "cbam_block")
+    ]
+
+
+@pytest.fixture(scope="module")
+def demo_runs(runs):
+    return prepare(DemoSettings(runs=runs))
+
+
+@pytest.fixture
+def elsewhere(cifar10_dir, tmp_path, monkeypatch):
+    """The folder of a run whose data set is neither where it was nor anywhere else."""
+    data = load_dataset("cifar10", cifar10_dir)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr("utils.data.cifar.download", lambda *_: pytest.fail("it downloads"))
+    return write_run(tmp_path / "run", data, attention="se_block")
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        main(["demo", *map(str, arguments)])
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return said
+
+
+def test_refuses(runs, tmp_path, capsys, monkeypatch):
+    assert "must be the folder of a run" in refused(capsys, tmp_path)
+    assert "the data folder" in refused(capsys, *runs, "--data-dir", tmp_path / "no")
+    assert "--port: must be a whole number of at least 1" in refused(capsys, runs[0], "--port", "0")
+    assert "required: runs" in refused(capsys)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = refused(capsys, runs[0], "--port", port)
+    assert f"--host 127.0.0.1, --port {port} cannot be listened on: Address already in use" in said
+    said = refused(capsys, runs[0], "--host", "192.0.2.1")
+    assert "--host 192.0.2.1, --port any of 7860 to 7959 cannot be listened on" in said
+    assert "cannot be listened on" in refused(capsys, runs[0], "--host", "no host")
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert "pip install gradio" in refused(capsys, runs[0])
+
+
+def test_takes_the_next_port_that_is_free():
+    first = free_port("127.0.0.1")
+    with socket.create_server(("127.0.0.1", first)):
+        assert free_port("127.0.0.1") > first
+
+
+def test_networks_of_several_kinds_are_refused(runs, elsewhere, tmp_path):
+    with pytest.raises(UserError, match="of one data set; received digits, cifar10"):
+        prepare(DemoSettings(runs=[runs[0], str(elsewhere)]))
+    copy = shutil.copytree(elsewhere, tmp_path / "copy")
+    shutil.copy(Path(runs[0]) / "best.keras", copy / "best.keras")
+    with pytest.raises(UserError, match=r"\(32, 32, 3\) with 10 classes and \(8, 8, 1\) with 10"):
+        prepare(DemoSettings(runs=[str(elsewhere), str(copy)]), announce=lambda line: None)
+
+
+def test_a_run_folder_is_enough(elsewhere):
+    said = []
+    demo_runs = prepare(DemoSettings(runs=[str(elsewhere)]), announce=said.append)
+    assert demo_runs.dataset is None
+    assert "cifar10 is not in Keras's cache" in said[0]
+    assert demo_runs.shape == (32, 32, 3)
+    assert demo_runs.class_names[3] == "class 3"
+    write_json(elsewhere / "summary.json", {"class_names": list("abcdefghij")})
+    settings = DemoSettings(runs=[str(elsewhere)])
+    demo_runs = prepare(settings, announce=said.append)
+    assert demo_runs.class_names == tuple("abcdefghij")
+    write_json(elsewhere / "summary.json", {"class_names": ["a", "a"]})
+    assert prepare(settings, announce=said.append).class_names[0] == "class 0"
+    with pytest.raises(UserError, match=r"cifar10 is not in .*run and Keras"):
+        prepare(dataclasses.replace(settings, data_dir=str(elsewhere)))
+
+
+def test_looks_at_a_class_and_a_stage(demo_runs, runs):
+    image = demo_runs.picked(5)
+    assert demo_runs.stages == [(8, 8), (4, 4), (2, 2)]
+    for explainer, run in zip(demo_runs.explainers, runs, strict=True):
+        network = load_model(Path(run) / "best.keras")
+        explanation = explainer.explain(Query(image, 3, (4, 4)))
+        told = network.predict(image.pixels[None], verbose=0)[0]
+        np.testing.assert_allclose(explanation.probabilities, told, atol=1e-5)
+        (cam,) = grad_cam(network, image.pixels[None], np.array([3]), "stage2_block1_relu")
+        np.testing.assert_allclose(explanation.cam, cam / max(cam.max(), 1e-12), atol=1e-4)
+    assert explanation.attention.layer == "stage2_block1_attention"
+    assert explanation.attention.spatial.shape == (1, 4, 4)
+    other = explainer.explain(Query(image, None, (3, 3)))
+    assert other.target == told.argmax()
+    assert other.cam is None
+    assert "Grad-CAM" not in demo_runs.compared([other])
+
+
+def test_what_is_other_is_said(demo_runs):
+    queries = (Query(demo_runs.picked(number), None, (2, 2)) for number in (0, 1))
+    first, second = map(demo_runs.explanations, queries)
+    names = [demo_runs.class_names[explanation.predicted] for explanation in first]
+    page = demo_runs.compared(first)
+    assert page.count("Changes are against none") == 1
+    assert page.count("<figure>") == 1 + 4  # Grad-CAM; with its change, and two of attention
+    again = demo_runs.compared(second, first)
+    assert "Changes are against what was shown before" in again
+    assert again.count("<figure>") == 2 + 4
+    for before, now, name in zip(first, second, names, strict=True):
+        if before.predicted != now.predicted:
+            assert f"what was shown before: {name}," in again
+    same = demo_runs.compared(first, first)
+    assert set(re.findall(r"<td>([+-][0-9.]+)</td>", same)) == {"+0.0"}
+
+
+def test_names_are_text(demo_runs):
+    image = ShownImage("<script>alert(1)</script>.png", demo_runs.picked(0).pixels, None)
+    page = demo_runs.compared(demo_runs.explanations(Query(image, None, (2, 2))))
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_files(demo_runs, tmp_path):
+    Image.new("RGB", (30, 20), (200, 100, 50)).save(tmp_path / "photo.jpg")
+    image = demo_runs.uploaded(tmp_path / "photo.jpg")
+    assert (image.name, image.label, image.pixels.shape) == ("photo.jpg", None, (8, 8, 1))
+    (tmp_path / "broken.gif").write_bytes(b"GIF89a")
+    with pytest.raises(UserError, match=r"^broken.gif is no image that can be read") as error:
+        demo_runs.uploaded(tmp_path / "broken.gif")
+    assert str(tmp_path) not in str(error.value)
+    with pytest.raises(UserError, match="have the numbers 0 to 359; received 360"):
+        demo_runs.picked(360)
+
+
+class Ended(Exception):
+    """What stops a demo in a test, as Ctrl-C does for a person."""
+
+
+def serve(settings, meanwhile):
+    """Runs a demo as far as its address is told, then does something with that."""
+
+    def announce(line):
+        if "demo is at" in line:
+            meanwhile(line.split()[4])
+            raise Ended
+
+    with pytest.raises(Ended):
+        demo(settings, announce)
+
+
+def test_listens_on_loopback_only_and_calls_nobody(runs, monkeypatch, tmp_path):
+    pytest.importorskip("gradio", reason="the demo's page needs Gradio")
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")  # only --host counts
+    monkeypatch.setenv("GRADIO_SHARE", "true")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    called, connect = [], socket.socket.connect
+
+    def noted(this, address):
+        called.append(address[0])
+        return connect(this, address)
+
+    monkeypatch.setattr(socket.socket, "connect", noted)
+
+    def look(address):
+        port = int(address.rstrip("/").rsplit(":", 1)[1])
+        config = json.load(urllib.request.urlopen(f"{address}config"))
+        assert config["analytics_enabled"] is False
+        assert [path.name.startswith("attention-zoo-") for path in tmp_path.iterdir()] == [True]
+        with pytest.raises(urllib.error.HTTPError, match="413"):
+            urllib.request.urlopen(upload(f"{address}gradio_api/upload", bytes(21 * 2**20)))
+        # what listens on all addresses answers here too
+        with socket.socket() as other, pytest.raises(OSError, match=r"refused|assign|reach"):
+            connect(other, ("127.0.0.2", port))
+
+    serve(DemoSettings(runs=runs[:1]), look)
+    assert set(called) == {"127.0.0.1"}
+    assert not list(tmp_path.iterdir())
+
+
+def upload(address, content):
+    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    return urllib.request.Request(address, body + content + b"\r\n--x--\r\n", kind)

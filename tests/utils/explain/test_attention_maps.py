@@ -1,0 +1,87 @@
+"""Attention maps of whole networks: of which layers, and that they are what the layers multiply."""
+
+import keras
+import numpy as np
+import pytest
+
+from models import build_model
+from models.surgery import add_attention
+from utils.explain.attention_maps import attention_maps
+from utils.explain.grad_cam import GradCAM, grad_cam, stages
+
+FAMILIES = {
+    "resnet_v1": {"depth": 8},
+    "resnet_v2": {"depth": 11},
+    "resnet": {"depth": 18, "width": 0.125},
+    "resnext": {"depth": 29, "cardinality": 2, "width": 4},
+    "mobilenet": {"alpha": 0.125},
+    "densenet": {"depth": 13},
+    "inception_v3": {},
+    "inception_resnet_v2": {},
+}
+LONG = {"inception_resnet_v2", "inception_v3", "resnext"}
+
+
+def build(name, attention, **options):
+    return build_model(
+        name, input_shape=(32, 32, 3), classes=4, attention_module=attention, **options
+    )
+
+
+def between(network, layer, images):
+    """What goes into a layer, and what comes out."""
+    layer = network.get_layer(layer)
+    return keras.Model(network.inputs, [layer.input, layer.output]).predict(images, verbose=0)
+
+
+def test_maps_of_cbam_multiply_to_its_outputs(rng):
+    network = build("resnet_v1", "cbam_block", depth=14)
+    images = rng.normal(size=(3, 32, 32, 3)).astype("float32")
+    found = attention_maps(network, images)
+    assert [maps.layer for maps in found] == [f"stage{i}_block2_attention" for i in (1, 2, 3)]
+    for maps in found:
+        before, after = between(network, maps.layer, images)
+        gates = maps.channel[:, None, None, :] * maps.spatial[..., None]
+        np.testing.assert_allclose(before * gates, after, atol=1e-5)
+
+
+@pytest.mark.once
+def test_rows_and_columns_that_multiply(rng):
+    network = build("resnet_v1", "coordinate_block", depth=8)
+    images = rng.normal(size=(2, 32, 32, 3)).astype("float32")
+    maps = attention_maps(network, images)[0]
+    before, after = between(network, maps.layer, images)
+    assert maps.channel is None
+    gates = np.divide(after, before, out=np.full_like(after, np.nan), where=np.abs(before) > 1e-2)
+    np.testing.assert_allclose(maps.spatial, np.nanmean(gates, axis=-1), atol=0.1)
+
+
+@pytest.mark.once
+def test_none_and_after_surgery(rng):
+    network = build("resnet_v1", None, depth=8)
+    images = rng.normal(size=(2, 32, 32, 3)).astype("float32")
+    assert attention_maps(network, images) == []
+    attended = add_attention(network, "cbam_block", at="auto")
+    assert attention_maps(attended, images)[0].spatial.shape == (2, 32, 32)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.long] if n in LONG else []) for n in FAMILIES]
+)
+def test_every_architecture_can_be_explained(name, rng):
+    network = build(name, "cbam_block", **FAMILIES[name])
+    images = rng.normal(size=(2, 32, 32, 3)).astype("float32")
+    cams = grad_cam(network, images, np.array([0, 3]))
+    assert cams.shape == (2, 32, 32)
+    assert np.isfinite(cams).all()
+    maps = attention_maps(network, images)
+    sizes = [m.spatial.shape[1] for m in maps]
+    assert len(sizes) >= 2
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(m.channel.shape[0] == 2 for m in maps)
+    found = stages(network)
+    assert [height for height, _ in found] == sizes
+    for layer in found.values():
+        cams = GradCAM(network, layer)(images, np.array([0, 3]))
+        assert cams.shape == (2, 32, 32)

@@ -1,0 +1,178 @@
+"""The command `explain`: of which images, what it writes, and what it refuses."""
+
+import json
+import shutil
+import struct
+import zlib
+
+import keras
+import matplotlib.image
+import numpy as np
+import pytest
+
+from main import main
+from models.saving import load_model, save_model
+from tests.run_folders import write_run
+from utils.data.datasets import load_dataset
+from utils.data.decoding import read_image
+from utils.explain.explain import short_names
+from utils.explain.selection import shown_images
+from utils.system.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def cifar10(cifar10_dir):
+    return load_dataset("cifar10", cifar10_dir)
+
+
+@pytest.fixture(scope="module")
+def run(cifar10, cifar10_dir, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "cifar10-cbam_block-seed0"
+    return write_run(folder, cifar10, str(cifar10_dir), attention="cbam_block")
+
+
+@pytest.fixture
+def photo(cifar10, tmp_path):
+    folder = tmp_path / "class3"
+    folder.mkdir()
+    matplotlib.image.imsave(folder / "large.png", np.repeat(cifar10.x_test[3], 3, axis=1))
+    return folder / "large.png"
+
+
+def test_writes_pictures_and_numbers(run, cifar10, photo, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    main(["explain", str(copy), "--images", "5", str(photo), "--faithfulness", "3"])
+    said = capsys.readouterr().out
+    report = json.loads((copy / "explanation.json").read_text())
+    assert report["images"] == [
+        {"name": "test 5", "label": "class5"}, {"name": "large.png", "label": "class3"},
+    ]  # fmt: skip
+    found = report["networks"]["copy"]
+    probabilities = load_model(copy / "best.keras").predict(cifar10.x_test[[5]], verbose=0)[0]
+    assert found["predicted"][0] == f"class{probabilities.argmax()}"
+    assert found["probability"][0] == pytest.approx(probabilities.max(), abs=1e-4)
+    score = found["faithfulness"]["deletion"]
+    assert score["gain"] == pytest.approx(score["random_area"] - score["area"])
+    assert f"copy: deletion area {score['area']:.4f}" in said
+    for name in ("explanation.png", "faithfulness.png"):
+        assert min(matplotlib.image.imread(copy / name).shape[:2]) > 200
+
+
+@pytest.mark.once
+def test_several_runs_side_by_side(run, cifar10, tmp_path):
+    folder = tmp_path / "runs"
+    shutil.copytree(run, folder / "cifar10-cbam_block-seed0")
+    write_run(folder / "cifar10-none-seed0", cifar10, attention="none")
+    runs = [str(path) for path in sorted(folder.iterdir())]
+    data = ["--data-dir", json.loads((run / "config.json").read_text())["data_dir"]]
+    main(["explain", *runs, *data, "--faithfulness", "0"])
+    report = json.loads((folder / "explanation.json").read_text())
+    assert list(report["networks"]) == ["cbam_block", "none"]
+    assert [image["name"] for image in report["images"]] == [f"test {i}" for i in range(6)]
+    assert not (folder / "faithfulness.png").exists()
+    main(["explain", *runs, *data, "--faithfulness", "0", "--output", str(tmp_path / "new")])
+    assert (tmp_path / "new" / "explanation.png").stat().st_size > 10_000
+
+
+@pytest.mark.once
+def test_grey_images(tmp_path):
+    run = write_run(tmp_path / "digits", load_dataset("digits"), attention="se_block")
+    main(["explain", str(run), "--images", "0", "--faithfulness", "2"])
+    assert (run / "explanation.png").exists()
+
+
+@pytest.mark.once
+def test_images_of_a_folder(cifar10, photo):
+    (photo.parent / "deeper").mkdir()
+    shutil.copy(photo, photo.parent / "deeper" / "another.PNG")
+    (photo.parent / "note.txt").write_text("no image")
+    found = shown_images([str(photo.parent)], cifar10)
+    assert [(image.name, image.label) for image in found] == [
+        ("another.PNG", None),
+        ("large.png", 3),
+    ]
+    assert all(image.pixels.shape == (32, 32, 3) for image in found)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        (["40"], "the test set has 0 to 39; received 40"),
+        (["-1"], "must be numbers of test images, image files or folders; received '-1'"),
+        (["nowhere.png"], "received 'nowhere.png'"),
+        (["EMPTY"], "no .png, .jpg"),
+        (["BROKEN"], "broken.png is no image that can be read"),
+        (list(map(str, range(25))), "at most 24"),
+    ],
+)
+def test_refuses_images(sources, message, cifar10, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n no more")
+    places = {"EMPTY": str(tmp_path / "empty"), "BROKEN": str(tmp_path / "broken.png")}
+    with pytest.raises(UserError, match=message):
+        shown_images([places.get(source, source) for source in sources], cifar10)
+
+
+@pytest.mark.once
+def test_refuses_an_image_that_claims_to_be_enormous(tmp_path):
+    """100 megapixels in 60 bytes, and a format that another program would be called for."""
+    header = struct.pack(">IIBBBBB", 10_000, 10_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk
+    bomb += struct.pack(">I", zlib.crc32(chunk)) + struct.pack(">I", 5) + b"IDAT"
+    (tmp_path / "bomb.png").write_bytes(bomb)
+    with pytest.raises(UserError, match="is no image that can be read: Image size"):
+        read_image(tmp_path / "bomb.png", (32, 32, 3))
+    (tmp_path / "photo.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    with pytest.raises(UserError, match="cannot identify image file"):
+        read_image(tmp_path / "photo.png", (32, 32, 3))
+
+
+@pytest.mark.once
+def test_an_image_is_fitted(tmp_path):
+    """The middle of a wide image, with the resolution that is asked for."""
+    wide = np.zeros((20, 60, 3), "uint8")
+    wide[:, 20:40] = (200, 100, 50)
+    matplotlib.image.imsave(tmp_path / "wide.png", wide)
+    found = read_image(tmp_path / "wide.png", (10, 10, 3))
+    np.testing.assert_array_equal(found[:, 3:7], np.full((10, 4, 3), (200, 100, 50)))
+    np.testing.assert_allclose(found, np.full((10, 10, 3), (200, 100, 50)), atol=20)
+    grey = read_image(tmp_path / "wide.png", (8, 8, 1))
+    assert grey.shape == (8, 8, 1)
+    assert abs(int(grey[4, 4, 0]) - (0.299 * 200 + 0.587 * 100 + 0.114 * 50)) <= 1
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        main(["explain", *map(str, arguments)])
+    assert end.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.once
+def test_refuses_runs(run, cifar10, tmp_path, capsys):
+    assert "must be the folder of a run" in refused(capsys, tmp_path)
+    digits = write_run(tmp_path / "digits", load_dataset("digits"), attention="none")
+    assert "must be of one data set; received cifar10, digits" in refused(capsys, run, digits)
+    (tmp_path / "file").touch()
+    assert "must be a folder; " in refused(capsys, run, "--output", tmp_path / "file")
+    copy = shutil.copytree(run, tmp_path / "copy")
+    save_model(load_model(digits / "best.keras"), copy / "best.keras")
+    assert "it takes images of (8, 8, 1), not (32, 32, 3)" in refused(capsys, copy)
+    (copy / "best.keras").write_bytes(b"no archive")
+    assert "cannot be explained" in refused(capsys, copy)
+    assert not (copy / "explanation.png").exists()
+    image = keras.Input((32, 32, 3))
+    keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(image))).save(
+        copy / "best.keras"
+    )
+    assert "No such layer: logits" in refused(capsys, copy)
+
+
+@pytest.mark.once
+def test_short_names():
+    assert short_names(["a-none-seed0", "a-se_block-seed0"]) == ["none", "se_block"]
+    assert short_names(["a-none-seed0"]) == ["a-none-seed0"]
+    assert short_names(["a-b", "a-b-c"]) == ["a-b", "a-b-c"]
+    assert short_names(["none-seed0", "none-seed1"]) == ["seed0", "seed1"]

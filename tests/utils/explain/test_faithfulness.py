@@ -1,0 +1,63 @@
+"""Deletion and insertion on a detector whose curves are known."""
+
+import numpy as np
+import pytest
+
+from utils.explain.faithfulness import area, faithfulness
+
+SIDE, PATCH = 16, 8  # a quarter of the pixels
+
+
+def patch_brightness(images):
+    """Class 1 is as likely as the corner is bright."""
+    share = images[:, :PATCH, :PATCH].mean(axis=(1, 2, 3)) / 255
+    return np.stack([1 - share, share], axis=1)
+
+
+@pytest.fixture
+def images():
+    images = np.zeros((40, SIDE, SIDE, 3), "uint8")
+    images[:, :PATCH, :PATCH] = 255
+    return images
+
+
+def saliency_of(images):
+    return images.mean(axis=-1)
+
+
+def test_perfect_explanation(images):
+    score = faithfulness(patch_brightness, images, saliency_of(images), np.ones(40, int))
+    # deleted: from 1 to the image's mean, 1/4, with the first quarter of the pixels
+    wanted = np.maximum(np.linspace(1, 1 - 4 * 0.75, 33), 0.25)
+    np.testing.assert_allclose(score.deletion, np.tile(wanted, (40, 1)), atol=1e-6)
+    np.testing.assert_allclose(area(score.deletion), 0.34375, atol=1e-6)
+    assert score.insertion[:, 8:] == pytest.approx(1)
+    assert (score.insertion[:, 0] < 0.9).all()
+    # at random: linear, so that the area is the mean of both ends
+    assert area(score.random_deletion).mean() == pytest.approx(0.625, abs=0.01)
+    gain, error = score.gain("deletion")
+    assert gain == pytest.approx(0.625 - 0.34375, abs=0.01)
+    assert 0 < error < 0.01
+    assert score.gain("insertion")[0] > 0
+
+
+def test_the_opposite_explanation_is_worse_than_chance(images):
+    score = faithfulness(patch_brightness, images, -saliency_of(images), np.ones(40, int))
+    assert score.gain("deletion")[0] < -0.1
+    assert score.gain("insertion")[0] < 0
+
+
+def test_an_explanation_that_says_nothing_is_chance(images):
+    score = faithfulness(patch_brightness, images, np.zeros((40, SIDE, SIDE)), np.ones(40, int))
+    gain, error = score.gain("deletion")
+    assert abs(gain) <= 3 * error + 1e-9
+
+
+def test_begins_and_ends_with_the_image(images):
+    score = faithfulness(patch_brightness, images, saliency_of(images), np.ones(40, int))
+    for deleted, inserted in (
+        (score.deletion, score.insertion),
+        (score.random_deletion, score.random_insertion),
+    ):
+        assert deleted[:, 0] == pytest.approx(1)
+        assert inserted[:, -1] == pytest.approx(1)

@@ -1,0 +1,84 @@
+"""Grad-CAM against its closed form, and against finite differences."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from utils.explain.grad_cam import grad_cam
+
+
+def network(strides=1, shape=(6, 6, 2), axis=-1, activation="relu"):
+    image = keras.Input(shape)
+    x = layers.Conv2D(5, 3, padding="same", activation=activation, name="first")(image)
+    x = layers.BatchNormalization(axis)(x)
+    x = layers.Conv2D(4, 3, strides, padding="same", activation=activation, name="second")(x)
+    logits = layers.Dense(3, name="logits")(layers.GlobalAveragePooling2D()(x))
+    return keras.Model(image, layers.Activation("softmax")(logits))
+
+
+def features(model, layer, images):
+    return keras.Model(model.inputs, model.get_layer(layer).output).predict(images, verbose=0)
+
+
+def test_is_the_class_activation_map_before_average_pooling(rng):
+    """There a map's gradient is its weight in the classifier, spread over the positions."""
+    model, images = network(), rng.normal(size=(7, 6, 6, 2)).astype("float32")
+    classes = np.arange(7) % 3
+    maps = features(model, "second", images)
+    weights = model.get_layer("logits").get_weights()[0].T[classes] / 36
+    wanted = np.maximum(np.einsum("nhwc,nc->nhw", maps, weights), 0)
+    found = grad_cam(model, images, classes)
+    assert found.shape == (7, 6, 6)
+    assert wanted.max() > 0.01
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_gradient_of_an_inner_layer_by_finite_differences(rng):
+    """The mean gradient of a map is what the logit gains as the whole map is raised a little."""
+    model = network(activation="softplus")  # without corners, of which a difference knows nothing
+    images = rng.normal(size=(1, 6, 6, 2)).astype("float32")
+    maps = features(model, "first", images)
+    logits = keras.Model(model.get_layer("first").output, model.get_layer("logits").output)
+    step = 1e-2
+    weights = []
+    for channel in range(5):
+        raised = step * np.eye(5)[channel].astype("float32")
+        up, down = (logits.predict(maps + sign * raised, verbose=0)[0, 1] for sign in (1, -1))
+        weights.append((up - down) / (2 * step) / 36)
+    wanted = np.maximum(maps[0] @ np.array(weights), 0)
+    found = grad_cam(model, images, np.array([1]), layer="first")[0]
+    assert wanted.max() > 1e-3
+    np.testing.assert_allclose(found, wanted, atol=1e-3 * wanted.max())
+
+
+def test_is_as_large_as_the_image(rng):
+    model, images = network(strides=3), rng.normal(size=(2, 6, 6, 2)).astype("float32")
+    found = grad_cam(model, images, np.array([0, 2]))
+    # the corners of a bilinear enlargement are those of the small map
+    weights = model.get_layer("logits").get_weights()[0].T[[0, 2]] / 4
+    small = np.maximum(np.einsum("nhwc,nc->nhw", features(model, "second", images), weights), 0)
+    np.testing.assert_allclose(found[:, [0, 0, 5, 5], [0, 5, 0, 5]], small.reshape(2, 4), atol=1e-6)
+
+
+@pytest.mark.once
+def test_channels_first(rng):
+    images = rng.normal(size=(2, 6, 6, 2)).astype("float32")
+    last = network()
+    keras.config.set_image_data_format("channels_first")
+    first = network(shape=(2, 6, 6), axis=1)
+    first.set_weights(last.get_weights())
+    found = grad_cam(first, images.transpose(0, 3, 1, 2), np.array([0, 1]))
+    keras.config.set_image_data_format("channels_last")
+    assert found.max() > 0
+    np.testing.assert_allclose(found, grad_cam(last, images, np.array([0, 1])), atol=1e-6)
+
+
+@pytest.mark.once
+def test_refuses_a_layer_that_is_passed_by(rng):
+    image = keras.Input((6, 6, 2))
+    branch = layers.Conv2D(2, 1, name="branch")(image)
+    x = layers.GlobalAveragePooling2D()(layers.Add()([image, branch]))
+    model = keras.Model(image, layers.Dense(3, name="logits")(x))
+    with pytest.raises(ValueError, match="not everything goes through layer 'branch'"):
+        grad_cam(model, rng.normal(size=(1, 6, 6, 2)), np.array([0]), layer="branch")

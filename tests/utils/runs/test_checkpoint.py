@@ -1,0 +1,196 @@
+"""Checkpoints are whole or not there, and one that is not what was written is passed over."""
+
+import errno
+import hashlib
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from utils.runs import checkpoint
+from utils.runs.checkpoint import (
+    checkpoint_name,
+    checkpoints,
+    newest_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from utils.system.errors import RunError
+
+pytestmark = pytest.mark.once
+
+VARIABLES = {
+    "model/0": np.linspace(0, 1, 12, dtype="float32").reshape(3, 4),
+    "model/1": np.array([7, 2**32 - 1], "uint32"),
+    "optimizer/0": np.array(41, "int64"),
+}
+
+
+def write(folder, epoch=1, step=0, variables=VARIABLES, files=()):
+    state = {"progress": {"epoch": epoch, "step": step}}
+    return write_checkpoint(folder, checkpoint_name(epoch, step), variables, state, files)
+
+
+def sign(path):
+    """Makes the checksums right, whatever the files hold now."""
+    lines = [
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
+        for file in sorted(path.iterdir())
+        if file.name != "SHA256SUMS"
+    ]
+    (path / "SHA256SUMS").write_text("".join(lines))
+
+
+def test_gives_back_what_was_written(tmp_path):
+    best = tmp_path / "best.keras"
+    best.write_bytes(b"network")
+    path = write(tmp_path / "last", 3, 17, files=[best])
+    found = newest_checkpoint(tmp_path / "last")
+    assert found.path == path
+    assert found.state == {"format": 1, "progress": {"epoch": 3, "step": 17}}
+    assert list(found.variables) == list(VARIABLES)
+    for name, value in VARIABLES.items():
+        assert found.variables[name].dtype == value.dtype
+        np.testing.assert_array_equal(found.variables[name], value)
+    best.unlink()
+    assert (path / "best.keras").read_bytes() == b"network"
+
+
+def test_keeps_the_newest_two(tmp_path):
+    for epoch, step in ((0, 900), (1, 0), (1, 10), (9, 5), (10, 0)):
+        write(tmp_path, epoch, step)
+    assert [path.name for path in checkpoints(tmp_path)] == [
+        "epoch-00009-step-0000005",
+        "epoch-00010-step-0000000",
+    ]
+    assert {path.name for path in tmp_path.iterdir()} == {p.name for p in checkpoints(tmp_path)}
+
+
+def test_nothing_there(tmp_path):
+    assert newest_checkpoint(tmp_path / "last") is None
+    (tmp_path / ".epoch-00001-step-0000000.partial").mkdir()  # killed while writing its first
+    assert newest_checkpoint(tmp_path) is None
+    write(tmp_path, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-00002-step-0000000"]
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "a bit": lambda path: flip(path),
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:-3]),
+    "empty": lambda path: path.write_bytes(b""),
+    "missing": lambda path: path.unlink(),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("name", ["variables.npz", "state.json", "SHA256SUMS"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_takes_the_one_before_a_damaged_one(name, damage, tmp_path):
+    before, newest = write(tmp_path, 1), write(tmp_path, 2)
+    DAMAGES[damage](newest / name)
+    said = []
+    assert newest_checkpoint(tmp_path, said.append).path == before
+    assert len(said) == 1
+    assert str(newest) in said[0]
+    assert "damaged" in said[0]
+    # and where that one comes again, it takes the place of the damaged one
+    write(tmp_path, 2)
+    assert newest_checkpoint(tmp_path).path == newest
+
+
+def test_a_foreign_file_is_a_damage(tmp_path):
+    write(tmp_path, 1)
+    (write(tmp_path, 2) / "more.txt").write_text("?")
+    assert newest_checkpoint(tmp_path, lambda line: None).state["progress"]["epoch"] == 1
+
+
+def test_all_damaged(tmp_path):
+    for epoch in (1, 2):
+        flip(write(tmp_path, epoch) / "variables.npz")
+    with pytest.raises(RunError, match=r"all checkpoints in .* are damaged; remove that folder"):
+        newest_checkpoint(tmp_path, lambda line: None)
+
+
+def pickled(path):
+    np.savez(path / "variables.npz", x=np.array([print], dtype=object))
+
+
+def compressed(path):
+    np.savez_compressed(path / "variables.npz", x=np.zeros(10**6))
+
+
+def huge(path):
+    """A header that claims 8 TB, and no data."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}
+    )
+    with zipfile.ZipFile(path / "variables.npz", "w") as archive:
+        archive.writestr("x.npy", header.getvalue())
+
+
+def no_archive(path):
+    (path / "variables.npz").write_bytes(b"nothing of the kind")
+
+
+def not_json(path):
+    (path / "state.json").write_text("{")
+
+
+def a_list(path):
+    (path / "state.json").write_text("[1]")
+
+
+def another_format(path):
+    (path / "state.json").write_text(json.dumps({"format": 99}))
+
+
+def deep(path):
+    (path / "state.json").write_text("[" * 10**5)
+
+
+def utf_16(path):
+    (path / "state.json").write_text('{"format": 1}', "utf-16")
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [pickled, compressed, huge, no_archive, not_json, a_list, another_format, deep, utf_16],
+)
+def test_right_checksums_alone_are_not_trusted(tamper, tmp_path):
+    path = write(tmp_path)
+    tamper(path)
+    sign(path)
+    with pytest.raises(checkpoint.DamagedCheckpoint):
+        read_checkpoint(path)
+
+
+def test_values_that_are_not_finite_are_not_written(tmp_path):
+    before = write(tmp_path, 1)
+    for value in (np.nan, np.inf):
+        with pytest.raises(RunError, match="model/0 is not finite"):
+            write(tmp_path, 2, variables={"model/0": np.array([1, value], "float32")})
+    assert list(tmp_path.iterdir()) == [before]
+
+
+@pytest.mark.parametrize("name", ["fsync", "rename", "mkdir"])
+def test_a_full_disk_leaves_the_folder_as_it_was(name, tmp_path, monkeypatch):
+    before = write(tmp_path, 1)
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, name, full)
+    with pytest.raises(OSError, match="No space left"):
+        write(tmp_path, 2)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == [before]
+    assert newest_checkpoint(tmp_path).path == before

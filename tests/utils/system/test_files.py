@@ -1,0 +1,74 @@
+"""Files are written whole or not at all, and read within bounds."""
+
+import os
+
+import pytest
+
+from utils.system.errors import UserError
+from utils.system.files import read_json, replacing, write_json
+
+
+def test_replaces_at_the_end(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with replacing(path) as temporary:
+        assert temporary.suffix == ".txt"
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def fail():
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(TypeError):
+        write_json(path, {"no": object()})
+    assert path.read_text() == "old"
+
+
+JSON = {
+    b"": "Expecting value",
+    b"[1, 2": "Expecting ',' delimiter",
+    b"[" * 10**5: "is nested too deeply",
+    b'{"a":' * 10**5: "is nested too deeply",
+    b"\xff": "can't decode byte 0xff",
+    '{"a": 1}'.encode("utf-16"): "can't decode",
+    b'{"a": 1, "a": 2}': "a key comes twice in one object",
+    b"[NaN]": "Out of range float values",
+    b"[-Infinity]": "Out of range float values",
+    b"1e999": "Out of range float values",
+    b"9" * 5000: "4300 digits",
+    b'"\\u0000"': "it has a NUL character",
+    b'"\\ud800"': "surrogates not allowed",
+    b" " * 2**21: "it has more than 1048576 bytes",
+}
+
+
+def test_reads_json_within_bounds(tmp_path):
+    path = tmp_path / "file.json"
+    for content, message in JSON.items():
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=rf"file\.json .*{message}"):
+            read_json(path)
+    path.write_bytes(b'\xef\xbb\xbf{"\xc3\xa4": [1, -2.5e3, null, "\\u00e4"]}')
+    assert read_json(path) == {"ä": [1, -2500.0, None, "ä"]}
+    write_json(path, {"a": [1]})
+    assert read_json(path) == {"a": [1]}
+
+
+def test_reads_nothing_that_does_not_end(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero", tmp_path, tmp_path / "none", tmp_path / "\0"):
+        with pytest.raises(UserError, match="there is no such file"):
+            read_json(path)

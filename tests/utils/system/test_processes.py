@@ -1,0 +1,80 @@
+"""Several commands at once: how they end, and how they are stopped."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from utils.system.errors import Interrupted
+from utils.system.processes import last_line, run_processes
+
+pytestmark = pytest.mark.once
+
+
+def python(script):
+    return [sys.executable, "-u", "-c", script]
+
+
+def run(commands, jobs, logs):
+    """Runs commands, and keeps what was told of them, in order."""
+    told = []
+    run_processes(
+        commands,
+        jobs,
+        logs,
+        lambda name: told.append(name),
+        lambda name, code: told.append((name, code)),
+    )
+    return told
+
+
+def test_one_after_the_other(tmp_path):
+    commands = {
+        "good": python("print('done')"),
+        "bad": python("import sys; print('so far'); sys.exit('no good')"),
+        "killed": python("import os; os.kill(os.getpid(), 9)"),
+    }
+    told = run(commands, 1, tmp_path)
+    assert told == ["good", ("good", 0), "bad", ("bad", 1), "killed", ("killed", -9)]
+    assert (tmp_path / "bad.txt").read_text() == "so far\nno good\n"
+    assert last_line(tmp_path / "bad.txt") == "no good"
+    assert last_line(tmp_path / "killed.txt") == ""
+
+
+def test_so_many_at_once(tmp_path):
+    """Each of two waits for the other; a third begins when one has ended."""
+    script = (
+        "import sys, time, pathlib\n"
+        "mine, other = map(pathlib.Path, sys.argv[1:])\n"
+        "mine.touch()\n"
+        "while not other.exists(): time.sleep(0.01)\n"
+    )
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    commands = {"1": [*python(script), a, b], "2": [*python(script), b, a], "3": python("")}
+    told = run(commands, 2, tmp_path)
+    assert told[:2] == ["1", "2"]
+    assert told.index("3") > min(told.index(("1", 0)), told.index(("2", 0)))
+
+
+def test_a_signal_stops_them_in_their_own_time(tmp_path):
+    script = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit('where it stands'))\n"
+        f"open({str(tmp_path / 'ready')!r}, 'w')\n"
+        "time.sleep(60)\n"
+    )
+
+    def interrupt():
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(Interrupted) as stop:
+        run({"first": python(script), "never": python("print('begun')")}, 1, tmp_path)
+    assert stop.value.signum == signal.SIGINT
+    assert last_line(tmp_path / "first.txt") == "where it stands"
+    assert not (tmp_path / "never.txt").exists()

@@ -1,0 +1,95 @@
+"""The L2 penalty against a penalty in the loss, and the learning rates against their formulas."""
+
+import keras
+import numpy as np
+import pytest
+
+from utils.config.settings import LEARNING_RATES, SCHEDULES
+from utils.training.optimizers import OPTIMIZERS, make_optimizer
+from utils.training.schedules import _SCHEDULES, OneCycle, learning_rate_schedule
+
+
+def trained(optimizer, regularizer, x, y):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(8, kernel_regularizer=regularizer),
+            keras.layers.Dense(3, kernel_regularizer=regularizer),
+        ]
+    )
+    model.compile(optimizer, "mse")
+    model.fit(x, y, epochs=5, batch_size=8, shuffle=False, verbose=0)
+    return model.get_weights()
+
+
+@pytest.mark.parametrize(("name", "rate"), [("sgd", 0.05), ("adam", 0.01)])
+def test_penalty_goes_through_the_optimizer(rng, name, rate):
+    """The same weights as with Keras's L2 regularizer on kernels, whose gradient is 2 * l2 * w."""
+    x, y = rng.normal(size=(32, 4)), rng.normal(size=(32, 3))
+    plain = make_optimizer(name, rate)
+    expected = trained(plain, keras.regularizers.L2(0.05), x, y)
+    got = trained(make_optimizer(name, rate, l2=0.1), None, x, y)
+    without = trained(make_optimizer(name, rate), None, x, y)
+    for weight, wanted, other in zip(got, expected, without, strict=True):
+        np.testing.assert_allclose(weight, wanted, atol=1e-5)
+        assert np.abs(weight - other).max() > 1e-3
+
+
+def test_sgd_is_nesterov_with_momentum():
+    """Three steps of a single weight, by hand; biases do not decay."""
+    rate, momentum, l2 = 0.1, 0.9, 0.5
+    optimizer = make_optimizer("sgd", rate, l2)
+    kernel, bias = keras.Variable([[2.0]]), keras.Variable([2.0])
+    optimizer.build([kernel, bias])
+    expected = np.array([2.0, 2.0])
+    velocity = np.zeros(2)
+    for gradient in (1.0, -0.5, 0.25):
+        optimizer.apply([keras.ops.full((1, 1), gradient), keras.ops.full((1,), gradient)])
+        full = gradient + np.array([l2, 0]) * expected
+        velocity = momentum * velocity - rate * full
+        expected = expected + momentum * velocity - rate * full
+        np.testing.assert_allclose([kernel.numpy()[0, 0], bias.numpy()[0]], expected, rtol=1e-5)
+
+
+def rates(name, steps=200):
+    schedule = learning_rate_schedule(name, 0.4, steps)
+    if name == "constant":
+        return np.full(steps, schedule)
+    return np.array([float(schedule(step)) for step in range(steps + 1)])
+
+
+def test_step_schedule_is_the_published_one():
+    """1e-3 times 1, 1e-1, 1e-2, 1e-3, 0.5e-3, changing at epochs 80, 120, 160, 180 of 200."""
+    got = rates("step") / 0.4
+    for start, end, factor in ((0, 80, 1), (80, 120, 0.1), (120, 160, 1e-2), (160, 180, 1e-3)):
+        np.testing.assert_allclose(got[start:end], factor, rtol=1e-5)
+    np.testing.assert_allclose(got[180:], 0.5e-3, rtol=1e-5)
+
+
+def test_cosine_schedule():
+    got = rates("cosine")
+    np.testing.assert_allclose(got[:10], 0.4 * np.arange(10) / 10, atol=1e-6)
+    progress = np.arange(191) / 190
+    np.testing.assert_allclose(got[10:], 0.2 * (1 + np.cos(np.pi * progress)), atol=1e-6)
+
+
+def test_one_cycle_schedule():
+    got = rates("one_cycle")[:-1]
+    expected = np.interp(np.arange(200) + 0.5, [0, 40, 200], [0, 0.4, 0])
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    assert got.argmax() in (39, 40)
+    again = OneCycle.from_config(OneCycle(0.4, 200).get_config())
+    assert float(again(7)) == pytest.approx(got[7])
+
+
+def test_the_settings_name_what_there_is():
+    assert set(SCHEDULES) == set(_SCHEDULES)
+    assert set(LEARNING_RATES) == set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_run_of_a_single_step(name):
+    schedule = learning_rate_schedule(name, 0.4, 1)
+    rate = schedule if name == "constant" else float(schedule(0))
+    assert 0 < rate <= 0.4 + 1e-6

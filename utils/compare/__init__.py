@@ -1,0 +1,1 @@
+"""Several networks over several seeds: planned, trained, compared."""

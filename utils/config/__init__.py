@@ -1,0 +1,1 @@
+"""Settings of every command, and how flags and files become them."""

@@ -1,0 +1,130 @@
+"""The settings of the commands that do not train; see `settings`."""
+
+import dataclasses
+
+from ..system.backend import BACKENDS
+from .parsing import choice, flag, integer, optional, run_folder, several, text, words
+from .settings import ArchitectureSettings, AttentionSettings, ModelSettings, Settings, setting
+
+EXPORT_FORMATS = ("savedmodel", "onnx", "litert", "openvino", "torch")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OnBackend(Settings):
+    """What computes."""
+
+    backend: str | None = setting(
+        None, optional(choice(*BACKENDS)), "Keras backend; KERAS_BACKEND if not given"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WithData(OnBackend):
+    """Where the data of a run is."""
+
+    data_dir: str | None = setting(
+        None, optional(text), "folder with the data; the run's own if not given"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OfRun(WithData):
+    """Which run."""
+
+    run: str = setting(dataclasses.MISSING, run_folder, "folder of a run")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OfRuns(WithData):
+    """Which runs, side by side."""
+
+    runs: tuple[str, ...] = setting(
+        dataclasses.MISSING, several(run_folder, commas=False), "folders of runs", many=True
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluateSettings(OfRun):
+    """How a finished run is evaluated."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportSettings(OfRun):
+    """What a finished run's network is exported to."""
+
+    format: str = setting(
+        "savedmodel", choice(*EXPORT_FORMATS), "savedmodel, onnx, litert, openvino or torch"
+    )
+    int8: bool = setting(False, flag, "litert: in 8-bit integers, calibrated on training images")
+    rounds: int = setting(
+        20, integer(0), "rounds in which both networks are timed once per batch; 0: no times"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExplainSettings(OfRuns):
+    """Which networks are explained, and on what."""
+
+    images: tuple[str, ...] | None = setting(
+        None,
+        optional(several(text, commas=False)),
+        "numbers of test images, image files, or folders; one of each of six classes if not given",
+        many=True,
+    )
+    faithfulness: int = setting(
+        200, integer(0), "test images to score the explanations on, by deletion and insertion; or 0"
+    )
+    seed: int = setting(0, integer(0, 2**32 - 1), "of the scored images and of their random order")
+    output: str | None = setting(
+        None, optional(text), "folder to write to; the run's, or the one that holds the runs"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DemoSettings(OfRuns):
+    """Which networks the demo shows, and where it listens."""
+
+    host: str = setting(
+        "127.0.0.1", text, "address to listen on; 0.0.0.0 lets everyone in who reaches this machine"
+    )
+    port: int | None = setting(
+        None, optional(integer(1, 65535)), "port to listen on; 7860 or the next that is free"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProfileSettings(OnBackend, ModelSettings):
+    """Which costs are compared, and how."""
+
+    attention: tuple[str, ...] | None = setting(
+        None, optional(words), "modules to compare with none, with commas; all if not given"
+    )
+    input_size: int | None = setting(
+        None, optional(integer(1)), "side of the image; the architecture's own if not given"
+    )
+    classes: int = setting(10, integer(1), "classes to tell apart")
+    batch_size: int = setting(32, integer(1), "images per batch that is timed")
+    rounds: int = setting(5, integer(0), "rounds in which every network is timed once; 0: no times")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImportTorchSettings(OnBackend, AttentionSettings, ArchitectureSettings):
+    """Which network a PyTorch file holds."""
+
+    file: str = setting(dataclasses.MISSING, text, "file with a PyTorch state dict, or safetensors")
+    model: str = setting("resnet", choice("resnet"), "architecture")
+    attention: str = setting(
+        "none", choice("none", "cbam_block", "bam_block"), "attention module in the file's network"
+    )
+    input_size: int | None = setting(
+        None, optional(integer(1)), "side of the image; any size if not given"
+    )
+    classes: int = setting(1000, integer(1), "classes that the network tells apart")
+    output: str | None = setting(
+        None, optional(text), "file to write; FILE with .keras for its ending if not given"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ListSettings(OnBackend):
+    """What the list needs: any backend."""

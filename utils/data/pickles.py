@@ -1,0 +1,203 @@
+"""Pickled data read without an unpickler: opcodes turn into values, and nothing is ever called."""
+
+import pickletools
+import re
+
+import numpy as np
+
+from ..system.errors import UserError
+
+LARGEST_FILE = 256 * 2**20  # bytes; the largest official file has 155 MB
+MOST_OPCODES = 10**6  # the largest official file has some 200,000
+
+
+def read_pickle(path):
+    """Reads a pickled dictionary of numbers, text, lists, dictionaries and arrays of numbers.
+
+    What it takes in memory is bounded by the size of the file.
+
+    Args:
+        path: path of the file.
+
+    Returns:
+        A dictionary with bytes keys.
+
+    Raises:
+        UserError: the file is missing, empty, too large, damaged, or wants to run code.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing")
+    size = path.stat().st_size
+    if not 0 < size <= LARGEST_FILE:
+        raise UserError(f"{path} has {size} bytes; a batch file has 1 to {LARGEST_FILE}")
+    try:
+        content = _load(path.read_bytes())
+        if isinstance(content, dict):
+            return {
+                key.encode() if isinstance(key, str) else key: _unwrapped(value)
+                for key, value in content.items()
+            }
+    except _ForbiddenName as error:
+        raise UserError(f"{path} wants to run {error}, which no batch file does; refused") from None
+    except Exception as error:  # a damaged pickle can fail in any way
+        reason = str(error) or type(error).__name__
+        raise UserError(f"{path} is truncated, damaged or no CIFAR batch ({reason})") from error
+    raise UserError(f"{path} is no CIFAR batch: it holds a {type(content).__name__}")
+
+
+class _ForbiddenName(Exception):
+    pass
+
+
+def _load(content):
+    stack, marks, memo = [], [], {}
+
+    def pop_to_mark():
+        start = marks.pop()
+        items = stack[start:]
+        del stack[start:]
+        return items
+
+    for count, (opcode, value, _) in enumerate(pickletools.genops(content)):
+        if count == MOST_OPCODES:
+            raise ValueError(f"it has more than {MOST_OPCODES} opcodes")
+        match opcode.name:
+            case "PROTO" | "FRAME":
+                pass
+            case "STOP":
+                return stack.pop()
+            case "NONE" | "NEWTRUE" | "NEWFALSE":
+                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode.name])
+            case "STRING" | "BINSTRING" | "SHORT_BINSTRING":  # Python 2's bytes
+                stack.append(value.encode("latin-1"))
+            case (
+                "INT" | "BININT" | "BININT1" | "BININT2" | "LONG" | "LONG1" | "LONG4" | "FLOAT"
+                | "BINFLOAT" | "UNICODE" | "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8"
+                | "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8" | "BYTEARRAY8"
+            ):  # fmt: skip
+                stack.append(value)
+            case "MARK":
+                marks.append(len(stack))
+            case "POP":
+                stack.pop()
+            # tuples become lists, which cannot be keys: to hash a nested one could take forever
+            case "EMPTY_LIST" | "EMPTY_TUPLE":
+                stack.append([])
+            case "LIST" | "TUPLE":
+                stack.append(pop_to_mark())
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                length = int(opcode.name[-1])
+                stack[-length:] = [stack[-length:]]
+            case "APPEND":
+                item = stack.pop()
+                stack[-1].append(item)
+            case "APPENDS":
+                items = pop_to_mark()
+                stack[-1].extend(items)
+            case "EMPTY_DICT":
+                stack.append({})
+            case "DICT":
+                items = pop_to_mark()
+                stack.append({})
+                _set(stack[-1], items)
+            case "SETITEM":
+                items = [stack.pop(-2), stack.pop()]
+                _set(stack[-1], items)
+            case "SETITEMS":
+                items = pop_to_mark()
+                _set(stack[-1], items)
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                memo[value] = stack[-1]
+            case "MEMOIZE":
+                memo[len(memo)] = stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                stack.append(memo[value])
+            case "GLOBAL":
+                stack.append(_maker(value.replace(" ", ".")))
+            case "STACK_GLOBAL":
+                name = stack.pop()
+                stack.append(_maker(f"{stack.pop()}.{name}"))
+            case "REDUCE":
+                arguments = stack.pop()
+                maker = stack.pop()
+                stack.append(maker(arguments))
+            case "BUILD":
+                state = stack.pop()
+                stack[-1].set_state(state)
+            case _:
+                raise ValueError(f"opcode {opcode.name} is not for data")
+    raise AssertionError("genops ends with STOP")
+
+
+def _set(dictionary, items):
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        if not isinstance(key, (bytes, str)):  # numbers could be chosen to collide
+            raise ValueError(f"a key is a {type(key).__name__}")
+        dictionary[key] = value
+
+
+class _Dtype:
+    """What stands for `numpy.dtype`: of a number."""
+
+    def __init__(self, arguments):
+        code = arguments[0].decode() if isinstance(arguments[0], bytes) else arguments[0]
+        if not re.fullmatch("b1|[iu][1248]|f[248]", code):
+            raise ValueError(f"dtype {code} is no number")
+        self.dtype = np.dtype(code)
+
+    def set_state(self, state):
+        order = state[1].decode() if isinstance(state[1], bytes) else state[1]
+        self.dtype = self.dtype.newbyteorder(order)
+
+
+class _Array:
+    """What stands for an array as `numpy` 1 and 2 pickle it, up to protocol 4."""
+
+    def __init__(self, arguments):
+        self.value = None
+
+    def set_state(self, state):
+        _, shape, dtype, fortran, data = state
+        self.value = _from_buffer([data, dtype, shape, "F" if fortran else "C"]).value
+
+
+def _from_buffer(arguments):
+    """An array as protocol 5 has it."""
+    data, dtype, shape, order = arguments
+    array = _Array(None)
+    array.value = np.frombuffer(data, dtype.dtype).reshape(shape, order=order)
+    return array
+
+
+def _scalar(arguments):
+    dtype, data = arguments
+    (number,) = np.frombuffer(data, dtype.dtype)
+    return number
+
+
+def _encode(arguments):
+    """How Python 3 writes bytes in protocols 0 to 2."""
+    text, encoding = arguments
+    if encoding != "latin1":
+        raise ValueError(f"encoding {encoding!r}")
+    return text.encode("latin-1")
+
+
+def _unwrapped(value):
+    return value.value if isinstance(value, _Array) else value
+
+
+_MAKERS = {
+    "_codecs.encode": _encode,
+    "numpy.dtype": _Dtype,
+    "numpy.ndarray": None,  # only ever an argument
+    **{f"numpy.{core}.multiarray._reconstruct": _Array for core in ("core", "_core")},
+    **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
+    **{f"numpy.{core}.numeric._frombuffer": _from_buffer for core in ("core", "_core")},
+}
+
+
+def _maker(name):
+    if name not in _MAKERS:
+        raise _ForbiddenName(name)
+    return _MAKERS[name]

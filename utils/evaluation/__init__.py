@@ -1,0 +1,1 @@
+"""Networks measured: accuracy, costs, exports, imports."""

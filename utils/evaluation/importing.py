@@ -1,0 +1,50 @@
+"""Networks trained in PyTorch, written as models of this project."""
+
+from pathlib import Path
+
+from models.attention_module import CBAM_OFFICIAL
+from models.torch_weights import load_torch_weights
+
+from ..system.errors import UserError
+from ..system.files import replacing
+from .networks import network_of
+
+
+def import_torch(settings):
+    """Reads a PyTorch ResNet and writes it as a `.keras` file.
+
+    Args:
+        settings: an `ImportTorchSettings`. `cbam_block` has the options of the authors' code then;
+            `bam_block` goes between the stages, as there.
+
+    Returns:
+        The path of the file that was written.
+
+    Raises:
+        UserError: the file cannot be read or does not hold this network, or the output is there
+            already.
+    """
+    output = Path(settings.output or Path(settings.file).with_suffix(".keras"))
+    if output.suffix != ".keras":
+        raise UserError(f"the output must end in .keras, received {output}")
+    if output.exists():
+        raise UserError(f"{output} is there already; name another file with --output")
+    size = settings.input_size
+    # the authors' code has options of its own
+    options = CBAM_OFFICIAL if settings.attention == "cbam_block" else {}
+    model = network_of(
+        settings,
+        settings.attention,
+        {**options, **settings.attention_options()},
+        input_shape=(size, size, 3),
+        classes=settings.classes,
+        attention_at="stage" if settings.attention == "bam_block" else "block",
+        stem="imagenet",
+    )
+    try:
+        load_torch_weights(model, settings.file)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    with replacing(output) as temporary:
+        model.save(temporary)
+    return output

@@ -1,0 +1,1 @@
+"""What networks look at: Grad-CAM, attention maps, faithfulness."""

@@ -1,0 +1,1 @@
+"""Pictures and pages: figures, colors, data URIs, templates."""
