@@ -37,9 +37,9 @@ class BenchSettings(Settings):
 def training(settings, count, batch_size):
     """A function that trains for a round on `count` devices."""
     from utils.data.datasets import Dataset
-    from utils.system.backend_batches import fed
+    from utils.system.backend_batches import keras_input
     from utils.training.callbacks import EpochDraws
-    from utils.training.devices import take_devices
+    from utils.training.devices import find_devices
     from utils.training.setup import make_setup
     from utils.training.train import with_defaults
 
@@ -50,16 +50,19 @@ def training(settings, count, batch_size):
     dataset = Dataset("cifar10", images, labels, images[:10], labels[:10], names, 4, True)
     options = {"attention": settings.attention, "devices": count, "batch_size": batch_size}
     recipe = with_defaults(TrainSettings(depth=20, validation_split=0.0, **options), dataset)
-    devices = take_devices(recipe)
+    devices = find_devices(recipe)
     with devices.scope():
         setup = make_setup(recipe, dataset)
-        devices.normalise(setup.model)
+        devices.normalize(setup.model)
     batches = devices.share(setup.batches)
 
     def run():
         with devices.scope():
             setup.model.fit(
-                fed(batches), callbacks=[EpochDraws(setup.batches)], shuffle=False, verbose=0
+                keras_input(batches),
+                callbacks=[EpochDraws(setup.batches)],
+                shuffle=False,
+                verbose=0,
             )
 
     return run

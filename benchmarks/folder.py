@@ -49,12 +49,12 @@ def plain_batches(settings):
 
 def our_batches(dataset, settings, **options):
     """The batches of a training by `main.py`."""
-    from utils.feeding.sources import source_of
+    from utils.feeding.sources import image_source
     from utils.training.train import with_defaults
 
     recipe = TrainSettings(dataset="folder", batch_size=settings.batch_size, **options)
     recipe = with_defaults(recipe, dataset)
-    return source_of(dataset).training_batches(recipe, np.arange(len(dataset.x_train)))
+    return image_source(dataset).training_batches(recipe, np.arange(len(dataset.x_train)))
 
 
 def main():

@@ -74,8 +74,8 @@ def our_loop(images, labels, steps, batch=BATCH, per_launch=1, **options):
         A function that trains, and the network.
     """
     from utils.data.datasets import Dataset
-    from utils.feeding.sources import source_of
-    from utils.system.backend_batches import fed
+    from utils.feeding.sources import image_source
+    from utils.system.backend_batches import keras_input
     from utils.training.callbacks import EpochDraws
     from utils.training.setup import build_network, training_model
     from utils.training.train import with_defaults
@@ -84,13 +84,13 @@ def our_loop(images, labels, steps, batch=BATCH, per_launch=1, **options):
     dataset = Dataset("cifar10", images, labels, images, labels, names, 4, True)
     settings = with_defaults(TrainSettings(batch_size=batch, **options), dataset)
     network = build_network(settings, dataset, np.full(3, 127.0), np.full(3, 4000.0))
-    source = source_of(dataset)
+    source = image_source(dataset)
     batches = source.training_batches(settings, np.arange(steps * batch))
     model = training_model(settings, network, *source.images(settings, np.zeros(3)), steps)
     model.steps_per_execution = per_launch
 
     def run():
-        model.fit(fed(batches), callbacks=[EpochDraws(batches)], shuffle=False, verbose=0)
+        model.fit(keras_input(batches), callbacks=[EpochDraws(batches)], shuffle=False, verbose=0)
 
     return run, network
 

@@ -1,4 +1,4 @@
-"""What all architectures share: convolution, normalisation, rectifier, and their usual stems."""
+"""What all architectures share: convolution, normalization, rectifier, and their usual stems."""
 
 import keras
 from keras import layers
@@ -10,7 +10,7 @@ def channel_axis():
 
 
 def image_shape(size):
-    """Returns the shape of a square colour image under Keras's `image_data_format`."""
+    """Returns the shape of a square color image under Keras's `image_data_format`."""
     return (3, size, size) if channel_axis() == 1 else (size, size, 3)
 
 
@@ -26,7 +26,7 @@ def conv(
         strides: int.
         name: string, the layer's name.
         groups: int, divides channels and filters.
-        use_bias: bool. Defaults to `False`, as a normalisation follows nearly everywhere.
+        use_bias: bool. Defaults to `False`, as a normalization follows nearly everywhere.
         padding: `"symmetric"` (default), the map's size, divided by `strides`, with as many zeros
             on either side, as in the authors' code and PyTorch; or Keras's `"same"`, which with
             strides pads by the size of the map, or `"valid"`.
@@ -57,7 +57,7 @@ def symmetric_zeros(x, size, name):
 
 
 def norm(x, name=None, epsilon=1e-5, scale=True):
-    """Batch normalisation with PyTorch's momentum: short trainings need the faster average."""
+    """Batch normalization with PyTorch's momentum: short trainings need the faster average."""
     return layers.BatchNormalization(
         axis=channel_axis(), momentum=0.9, epsilon=epsilon, scale=scale, name=name
     )(x)
@@ -80,7 +80,7 @@ def conv_norm(
     scale=True,
     **options,
 ):
-    """Convolution, normalisation and activation, the most common triple.
+    """Convolution, normalization and activation, the most common triple.
 
     Args:
         x: Keras tensor of rank 4.
@@ -90,8 +90,8 @@ def conv_norm(
         name: string, prefix of the layers' names: `{name}_conv{number}` and so on.
         number: int or string, suffix of the layers' names.
         activation: name of an activation, or `None` for none.
-        epsilon: float, of the normalisation.
-        scale: bool, whether the normalisation has a gamma.
+        epsilon: float, of the normalization.
+        scale: bool, whether the normalization has a gamma.
         **options: of the convolution: `groups`, `use_bias`, `padding`.
 
     Returns:
@@ -103,7 +103,7 @@ def conv_norm(
 
 
 def norm_relu(x, name, number="", epsilon=1e-5):
-    """Normalisation and rectifier, what comes before a convolution in pre-activation networks."""
+    """Normalization and rectifier, what comes before a convolution in pre-activation networks."""
     return activate(norm(x, f"{name}_norm{number}", epsilon), f"{name}_relu{number}")
 
 

@@ -28,7 +28,7 @@ class Builder:
 
     Args:
         input_shape: tuple of three, `(height, width, channels)` (channels first under that
-            `image_data_format`); height and width may be `None`. Defaults to a colour image of the
+            `image_data_format`); height and width may be `None`. Defaults to a color image of the
             size that the architecture was published for.
         include_top: bool, whether the network ends in a classifier. Defaults to `True`.
         weights: `None` (random) or the path of a `.keras` file that this project saved; its layers

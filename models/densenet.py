@@ -111,7 +111,7 @@ def DenseNet(
 
 
 def dense_layer(x, growth_rate, bottleneck, dropout_rate, name):
-    """Normalisation, rectifier, 3x3 convolution, beside what came in; a 1x1 one before it or not.
+    """Normalization, rectifier, 3x3 convolution, beside what came in; a 1x1 one before it or not.
 
     Args:
         x: Keras tensor of rank 4.

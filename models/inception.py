@@ -3,7 +3,7 @@
 A block is data: a tuple of branches. A branch is a tuple of steps, one after the other, and a step
 is one of
 
-- `(filters, kernel_size, strides, padding)`, a convolution with normalisation and rectifier; the
+- `(filters, kernel_size, strides, padding)`, a convolution with normalization and rectifier; the
   strides default to 1 and the padding to `"same"`;
 - `"average"`, a 3x3 average-pooling that keeps the size;
 - `"max"`, a 3x3 max-pooling with stride 2, unpadded;
@@ -96,7 +96,7 @@ def parallel(x, branches, name):
 
 
 def unit(x, name, number, filters, kernel_size, strides=1, padding="same"):
-    """Convolution, normalisation without a gamma and rectifier: what these networks consist of."""
+    """Convolution, normalization without a gamma and rectifier: what these networks consist of."""
     # a gamma would do nothing that the next convolution cannot
     return conv_norm(
         x, filters, kernel_size, strides, name, number, padding=padding, epsilon=1e-3, scale=False

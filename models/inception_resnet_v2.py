@@ -114,7 +114,7 @@ def InceptionResNetV2(
 def _residual_block(net, x, branches, name, scale, activation):
     """Branches, a 1x1 convolution up to the channels of `x`, and a scaled addition to it."""
     y = parallel(x, branches, name)
-    # a bias, as no normalisation follows
+    # a bias, as no normalization follows
     y = conv(y, x.shape[channel_axis()], 1, name=f"{name}_up_conv", use_bias=True)
     y = net.attend(y, name)
     y = layers.Rescaling(scale, name=f"{name}_scale")(y)

@@ -8,7 +8,7 @@ STRIDES_IN = ("3x3", "1x1")
 
 
 def basic_block(net, x, filters, strides, name, use_bias=False):
-    """Two 3x3 convolutions and a shortcut; attention after the last normalisation."""
+    """Two 3x3 convolutions and a shortcut; attention after the last normalization."""
     y = conv_norm(x, filters, 3, strides, name, 1, use_bias=use_bias)
     y = conv_norm(y, filters, 3, 1, name, 2, activation=None, use_bias=use_bias)
     return _join(net, x, y, strides, name, use_bias)

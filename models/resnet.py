@@ -37,7 +37,7 @@ def resnet(
 ) -> keras.Model:
     """ResNet with four stages: 18, 34, 50, 101 and 152 layers, at any width.
 
-    Attention comes after the last normalisation of a block, before the addition.
+    Attention comes after the last normalization of a block, before the addition.
 
     Args:
         input_shape: tuple of three; height and width may be `None`. Defaults to `(32, 32, 3)` with
@@ -51,7 +51,7 @@ def resnet(
             authors' code and torchvision: a 1x1 convolution with stride 2 would pass over three of
             four positions) or `"1x1"` (the ResNet paper, the GFLOPs of the CBAM paper,
             `keras.applications`).
-        use_bias: bool, whether convolutions have a bias, of no use before a normalisation; `True`
+        use_bias: bool, whether convolutions have a bias, of no use before a normalization; `True`
             together with `stride_in="1x1"` is the network of `keras.applications`. Defaults to
             `False`.
         name: string, the model's name. Defaults to `"resnet_{depth}"`.

@@ -34,12 +34,12 @@ def resnet_v1(
     """ResNet v1 as in the CIFAR experiments of the paper.
 
     A 3x3 convolution of 16 channels and three stages of 16, 32 and 64 channels on maps of full,
-    half and quarter size. Attention comes after the last normalisation of a block, before the
-    addition. The shortcut that changes size is a 1x1 convolution with normalisation (the paper's
+    half and quarter size. Attention comes after the last normalization of a block, before the
+    addition. The shortcut that changes size is a 1x1 convolution with normalization (the paper's
     option B).
 
     Args:
-        input_shape: tuple of three; height and width may be `None`. Defaults to 32x32 in colour.
+        input_shape: tuple of three; height and width may be `None`. Defaults to 32x32 in color.
         depth: int, layers with weights: 6n+2 in basic blocks (20, 32, 44, 56, 110, 164, ...), 9n+2
             in bottlenecks (1001, ...). Defaults to 20.
         num_classes: int, number of classes. Defaults to 10.

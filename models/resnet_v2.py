@@ -30,11 +30,11 @@ def resnet_v2(
     """ResNet v2, with full pre-activation, as in the CIFAR experiments of the paper.
 
     A 3x3 convolution of 16 channels, three stages of bottlenecks with 64, 128 and 256 output
-    channels, and a last normalisation. Attention comes after the third convolution of a block,
+    channels, and a last normalization. Attention comes after the third convolution of a block,
     before the addition.
 
     Args:
-        input_shape: tuple of three; height and width may be `None`. Defaults to 32x32 in colour.
+        input_shape: tuple of three; height and width may be `None`. Defaults to 32x32 in color.
         depth: int, layers with weights: 9n+2 (20, 56, 110, 164, 1001, ...). Defaults to 20.
         num_classes: int, number of classes. Defaults to 10.
         attention_module: `None`, a registered name, a Keras layer, or a callable on a feature map.
@@ -76,7 +76,7 @@ def resnet_v2(
 
 
 def preactivation_block(net, x, filters, strides, name):
-    """Normalisation and rectifier before each of 1x1, 3x3, 1x1, and a shortcut past them all."""
+    """Normalization and rectifier before each of 1x1, 3x3, 1x1, and a shortcut past them all."""
     y = norm_relu(x, name, 1)
     shortcut = x
     if strides != 1 or x.shape[channel_axis()] != filters:

@@ -35,7 +35,7 @@ def ResNext(
 ) -> keras.Model:
     """ResNeXt with 29 layers (CIFAR), 50 or 101 (ImageNet).
 
-    Attention comes after the last normalisation of a block, before the addition.
+    Attention comes after the last normalization of a block, before the addition.
 
     Args:
         input_shape: tuple of three; height and width may be `None`. Defaults to `(32, 32, 3)` with

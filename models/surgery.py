@@ -56,7 +56,7 @@ def add_attention(
             stands for `/`. Inputs, and layers inside layers that are no models, cannot be reached.
         start: `"identity"` (default) or `"standard"`, the module as it was published.
         freeze: `None` (default), what was trainable stays so; or `"backbone"`, only attention is
-            trained, and batch normalisations of the old layers keep their statistics.
+            trained, and batch normalizations of the old layers keep their statistics.
         **options: the module's options, such as `ratio=16`.
 
     Returns:

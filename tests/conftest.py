@@ -99,7 +99,7 @@ def write_batch(path, images, labels, label_key=b"labels", protocol=2):
         pickle.dump({b"data": flat, label_key: [int(n) for n in labels]}, file, protocol)
 
 
-def coloured_images(rng, labels):
+def colored_images(rng, labels):
     """32x32 images that a network can learn: the brightness of a corner tells the class."""
     images = rng.integers(0, 60, (len(labels), 32, 32, 3))
     for image, label in zip(images, labels, strict=True):
@@ -116,7 +116,7 @@ def cifar10_dir(tmp_path_factory):
     folder.mkdir()
     for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
         labels = np.arange(40) % 10
-        write_batch(folder / name, coloured_images(rng, labels), labels)
+        write_batch(folder / name, colored_images(rng, labels), labels)
     with open(folder / "batches.meta", "wb") as file:
         pickle.dump({b"label_names": [b"class%d" % i for i in range(10)]}, file, 2)
     return folder.parent

@@ -4,8 +4,8 @@ import csv
 
 import numpy as np
 
-from utils.compare.compare import note_jobs
-from utils.compare.planning import Variant, planned_runs
+from utils.compare.compare import record_jobs
+from utils.compare.planning import Variant, plan_runs
 from utils.config.settings import CompareSettings
 from utils.data.datasets import Dataset
 from utils.runs.predictions import Predictions, write_predictions
@@ -53,11 +53,11 @@ def fake(run, wrong=(), speed=100.0):
 
 
 def fake_comparison(folder, **options):
-    runs = planned_runs(settings_of(**options), DATA, folder)
+    runs = plan_runs(settings_of(**options), DATA, folder)
     for run in runs:
         seed = run.settings.seed
         fake(run, WRONG[run.variant.name][seed], 100 if run.variant.name == "none" else 80 + seed)
-        note_jobs(folder, run, 1)
+        record_jobs(folder, run, 1)
     return runs
 
 

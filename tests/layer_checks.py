@@ -20,7 +20,7 @@ def run_layer_test(layer_class, options, params, rng, steps=1, idle=(), large=16
         steps: int, steps of training until every weight must have moved: 2 for a layer that the
             authors start at zero, which keeps the gradient from what is before it.
         idle: tuple of strings, the ends of the paths of weights that no gradient can reach by
-            construction, such as `"reduce/bias"` where a batch normalisation follows.
+            construction, such as `"reduce/bias"` where a batch normalization follows.
         large: int, side of the map whose sums must not overflow: less than 160 for a layer that
             keeps a number for every pair of positions.
     """

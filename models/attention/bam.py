@@ -19,11 +19,11 @@ class BAM(AttentionLayer):
     `x * (1 + sigmoid(channel(x) * spatial(x)))`, or with `combine="sum"`, as in the paper,
     `x * (1 + sigmoid(channel(x) + spatial(x)))`.
 
-    - `channel`: the average over the map through an MLP whose hidden layers are batch-normalised.
+    - `channel`: the average over the map through an MLP whose hidden layers are batch-normalized.
     - `spatial`: a 1x1 convolution to few channels, dilated 3x3 convolutions, each with batch
-      normalisation and ReLU, and a 1x1 convolution to one channel.
+      normalization and ReLU, and a 1x1 convolution to one channel.
 
-    As the authors' code has it, batch normalisation follows the hidden layers of both branches;
+    As the authors' code has it, batch normalization follows the hidden layers of both branches;
     the paper's equations have it after the last ones.
 
     Args:
@@ -38,7 +38,7 @@ class BAM(AttentionLayer):
             the paper; of what both branches give before the sigmoid.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
-    The batch normalisations have momentum 0.9 and epsilon 1e-5, PyTorch's defaults. In training
+    The batch normalizations have momentum 0.9 and epsilon 1e-5, PyTorch's defaults. In training
     they see the pooled vectors of a batch: with a single image per batch these say nothing.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,

@@ -31,7 +31,7 @@ class CBAM(AttentionLayer):
         descriptor: what the spatial convolution sees: a tuple of pools over the channels, in the
             order of its input channels, or `"conv"`, a learned 1x1 convolution. Defaults to
             `("avg", "max")`.
-        batch_norm: bool, batch normalisation in the spatial gate. Defaults to `False`, but is worth
+        batch_norm: bool, batch normalization in the spatial gate. Defaults to `False`, but is worth
             having in a network without shortcuts: a large step can close the gate everywhere.
         use_bias: bool, biases in the channel MLP. Defaults to `True`.
         order: `"channel_first"` (default), `"spatial_first"`, or `"parallel"`, where both gates

@@ -12,12 +12,12 @@ from .base import AttentionLayer, pool
 from .parts import largest_divisor, per_channel
 from .registry import register_attention
 
-EPSILON = 1e-5  # of the variances, as in PyTorch's normalisations
+EPSILON = 1e-5  # of the variances, as in PyTorch's normalizations
 C_LEAST, C_MOST = 1, 4  # between which GCT learns its deviation
 
 
 def normalised_context(x, axes, channels, groups=1):
-    """The channels' averages, normalised among the channels of each group.
+    """The channels' averages, normalized among the channels of each group.
 
     Args:
         x: tensor, a feature map.
@@ -29,9 +29,9 @@ def normalised_context(x, axes, channels, groups=1):
         A tensor `(batch, channels)` in at least float32.
     """
     context = ops.reshape(pool(x, "avg", axes), (-1, groups, channels // groups))
-    centred = context - ops.mean(context, axis=-1, keepdims=True)
-    variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
-    return ops.reshape(centred / ops.sqrt(variance + EPSILON), (-1, channels))
+    centered = context - ops.mean(context, axis=-1, keepdims=True)
+    variance = ops.mean(ops.square(centered), axis=-1, keepdims=True)
+    return ops.reshape(centered / ops.sqrt(variance + EPSILON), (-1, channels))
 
 
 class _ContextTransform(AttentionLayer):
@@ -45,10 +45,10 @@ class _ContextTransform(AttentionLayer):
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
 class LCT(_ContextTransform):
-    """Linear Context Transform: a normalisation among channels, and a line for every channel.
+    """Linear Context Transform: a normalization among channels, and a line for every channel.
 
-    The channels' averages are normalised within groups of channels, and each channel's gate is a
-    linear function of its own: `x * sigmoid(w * normalise(mean(x)) + b)`.
+    The channels' averages are normalized within groups of channels, and each channel's gate is a
+    linear function of its own: `x * sigmoid(w * normalize(mean(x)) + b)`.
 
     Args:
         groups: int, the number of groups. Defaults to 8, as in the PyTorch forms in use. Where it
@@ -84,7 +84,7 @@ class LCT(_ContextTransform):
 
     def build(self, input_shape):
         super().build(input_shape)
-        # not cast to half precision: the normalised averages they meet are float32
+        # not cast to half precision: the normalized averages they meet are float32
         shared = {"shape": (self.channels,), "autocast": False}
         self.w = self.add_weight(name="w", initializer="zeros", **shared)
         self.b = self.add_weight(name="b", initializer="ones", **shared)
@@ -104,8 +104,8 @@ class LCT(_ContextTransform):
 class GCT(_ContextTransform):
     """Gaussian Context Transformer: the further from the average, the smaller the gate.
 
-    The channels' averages are normalised among all channels and passed through a Gaussian of
-    deviation `c`: `z = normalise(mean(x))`, `x * exp(-z ** 2 / (2 * c ** 2))`. Not to be confused
+    The channels' averages are normalized among all channels and passed through a Gaussian of
+    deviation `c`: `z = normalize(mean(x))`, `x * exp(-z ** 2 / (2 * c ** 2))`. Not to be confused
     with the Gated Channel Transformation, which is called GCT too.
 
     Args:
@@ -182,7 +182,7 @@ def lct_block(
 
     Args:
         x: Keras tensor of rank 4, `(batch, height, width, channels)`.
-        groups: int, groups of channels to normalise in. Defaults to 8.
+        groups: int, groups of channels to normalize in. Defaults to 8.
         name: string, the layer's name.
         **options: the further options of `LCT`.
 

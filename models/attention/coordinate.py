@@ -19,7 +19,7 @@ class CoordinateAttention(AttentionLayer):
     """Coordinate attention: channel attention that keeps the position along one axis.
 
     The map is averaged along its rows and along its columns; both results pass the same 1x1
-    convolution, batch normalisation and h-swish, as one long strip, and each then a 1x1 convolution
+    convolution, batch normalization and h-swish, as one long strip, and each then a 1x1 convolution
     of its own: `x * sigmoid(height(strip_h)) * sigmoid(width(strip_w))`.
 
     Args:
@@ -28,7 +28,7 @@ class CoordinateAttention(AttentionLayer):
             `reduction`).
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
-    The batch normalisation has momentum 0.9 and epsilon 1e-5, PyTorch's defaults.
+    The batch normalization has momentum 0.9 and epsilon 1e-5, PyTorch's defaults.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
     width)` with `"channels_first"`.

@@ -15,7 +15,7 @@ from .registry import register_attention
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
 class ECA(AttentionLayer):
-    """Efficient Channel Attention: each channel's gate from the averages of its neighbours.
+    """Efficient Channel Attention: each channel's gate from the averages of its neighbors.
 
     `x * sigmoid(conv1d(mean(x)))`, one small kernel that slides along the channels, without biases
     and without a bottleneck.

@@ -1,4 +1,4 @@
-"""Gather and excite: a gate for every channel and region, from the region's neighbourhood."""
+"""Gather and excite: a gate for every channel and region, from the region's neighborhood."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ class GE(AttentionLayer):
 
     - GE-theta-minus, the default: averages over windows of `2 * extent - 1`, without parameters.
     - GE-theta, `extra_params=True`: log2(extent) depthwise 3x3 convolutions of stride 2, each with
-      batch normalisation, and rectifiers between them.
+      batch normalization, and rectifiers between them.
     - GE-theta-plus, `extra_params=True, use_mlp=True`: a rectifier and two 1x1 convolutions before
       the sigmoid.
     - SE, `use_mlp=True` of the global extent without parameters.
@@ -60,7 +60,7 @@ class GE(AttentionLayer):
       [code](https://github.com/hujie-frank/GENet) (Caffe), which holds the models of the global
       extent. The windows of the averages, which end at the map's border, are those of
       [timm](https://github.com/huggingface/pytorch-image-models), whose module has `use_mlp`
-      on unless asked otherwise. The authors' normalisation has the momentum 0.95, here it is 0.9,
+      on unless asked otherwise. The authors' normalization has the momentum 0.95, here it is 0.9,
       and their 1x1 convolutions start from a normal distribution of deviation 0.01, here too.
     """
 

@@ -31,7 +31,7 @@ class GlobalContext(AttentionLayer):
         ratio: int, reduction of the transform's hidden layer: `max(1, channels // ratio)` units.
             Defaults to 4, the authors' `r4` configurations, which are better than their `r16`. A
             single hidden unit (channels below `2 * ratio`) leaves nothing of the context, as the
-            layer normalisation of one number is zero: another reason for a small ratio.
+            layer normalization of one number is zero: another reason for a small ratio.
         fusion: `"add"` (default, as in the paper), `"mul"`, or a tuple of both; `channel_add` and
             `channel_mul` of the authors' code.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.

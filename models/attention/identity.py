@@ -20,7 +20,7 @@ class IdentityStart(keras.layers.Layer):
     attenuate, where one that starts far in a sigmoid's flat end would hardly move.
 
     It computes the module twice; what both terms share, such as the pooled map, a compiler can
-    compute once. Batch normalisations inside keep moving statistics for either term.
+    compute once. Batch normalizations inside keep moving statistics for either term.
 
     Args:
         module: a Keras layer or Functional model, a feature map in, one of the same shape out. It

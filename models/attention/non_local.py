@@ -40,14 +40,14 @@ class NonLocal(AttentionLayer):
             drops them.
         scale: bool, the division by the root in the softmax modes. Defaults to `True`, as in the
             authors' code; the paper's formulas lack it.
-        batch_norm: bool, normalisation behind `project`. Defaults to `True`, as in the paper.
-        zero_init: bool, whether the block starts as the identity: the normalisation's scale, or
+        batch_norm: bool, normalization behind `project`. Defaults to `True`, as in the paper.
+        zero_init: bool, whether the block starts as the identity: the normalization's scale, or
             without it the kernel of `project`, is 0 at first. Defaults to `True`, as in the
             authors' code. In the first step of training only that weight and the biases behind it
             learn.
         use_bias: bool, biases in the convolutions. Defaults to `True`, as in the authors' code, but
             for those that no output depends on: of `phi` under a softmax, to which it adds the same
-            for all j; of `project` and, under a softmax, `g` before a normalisation, which takes
+            for all j; of `project` and, under a softmax, `g` before a normalization, which takes
             them off.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 

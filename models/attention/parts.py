@@ -1,4 +1,4 @@
-"""What several attention layers are made of: layouts, normalisation, widths."""
+"""What several attention layers are made of: layouts, normalization, widths."""
 
 from keras import layers, ops
 
@@ -21,7 +21,7 @@ def per_channel(values, channels, data_format):
 
 
 def batch_norm(channels, name, dtype, gamma_initializer="ones"):
-    """A built batch normalisation of channels-last maps.
+    """A built batch normalization of channels-last maps.
 
     Args:
         channels: int.

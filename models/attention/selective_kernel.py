@@ -17,7 +17,7 @@ class SK(AttentionLayer):
     """Selective Kernel convolution: the map chooses the size of its receptive field.
 
     The map passes `branches` grouped 3x3 convolutions with dilations 1, 2, ..., each with batch
-    normalisation and rectifier: `u_m = relu(norm(conv_m(x)))`. Their sum, averaged over the map
+    normalization and rectifier: `u_m = relu(norm(conv_m(x)))`. Their sum, averaged over the map
     and squeezed, `z = relu(norm(reduce(mean(sum(u_m)))))`, gives every channel a softmax over the
     branches, by which they are summed: `sum(softmax_m(select(z)) * u_m)`.
 
@@ -55,7 +55,7 @@ class SK(AttentionLayer):
     - [Selective Kernel Networks](https://arxiv.org/abs/1903.06586), section 3.1; the authors'
       [code](https://github.com/implus/SKNet/blob/master/models/sknet50.prototxt) (Caffe), from
       which come the dense layers without biases, started from a normal distribution of deviation
-      0.01. Its normalisation has the momentum 0.95, here it is 0.9, as in the whole zoo.
+      0.01. Its normalization has the momentum 0.95, here it is 0.9, as in the whole zoo.
     """
 
     def __init__(

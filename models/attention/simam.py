@@ -23,7 +23,7 @@ class SimAM(AttentionLayer):
     divisor is at least 1: the gate is then `sigmoid(0.5)`, as on every constant map.
 
     Args:
-        e_lambda: number above 0, the regularisation. Defaults to 1e-4, as in the paper on CIFAR
+        e_lambda: number above 0, the regularization. Defaults to 1e-4, as in the paper on CIFAR
             and the authors' code; on ImageNet they use 0.1.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
@@ -75,7 +75,7 @@ def simam_block(
 
     Args:
         x: Keras tensor of rank 4, `(batch, height, width, channels)`.
-        e_lambda: number above 0, the regularisation. Defaults to 1e-4, as in the authors' code.
+        e_lambda: number above 0, the regularization. Defaults to 1e-4, as in the authors' code.
         name: string, the layer's name.
         **options: the further options of `SimAM`.
 

@@ -27,7 +27,7 @@ class SpatialAttention(AttentionLayer):
             order of its input channels, or `"conv"`, a learned 1x1 convolution to one channel (the
             paper's Table 2). Defaults to `("avg", "max")`; the authors' code has
             `("max", "avg")`.
-        batch_norm: bool, batch normalisation (momentum 0.99, epsilon 1e-5) between the convolution
+        batch_norm: bool, batch normalization (momentum 0.99, epsilon 1e-5) between the convolution
             and the sigmoid, as in the authors' code. Defaults to `False`.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 

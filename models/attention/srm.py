@@ -16,7 +16,7 @@ class SRM(AttentionLayer):
     """Style-based Recalibration Module: each channel's style tells its weight.
 
     Style pooling takes the mean and the standard deviation of each channel, a channel-wise fully
-    connected layer (two weights per channel) mixes them, and batch normalisation and sigmoid make
+    connected layer (two weights per channel) mixes them, and batch normalization and sigmoid make
     a gate: `x * sigmoid(norm(w1 * mean(x) + w2 * std(x)))`.
 
     Args:
@@ -41,7 +41,7 @@ class SRM(AttentionLayer):
     - [SRM: A Style-based Recalibration Module](https://arxiv.org/abs/1903.10829), section 3; the
       authors' [code](https://github.com/hyunjaelee410/style-based-recalibration-module), from which
       come the unbiased deviation and the channel-wise layer that starts at zero: at first every
-      gate is 0.5, and only from the second step on do the normalisation's scales learn. Of a map of
+      gate is 0.5, and only from the second step on do the normalization's scales learn. Of a map of
       one position the deviation is 0 here, in the authors' code it is no number.
     """
 

@@ -24,7 +24,7 @@ class TripletAttention(AttentionLayer):
     """Triplet attention: three spatial gates, each over another pair of axes.
 
     Each branch pools one axis, by maximum and by average, convolves the two maps of the other two
-    axes, normalises, and takes the sigmoid. The map is multiplied by the average of the gates:
+    axes, normalizes, and takes the sigmoid. The map is multiplied by the average of the gates:
     `x * (gate(channel, width) + gate(height, channel) + gate(height, width)) / 3`.
 
     Args:
@@ -34,7 +34,7 @@ class TripletAttention(AttentionLayer):
             the authors' code.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
-    The batch normalisations have momentum 0.99 and epsilon 1e-5, as in the authors' code (there
+    The batch normalizations have momentum 0.99 and epsilon 1e-5, as in the authors' code (there
     0.01, in PyTorch's convention).
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,

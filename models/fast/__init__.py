@@ -92,7 +92,7 @@ def joined_cbam(layer, inputs, training):
     learns = training and norm.trainable
     join, statistics = attend(
         *arguments,
-        lambda x, gamma, beta: _normalised(norm, x, gamma, beta, learns),
+        lambda x, gamma, beta: _normalized(norm, x, gamma, beta, learns),
         (norm.gamma, norm.beta),
     )
     if learns:
@@ -121,7 +121,7 @@ def gated(x, *gates):
 
 
 def _leave_to_attention(model):
-    """Lets normalisations be computed in the attention that follows them, and nothing else does."""
+    """Lets normalizations be computed in the attention that follows them, and nothing else does."""
     if not is_graph(model):
         return
     followers = collections.defaultdict(list)
@@ -130,10 +130,10 @@ def _leave_to_attention(model):
             followers[tensor._keras_history.operation].append(node.operation)
     for layer, following in followers.items():
         if isinstance(layer.call, FusedBatchNormalization):
-            layer.call.only_attention_follows = all(map(_takes_normalisation, following))
+            layer.call.only_attention_follows = all(map(_takes_normalization, following))
 
 
-def _takes_normalisation(operation):
+def _takes_normalization(operation):
     form = getattr(getattr(operation, "attend", None), "fast_form", None)
     suits = {joined_channels: _suits_channels, joined_cbam: _suits_cbam}
     return form in suits and suits[form](operation)
@@ -168,7 +168,7 @@ def _mlp_weights(layer):
     return weights
 
 
-def _normalised(norm, x, gamma, beta, learns):
+def _normalized(norm, x, gamma, beta, learns):
     mean, variance = map(ops.convert_to_tensor, (norm.moving_mean, norm.moving_variance))
     if learns:
         mean, variance = ops.moments(x, axes=(0, 1, 2))

@@ -19,7 +19,7 @@ a rectifier follows, they are passes less, not passes more (`joined`). For modul
 their own here, that is all.
 
 A mean's slope is shared by all values alike, a maximum's by those that equal it, as TensorFlow has
-it. What is before attention is taken along too where it is a batch normalisation (`maps.py`).
+it. What is before attention is taken along too where it is a batch normalization (`maps.py`).
 """
 
 import functools
@@ -36,17 +36,17 @@ WIDEST = 80  # map whose convolution is folded: the work grows with the width
 _compiled = functools.partial(tf.function, jit_compile=True)
 
 
-def attend(source, weights, pools, kernel, descriptor, normalise=None, scale=()):
+def attend(source, weights, pools, kernel, descriptor, normalize=None, scale=()):
     """Computes `models.attention.cbam.CBAM`, channels first.
 
     Args:
-        source: `Stored` or `Normalised` map.
+        source: `Stored` or `Normalized` map.
         weights: list of tensors or variables, the MLP's `[kernel, bias, kernel, bias]`.
         pools: tuple of `"avg"` and `"max"`, over positions.
         kernel: tensor or variable `(size, size, maps, 1)` of the spatial convolution.
         descriptor: tuple of `"avg"` and `"max"`, one for each of the maps.
-        normalise: function of the convolution's output and of the tensors in `scale`, that returns
-            it normalised, and a tuple of statistics.
+        normalize: function of the convolution's output and of the tensors in `scale`, that returns
+            it normalized, and a tuple of statistics.
         scale: tuple of tensors or variables.
 
     Returns:
@@ -56,14 +56,14 @@ def attend(source, weights, pools, kernel, descriptor, normalise=None, scale=())
     kernel = tf.convert_to_tensor(kernel)
     # one cluster starts sooner than several; but a convolution that is not folded takes XLA three
     # times as long as TensorFlow, and statistics are needed once, whatever the map is joined with
-    if normalise is None and source.x.shape[2] <= WIDEST:
+    if normalize is None and source.x.shape[2] <= WIDEST:
         return _attend_at_once(source, weights, pools, kernel, descriptor), ()
     pooled, gate, maps = _described(source, weights, pools, descriptor)
     with tf.GradientTape(persistent=True) as tape:  # a caller may ask for several gradients
         tape.watch([maps, kernel, *scale])
         logits, statistics = convolve(maps, kernel), ()
-        if normalise is not None:
-            logits, statistics = normalise(logits, *scale)
+        if normalize is not None:
+            logits, statistics = normalize(logits, *scale)
         spatial = tf.sigmoid(logits)
 
     def through(slopes):

@@ -32,7 +32,7 @@ def open_to_joining(outputs, join):
 
 
 def source_of(inputs):
-    """Returns a tensor as a map of `maps.py`: what it is normalised from, or as it is."""
+    """Returns a tensor as a map of `maps.py`: what it is normalized from, or as it is."""
     from .maps import Stored
 
     return getattr(inputs, SOURCE, None) or Stored(inputs)
@@ -71,14 +71,14 @@ class JoinedRectifier:
 
 
 class FusedBatchNormalization:
-    """Batch normalisation in TensorFlow's fused kernel.
+    """Batch normalization in TensorFlow's fused kernel.
 
     Keras composes it from moments and arithmetic, each a pass over the map of its own. The kernel's
     variance is the unbiased one, n / (n - 1) times Keras's, which enters the moving average; that
     is undone.
 
     Attributes:
-        only_attention_follows: bool. With `True`, attention computes the normalisation in training
+        only_attention_follows: bool. With `True`, attention computes the normalization in training
             with its own passes: the kernel's output is then used by nobody, and TensorFlow leaves
             it out of the graph. Defaults to `False`.
     """
@@ -97,10 +97,10 @@ class FusedBatchNormalization:
             count = ops.cast(ops.size(x) // x.shape[-1], "float32")
             variance = variance * (ops.maximum(count - 1, 1) / count)
             if self.only_attention_follows and conditions.passes_join(inputs):
-                from .maps import normalise
+                from .maps import normalize
 
                 gamma, beta = self._parameters()
-                source, (mean, variance) = normalise(x, gamma, beta, layer.epsilon)
+                source, (mean, variance) = normalize(x, gamma, beta, layer.epsilon)
                 setattr(y, SOURCE, source)
             move_averages(layer, mean, variance)
         else:
@@ -134,7 +134,7 @@ class FusedBatchNormalization:
 
 
 def move_averages(norm, mean, variance):
-    """Moves the averages of a batch normalisation towards the moments of a batch, as Keras does."""
+    """Moves the averages of a batch normalization towards the moments of a batch, as Keras does."""
     for moving, new in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
         moving.assign(moving * norm.momentum + new * (1.0 - norm.momentum))
 

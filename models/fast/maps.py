@@ -1,8 +1,8 @@
-"""What attention is given: a feature map that is stored, or one that a batch normalisation gives.
+"""What attention is given: a feature map that is stored, or one that a batch normalization gives.
 
-Both have the same methods, of which those that compute are called while XLA compiles. A normalised
+Both have the same methods, of which those that compute are called while XLA compiles. A normalized
 map v = (x - mean) gamma / deviation + beta is never stored: its values are computed from x wherever
-they are needed, and the normalisation's own passes become those of attention. Forward, the moments
+they are needed, and the normalization's own passes become those of attention. Forward, the moments
 are sums over each image first, which are also the averages that the channel gate asks for.
 Backward, with v' the slope of v and n the number of positions of all images,
 
@@ -76,11 +76,11 @@ class Stored(typing.NamedTuple):
         return [dvalues]
 
 
-class Normalised(typing.NamedTuple):
-    """A feature map that a batch normalisation gives.
+class Normalized(typing.NamedTuple):
+    """A feature map that a batch normalization gives.
 
     Attributes:
-        x: float32 tensor `(batch, height, width, channels)` that is normalised, all but the batch
+        x: float32 tensor `(batch, height, width, channels)` that is normalized, all but the batch
             known.
         gamma, beta: tensors `(channels,)`.
         mean, inverse: tensors `(channels,)`: the batch's mean, and one by its deviation.
@@ -131,24 +131,24 @@ class Normalised(typing.NamedTuple):
         )
 
     def slope_of_gate(self, sums):
-        total, centred = sums
-        return self.beta * total + self.scale * centred
+        total, centered = sums
+        return self.beta * total + self.scale * centered
 
     def slopes(self, dvalues, gate, sums, kinds, pooled, dpooled):
-        total, centred = (gate[:, 0, 0] * a for a in sums)
+        total, centered = (gate[:, 0, 0] * a for a in sums)
         differences = self._pooled_differences(kinds, pooled)
         for slope, difference in zip(tf.unstack(dpooled, axis=1), differences, strict=True):
             total += slope
-            centred += slope * difference
+            centered += slope * difference
         dbeta = tf.reduce_sum(total, axis=0)
-        dgamma = self.inverse * tf.reduce_sum(centred, axis=0)
+        dgamma = self.inverse * tf.reduce_sum(centered, axis=0)
         count = tf.cast(tf.size(self.x) // self.x.shape[3], tf.float32)
         through_moments = (dbeta + self.inverse * dgamma * (self.x - self.mean)) / count
         return [self.scale * (dvalues - through_moments), dgamma, dbeta]
 
 
-def normalise(x, gamma, beta, epsilon):
-    """Returns a `Normalised`, and the mean and the variance of the batch.
+def normalize(x, gamma, beta, epsilon):
+    """Returns a `Normalized`, and the mean and the variance of the batch.
 
     Args:
         x: float32 tensor `(batch, height, width, channels)`; all but the batch known.
@@ -157,7 +157,7 @@ def normalise(x, gamma, beta, epsilon):
     """
     gamma, beta = map(tf.convert_to_tensor, (gamma, beta))
     made, variance = _moments(x, gamma, beta, epsilon)
-    return Normalised(x, gamma, beta, *made), (made[0], variance)
+    return Normalized(x, gamma, beta, *made), (made[0], variance)
 
 
 @tf.function(jit_compile=True)

@@ -17,7 +17,7 @@ from utils.runs.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from utils.runs.progress import progress_of
+from utils.runs.progress import progress_from
 from utils.system.errors import RunError, UserError
 
 pytestmark = pytest.mark.once
@@ -45,7 +45,7 @@ def read(path):
     """A checkpoint whose progress is one that a run of ten steps an epoch can have."""
     try:
         checkpoint = read_checkpoint(path)
-        progress_of(checkpoint, 10)
+        progress_from(checkpoint, 10)
     except (DamagedCheckpoint, RunError) as error:
         raise UserError(str(error)) from error
     return checkpoint

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from tests.conftest import coloured_images, write_batch
+from tests.conftest import colored_images, write_batch
 from tests.fuzz.cases import cases, damaged, outcome
 from utils.data.cifar import CIFAR, find_cifar
 from utils.data.datasets import load_dataset
@@ -96,7 +96,7 @@ def archive(tmp_path_factory):
     source.mkdir()
     rng = np.random.default_rng(0)
     for name in (*CIFAR["cifar10"].train_files, "test_batch"):
-        write_batch(source / name, coloured_images(rng, [0, 1]), [0, 1])
+        write_batch(source / name, colored_images(rng, [0, 1]), [0, 1])
     (source / "batches.meta").write_bytes(pickle.dumps({b"label_names": [b"cat", b"dog"]}))
     with tarfile.open(place / "whole.tar", "w") as tar:
         tar.add(source, "cifar-10-batches-py")

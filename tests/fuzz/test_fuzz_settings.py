@@ -10,7 +10,7 @@ from tests.fuzz.cases import NUMBERS, VALUES, WORDS, cases, damaged, outcome
 from utils.config.command_line import fail, parse_settings
 from utils.config.command_settings import EvaluateSettings, ProfileSettings
 from utils.config.settings import CompareSettings, TrainSettings
-from utils.evaluation.evaluate import read_config
+from utils.runs.run_folder import read_config
 from utils.system.errors import UserError
 
 pytestmark = pytest.mark.once

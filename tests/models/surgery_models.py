@@ -31,7 +31,7 @@ def images(rng, count=4, size=(12, 10, 3)):
 
 
 def small_model(channels=8, name="small"):
-    """Two residual blocks on a stem, with batch normalisation and a classifier."""
+    """Two residual blocks on a stem, with batch normalization and a classifier."""
     x = inputs = keras.Input((12, 10, 3), name="image")
     x = layers.Conv2D(channels, 3, padding="same", name="stem")(x)
     for block in ("a", "b"):

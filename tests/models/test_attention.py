@@ -86,7 +86,7 @@ def convolve(maps, kernel):
 
 
 def spatial_gate(layer, x):
-    """Equation 3 of the paper; the authors' code has a batch normalisation before the sigmoid."""
+    """Equation 3 of the paper; the authors' code has a batch normalization before the sigmoid."""
     if layer.descriptor == "conv":
         maps = convolve(x, layer.squeeze.kernel.numpy())
     else:
@@ -116,7 +116,7 @@ def expected(layer, x):
 def test_equals_numpy(layer_class, options, params, rng):
     layer = layer_class(**options)
     layer.build((None, None, None, 12))
-    # biases and normalisation are zero and one at first, which would hide a mistake
+    # biases and normalization are zero and one at first, which would hide a mistake
     layer.set_weights([rng.uniform(0.2, 1, weight.shape) * rng.choice([-1, 1]) if "variance" not in
                        weight.path else rng.uniform(0.5, 2, weight.shape)
                        for weight in layer.weights])  # fmt: skip

@@ -29,7 +29,7 @@ def assert_same(fast, plain, x, tolerance):
 
 
 def trained(fast, options, x, targets):
-    """A network with one normalisation after a step of training on `x`."""
+    """A network with one normalization after a step of training on `x`."""
     keras.utils.set_random_seed(0)
     image = keras.Input(x.shape[1:])
     layer = layers.BatchNormalization(gamma_initializer="random_normal", name="norm", **options)

@@ -57,7 +57,7 @@ def calls(monkeypatch):
 
 
 def network(attend, ending, shape, norm=None):
-    """Attention after what makes zeros, of which several equal a maximum, or a normalisation."""
+    """Attention after what makes zeros, of which several equal a maximum, or a normalization."""
     keras.utils.set_random_seed(0)
     image = keras.Input(shape)
     x = layers.Conv2D(shape[-1], 3, padding="same", activation="relu", name="before")(image)
@@ -152,7 +152,7 @@ NORMS = {
         pytest.param(lambda x: SE()(x), id="SE"),
         pytest.param(lambda x: ChannelAttention(pools=("max", "avg"))(x), id="maximum first"),
         pytest.param(lambda x: CBAM(ratio=4)(x), id="CBAM"),
-        pytest.param(lambda x: CBAM(pools="max", batch_norm=True)(x), id="normalised inside"),
+        pytest.param(lambda x: CBAM(pools="max", batch_norm=True)(x), id="normalized inside"),
     ],
 )
 @pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
@@ -162,7 +162,7 @@ def test_a_normalisation_before_is_joined(norm, attend, calls, monkeypatch, rng)
     monkeypatch.setattr(fast, "source_of", lambda x: sources.append(source_of(x)) or sources[-1])
     assert_same_step(attend, "residual block", (6, 9, 8), monkeypatch, rng, norm=norm)
     joined = [type(source).__name__ for source in sources]
-    assert joined == ["Stored" if "trainable" in norm else "Normalised", "Stored"]
+    assert joined == ["Stored" if "trainable" in norm else "Normalized", "Stored"]
 
 
 @pytest.mark.parametrize("module", ["cbam_block", "se_block", "eca_block"])
@@ -206,8 +206,8 @@ def test_a_subclass_that_attends_otherwise_is_heard(calls, rng):
     assert not calls
 
 
-@pytest.mark.parametrize("normalised", [False, True])
-def test_gradients_twice_and_of_gradients(normalised, calls, monkeypatch, rng):
+@pytest.mark.parametrize("normalized", [False, True])
+def test_gradients_twice_and_of_gradients(normalized, calls, monkeypatch, rng):
     """As a train step with two losses, or a penalty on the gradient, asks for them."""
     import tensorflow as tf
 
@@ -223,13 +223,13 @@ def test_gradients_twice_and_of_gradients(normalised, calls, monkeypatch, rng):
             outer.watch(x)
             with tf.GradientTape(persistent=True) as tape:
                 tape.watch(x)
-                y = layer(norm(x, training=True) if normalised else x)
+                y = layer(norm(x, training=True) if normalized else x)
                 losses = [tf.reduce_sum(tf.sin(y)), tf.reduce_sum(y**2)]
             slopes = [tape.gradient(loss, x) for loss in losses]
             penalty = tf.reduce_sum(slopes[0] ** 2)
         found.append([*slopes, outer.gradient(penalty, x)])
     assert [type(source).__name__ for source, *_ in calls] == [
-        "Normalised" if normalised else "Stored"
+        "Normalized" if normalized else "Stored"
     ]
     for ours, wanted in zip(*found, strict=True):
         np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-4)

@@ -10,7 +10,7 @@ from transfer import check_same_outputs
 from models import build_model
 from utils.config.settings import TrainSettings
 from utils.evaluation.counting import multiply_adds, trainable_params
-from utils.evaluation.networks import network_of
+from utils.evaluation.networks import network_from_settings
 
 pytestmark = pytest.mark.once
 
@@ -40,7 +40,7 @@ ROWS = {
 
 def build_config(name):
     settings = TrainSettings(**json.loads((CONFIGS / f"{name}.json").read_text()))
-    return network_of(
+    return network_from_settings(
         settings,
         settings.attention,
         settings.attention_options(),

@@ -109,7 +109,7 @@ def test_identity_start(module, training, rng):
     assert all("_attention" in name for name in names)
     for name, step in zip(names, steps, strict=True):
         assert np.isfinite(step).all()
-        # a bias before a batch normalisation has none by nature
+        # a bias before a batch normalization has none by nature
         assert np.abs(step).max() > 0 or ("bias" in name and module is residual_scale), name
     assert np.abs(numpy(new(x)) - before).max() > 1e-4
     assert_same_outputs(old, small_copy(old), x)

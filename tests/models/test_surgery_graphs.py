@@ -86,7 +86,7 @@ def test_images_of_any_size(start, rng):
 
 @pytest.mark.once
 def test_state_beyond_weights_is_kept(rng):
-    """Statistics and trained values, an adapted normalisation, a function that has no config."""
+    """Statistics and trained values, an adapted normalization, a function that has no config."""
     inputs = keras.Input((12, 10, 3))
     norm = layers.Normalization()
     norm.adapt(rng.normal(3, 5, (20, 12, 10, 3)))

@@ -155,7 +155,7 @@ class ResNet(nn.Module):
 
 
 def random_network(depth, **options):
-    """With normalisation statistics and gates that are not the initial ones."""
+    """With normalization statistics and gates that are not the initial ones."""
     torch.manual_seed(0)
     network = ResNet(depth, **options).eval()
     with torch.no_grad():

@@ -22,7 +22,7 @@ def transfer_weights(source, target):
         ours.set_weights([np.reshape(v, s) for v, s in zip(values, shapes, strict=True)])
 
 
-def randomise(model, rng, spread=0.1):
+def randomize(model, rng, spread=0.1):
     """Gives every weight a value other than its initial one, so that none can be confused.
 
     Args:
@@ -43,13 +43,13 @@ def check_same_outputs(ours, theirs, rng, spread=0.03, atol=1e-4, maps=()):
     Args:
         ours, theirs: a `keras.Model` each.
         rng: a `numpy` generator.
-        spread: float, of `randomise`: less, and nothing of the image arrives; more, and rounding
+        spread: float, of `randomize`: less, and nothing of the image arrives; more, and rounding
             grows from layer to layer beyond what float32 can compare.
         atol: float, absolute and relative tolerance.
         maps: pair of strings, the names of the layers, of either network, whose outputs are
             compared too.
     """
-    randomise(theirs, rng, spread)
+    randomize(theirs, rng, spread)
     transfer_weights(theirs, ours)
     x = rng.normal(size=(2, *ours.input_shape[1:])).astype("float32")
     results = []

@@ -13,16 +13,16 @@ import numpy as np
 from ..data.datasets import load_dataset, validation_indices
 from ..evaluation.counting import multiply_adds, trainable_params, without_values
 from ..explain.explain import draw_explanations
-from ..plots.plotting import plot_comparison
 from ..runs.run_folder import locked, network_name
 from ..system.errors import Interrupted, RunError, UserError
 from ..system.files import read_json, write_json
-from ..system.processes import call_apart, last_line, run_processes
+from ..system.processes import call_in_process, last_line, run_processes
 from ..training.setup import build_network
-from .planning import planned_runs
+from .planning import plan_runs
+from .plot import plot_comparison
 from .ray_cluster import require_ray, run_on_ray
 from .report import write_report
-from .table import compared, notes, read_result, write_csv, write_markdown
+from .table import compare_results, notes, read_result, write_csv, write_markdown
 
 MAIN = Path(__file__).parent.parent.parent / "main.py"
 LOGS = "logs"
@@ -64,7 +64,7 @@ def compare(settings, announce=print):
     validation_indices(dataset.y_train, settings.validation_split, settings.seeds[0])
     default = Path("runs") / f"{dataset.name}-{network_name(settings)}-compare"
     run_dir = Path(settings.run_dir or default)
-    runs = planned_runs(settings, dataset, run_dir)
+    runs = plan_runs(settings, dataset, run_dir)
     missing = [run for run in runs if not run.is_finished()]
     costs = costs_of(runs, dataset)
     with locked(run_dir):
@@ -95,7 +95,7 @@ def costs_of(runs, dataset):
     outline = dataclasses.replace(  # what a network needs to know of the data
         dataset, x_train=dataset.x_train[:0], x_test=dataset.x_test[:1]
     )
-    counted = call_apart(runs[0].settings.backend, _count, list(settings.values()), outline)
+    counted = call_in_process(runs[0].settings.backend, _count, list(settings.values()), outline)
     return dict(zip(settings, counted, strict=True))
 
 
@@ -134,7 +134,7 @@ def train_missing(runs, run_dir, jobs, ray=None, announce=print):
 
     def started(name):
         logs.mkdir(exist_ok=True)
-        note_jobs(run_dir, by_name[name], at_once)
+        record_jobs(run_dir, by_name[name], at_once)
         announce(f"{name}: training; what it says is in {logs / name}.txt")
 
     def ended(name, code):
@@ -166,7 +166,7 @@ def _command(run, configs):
     return [sys.executable, *map(str, words)]
 
 
-def note_jobs(run_dir, run, jobs):
+def record_jobs(run_dir, run, jobs):
     """Notes beside how many other runs a run is trained: its speed says something only alone."""
     noted = read_jobs(run_dir)
     before = noted.get(run.name, 1) if run.is_begun() else 1
@@ -203,7 +203,7 @@ def explain_runs(runs, dataset, run_dir, announce=print):
     test_images = dataclasses.replace(dataset, x_train=dataset.x_train[:0])
     path, backend = run_dir / EXPLANATION, runs[0].settings.backend
     try:
-        call_apart(backend, draw_explanations, path, folders, test_images)
+        call_in_process(backend, draw_explanations, path, folders, test_images)
     except UserError as error:
         announce(f"no attention pictures: {error}")
 
@@ -225,7 +225,7 @@ def write_comparison(runs, dataset, costs, run_dir):
         return
     jobs, title = read_jobs(run_dir), run_dir.resolve().name
     alone = all(jobs.get(result.run.name) == 1 for result in results)
-    rows = compared(results, costs, speeds=alone)
+    rows = compare_results(results, costs, speeds=alone)
     write_csv(run_dir / "comparison.csv", rows)
     said = notes(runs, rows, alone)
     write_markdown(run_dir / "comparison.md", title, rows, said)

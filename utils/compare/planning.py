@@ -8,9 +8,8 @@ from pathlib import Path
 from models.attention_module import attention_options, list_attention
 
 from ..config.settings import RecipeSettings, TrainSettings, module_option, option_names
-from ..evaluation.evaluate import read_config
 from ..runs.resuming import changed_settings
-from ..runs.run_folder import check_run_dir
+from ..runs.run_folder import check_run_dir, read_config
 from ..system.errors import UserError
 from ..training.train import with_defaults
 
@@ -102,7 +101,7 @@ class PlannedRun:
         return self.is_begun() and (self.folder / "summary.json").exists()
 
 
-def variants_of(settings):
+def plan_variants(settings):
     """The variants that settings name: every module with every combination of its options' values.
 
     An option goes to the modules that have it; one that has none of them is one variant, as the
@@ -162,7 +161,7 @@ def _refuse_idle(given, taken):
             )
 
 
-def planned_runs(settings, dataset, run_dir):
+def plan_runs(settings, dataset, run_dir):
     """The runs that settings name, all variants of the first seed before those of the next.
 
     In that order a comparison that is broken off has as many runs of each variant, and the runs
@@ -179,7 +178,7 @@ def planned_runs(settings, dataset, run_dir):
     recipe = {f.name: getattr(settings, f.name) for f in dataclasses.fields(RecipeSettings)}
     runs = []
     for seed in settings.seeds:
-        for variant in variants_of(settings):
+        for variant in plan_variants(settings):
             folder = Path(run_dir) / f"{variant.name}-seed{seed}"
             options = {**recipe, **variant.settings(), "seed": seed, "run_dir": None}
             runs.append(

@@ -154,7 +154,7 @@ def run_command(command, log, environment, folder):
     process = start_process(command, log, {**environment, **devices}, _stop_with_parent())
     try:
         while process.poll() is None:
-            time.sleep(0.1)  # in `wait` it would not hear that it is cancelled
+            time.sleep(0.1)  # in `wait` it would not hear that it is canceled
     except KeyboardInterrupt:
         process.terminate()
         process.wait()

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from ..config.settings import TrainSettings, option_names
-from ..plots.pictures import data_uri, drawn
-from ..plots.plotting import plot_comparison, plot_confusion_matrix, plot_curves
+from ..plots.confusion_matrix import plot_confusion_matrix
+from ..plots.curves import plot_curves
+from ..plots.pictures import data_uri, draw_as_data_uri
 from ..plots.templates import render_template
 from ..runs.resuming import FREE
 from ..system.files import replacing
-from .table import HEAD, shown
+from .plot import plot_comparison
+from .table import HEAD, table_cells
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 MOST_PAIRS = 5
@@ -35,11 +37,11 @@ def write_report(path, title, rows, results, notes, class_names, explanation=Non
         TEMPLATE,
         title=title,
         head=HEAD,
-        table=[shown(row) for row in rows],
+        table=[table_cells(row) for row in rows],
         notes=[note.replace("**", "") for note in notes],  # bold in Markdown
         recipe=_recipe(results[0].run.settings),
-        wide=drawn(plot_comparison, rows, title=""),
-        narrow=drawn(plot_comparison, rows, title="", stacked=True),
+        wide=draw_as_data_uri(plot_comparison, rows, title=""),
+        narrow=draw_as_data_uri(plot_comparison, rows, title="", stacked=True),
         variants=[_variant(row, results, class_names) for row in rows],
         explanation=None if explanation is None else _read_png(explanation),
     )
@@ -62,8 +64,10 @@ def _variant(row, results, class_names):
     return {
         "name": row.name,
         "seeds": len(own),
-        "curves": drawn(plot_curves, _mean_history(own), title="", stacked=True),
-        "matrix": drawn(plot_confusion_matrix, matrix, class_names, title="", compact=True),
+        "curves": draw_as_data_uri(plot_curves, _mean_history(own), title="", stacked=True),
+        "matrix": draw_as_data_uri(
+            plot_confusion_matrix, matrix, class_names, title="", compact=True
+        ),
         "confused": _most_confused(matrix, class_names),
     }
 

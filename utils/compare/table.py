@@ -114,7 +114,7 @@ def base_of(variants):
     return next((variant for variant in variants if variant.attention == "none"), variants[0])
 
 
-def compared(results, costs, speeds):
+def compare_results(results, costs, speeds):
     """Compares variants over the seeds, each with the base.
 
     Args:
@@ -199,7 +199,7 @@ def _cells(row):
     }
 
 
-# of the table to read, as `shown` fills it
+# of the table to read, as `table_cells` fills it
 HEAD = (
     "variant", "parameters", "multiply-adds", "images/s", "seeds", "test accuracy",
     "difference [95 %]", "McNemar p", "gained, lost",
@@ -215,14 +215,14 @@ def write_markdown(path, title, rows, notes):
         rows: list of `Row`s.
         notes: list of strings, what to know about the table.
     """
-    table = [HEAD, ("---", *["---:"] * (len(HEAD) - 1)), *map(shown, rows)]
+    table = [HEAD, ("---", *["---:"] * (len(HEAD) - 1)), *map(table_cells, rows)]
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
     text = "\n".join([f"# {title}", "", *lines, "", *(f"- {note}" for note in notes), ""])
     with replacing(path) as temporary:
         temporary.write_text(text, "utf-8")
 
 
-def shown(row):
+def table_cells(row):
     """Returns the cells of a `Row` in a table to read, one string for each column of `HEAD`."""
     deviation = "" if row.deviation is None else f" ± {100 * row.deviation:.2f}"
     difference, test = "", ("", "")

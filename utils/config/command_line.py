@@ -10,7 +10,7 @@ from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentParser, DefaultH
 
 from ..system.errors import UserError
 from ..system.files import read_json
-from .parsing import SettingError, truth
+from .parsing import SettingError, boolean_word
 
 LONGEST_ERROR = 4000  # characters
 
@@ -82,7 +82,7 @@ def parse_settings(settings_class, arguments, prog, description):
                 flag, action=switch, default=field.default, help=help, **words
             )
             # its own messages do not say what is allowed, or name no setting
-            action.type, action._check_type = truth, _named(parse, field.name)
+            action.type, action._check_type = boolean_word, _named(parse, field.name)
             action.metavar = "true|false"
         elif field.metadata.get("many"):
             parser.add_argument(flag, nargs="+", default=field.default, metavar="VALUE", help=help)

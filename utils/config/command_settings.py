@@ -3,7 +3,7 @@
 import dataclasses
 
 from ..system.backend import BACKENDS
-from .parsing import choice, flag, integer, optional, run_folder, several, text, words
+from .parsing import boolean, choice, integer, optional, run_folder, several, text, words
 from .settings import ArchitectureSettings, AttentionSettings, ModelSettings, Settings, setting
 
 EXPORT_FORMATS = ("savedmodel", "onnx", "litert", "openvino", "torch")
@@ -55,7 +55,7 @@ class ExportSettings(OfRun):
     format: str = setting(
         "savedmodel", choice(*EXPORT_FORMATS), "savedmodel, onnx, litert, openvino or torch"
     )
-    int8: bool = setting(False, flag, "litert: in 8-bit integers, calibrated on training images")
+    int8: bool = setting(False, boolean, "litert: in 8-bit integers, calibrated on training images")
     rounds: int = setting(
         20, integer(0), "rounds in which both networks are timed once per batch; 0: no times"
     )

@@ -122,18 +122,18 @@ def run_folder(value):
     return value
 
 
-def flag(value):
+def boolean(value):
     """True or false."""
     if not isinstance(value, bool):
         raise SettingError(f"must be true or false; received {value!r}")
     return value
 
 
-def truth(value):
+def boolean_word(value):
     """True or false, as a value or as a word."""
     if isinstance(value, str):
         return choice("true", "false")(value) == "true"
-    return flag(value)
+    return boolean(value)
 
 
 def descriptor(value):

@@ -13,9 +13,10 @@ from ..system.errors import UserError
 from .parsing import (
     SettingError,
     address,
+    boolean,
+    boolean_word,
     choice,
     descriptor,
-    flag,
     integer,
     interval,
     number,
@@ -24,7 +25,6 @@ from .parsing import (
     seeds,
     several,
     text,
-    truth,
     words,
 )
 
@@ -101,7 +101,7 @@ class ArchitectureSettings(Settings):
     alpha: float | None = option(number(0, above=True), "mobilenet: factor on the channels")
     depth_multiplier: int | None = option(integer(1), "mobilenet: depthwise outputs per channel")
     growth_rate: int | None = option(integer(1), "densenet: channels that a layer adds")
-    bottleneck: bool | None = option(flag, "densenet: 1x1 before each 3x3 convolution")
+    bottleneck: bool | None = option(boolean, "densenet: 1x1 before each 3x3 convolution")
     compression: float | None = option(number(0, above=True), "densenet: share that goes on")
 
     def architecture_options(self):
@@ -143,7 +143,7 @@ class ModelSettings(AttentionSettings, ArchitectureSettings):
         text, "of CBAM's halves: channel_first, spatial_first or parallel", of="attention"
     )
     attention_batch_norm: bool | None = option(
-        flag, "batch normalisation in the module: CBAM's spatial gate, non-local", of="attention"
+        boolean, "batch normalization in the module: CBAM's spatial gate, non-local", of="attention"
     )
     attention_at: tuple[str, ...] = setting(
         ("block",), words, "where attention goes: block, stage, head, or several with commas"
@@ -182,8 +182,10 @@ class RecipeSettings(ModelSettings):
         5e-4, number(0), "L2 penalty on kernels, through the gradient as in PyTorch"
     )
     label_smoothing: float = setting(0.0, number(0, below=1), "share of the label spread out")
-    augment: bool = setting(True, flag, "random crop, and flip where a mirrored image is the same")
-    flip: bool = setting(True, flag, "mirror a random half, where --augment would")
+    augment: bool = setting(
+        True, boolean, "random crop, and flip where a mirrored image is the same"
+    )
+    flip: bool = setting(True, boolean, "mirror a random half, where --augment would")
     crop: float = setting(
         0.08, number(0, below=1, above=True), "folder: least share of the area in a random crop"
     )
@@ -212,7 +214,7 @@ class RecipeSettings(ModelSettings):
     devices: int = setting(
         1, integer(1), "of this host, or of each, to share a batch; TensorFlow and JAX"
     )
-    tensorboard: bool = setting(False, flag, "also write TensorBoard logs")
+    tensorboard: bool = setting(False, boolean, "also write TensorBoard logs")
     checkpoint_every: str = setting(
         "10m", interval, "steps such as 500, or minutes such as 10m; and after every epoch"
     )
@@ -227,7 +229,7 @@ class TrainSettings(RecipeSettings):
         None, optional(run_folder), "folder of a run to go on with, with the settings it has"
     )
     force: bool = setting(
-        False, flag, "go on though epochs, backend, devices or versions are others"
+        False, boolean, "go on though epochs, backend, devices or versions are others"
     )
     hosts: int = setting(
         1,
@@ -289,8 +291,8 @@ class CompareSettings(RecipeSettings):
     )
     attention_batch_norm: tuple[bool, ...] | None = setting(
         None,
-        optional(several(truth)),
-        "batch normalisation in the module (CBAM's spatial gate, non-local): true, false or both",
+        optional(several(boolean_word)),
+        "batch normalization in the module (CBAM's spatial gate, non-local): true, false or both",
         many=True,
     )
     attention_at: tuple[tuple[str, ...], ...] = setting(

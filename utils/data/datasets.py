@@ -95,7 +95,7 @@ def load_cifar(name, data_dir=None):
 
 
 def load_digits():
-    """Loads the 1,797 digits of scikit-learn: 8x8 pixels in 17 levels of grey, 360 for the test."""
+    """Loads the 1,797 digits of scikit-learn: 8x8 pixels in 17 levels of gray, 360 for the test."""
     import sklearn.datasets
     import sklearn.model_selection
 

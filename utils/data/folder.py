@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..system.backend import threads
 from ..system.errors import UserError
-from .decoding import ENDINGS, ImageFiles, read_image
+from .decoding import ENDINGS, read_image
+from .image_files import ImageFiles
 
 NAMED = 20  # unreadable files, at most
 NEEDED = ("grain", "simplejpeg")

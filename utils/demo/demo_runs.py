@@ -8,9 +8,9 @@ import keras
 from ..data.cifar import CIFAR, local_cifar
 from ..data.datasets import Dataset
 from ..data.decoding import read_image
-from ..evaluation.evaluate import dataset_of, read_class_names
 from ..explain.explain import common_config, explainable_network, names_of
-from ..explain.selection import ShownImage
+from ..explain.selection import SelectedImage
+from ..runs.run_folder import load_run_dataset, read_class_names
 from ..system.errors import UserError
 from .explainer import Explainer
 from .rendering import render
@@ -47,13 +47,13 @@ class DemoRuns:
             raise UserError(f"test images have the numbers 0 to {count - 1}; received {number:g}")
         number = int(number)
         pixels, label = self.dataset.x_test[number], self.dataset.y_test[number]
-        return ShownImage(f"test image {number}", pixels, int(label))
+        return SelectedImage(f"test image {number}", pixels, int(label))
 
     def uploaded(self, path):
         """Returns the image in a file; what is wrong with it is said without its folder."""
         path = Path(path)
         try:
-            return ShownImage(path.name, read_image(path, self.shape), None)
+            return SelectedImage(path.name, read_image(path, self.shape), None)
         except UserError as error:
             raise UserError(str(error).replace(str(path), path.name)) from None
 
@@ -111,7 +111,7 @@ def _data_at_hand(config, data_dir):
     if name in CIFAR and local_cifar(name, data_dir) is None:
         looked = f"{data_dir} and Keras's cache" if data_dir else "Keras's cache"
         raise UserError(f"{name} is not in {looked}; --data-dir can say where it is")
-    return dataset_of(config, data_dir, announce=lambda line: None)
+    return load_run_dataset(config, data_dir, announce=lambda line: None)
 
 
 def _common_form(runs, networks):

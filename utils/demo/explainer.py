@@ -7,7 +7,7 @@ import numpy as np
 from ..data.datasets import in_data_format
 from ..explain.attention_maps import AttentionMaps, AttentionReader
 from ..explain.grad_cam import GradCAM, stages
-from ..explain.selection import ShownImage
+from ..explain.selection import SelectedImage
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -15,12 +15,12 @@ class Query:
     """What a network is asked to explain.
 
     Args:
-        image: a `ShownImage`.
+        image: a `SelectedImage`.
         target: int, the class that Grad-CAM explains; `None` for what each network predicts.
         stage: tuple of ints, height and width of the feature maps that are looked at.
     """
 
-    image: ShownImage
+    image: SelectedImage
     target: int | None
     stage: tuple[int, int]
 

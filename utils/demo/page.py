@@ -211,7 +211,7 @@ def shown(runs, image, place, against, seen):
 
     Args:
         runs: a `DemoRuns`.
-        image: a `ShownImage`, or `None` where none is chosen yet.
+        image: a `SelectedImage`, or `None` where none is chosen yet.
         place: pair of ints, the class or `PREDICTED`, and the number of the stage.
         against: string, `FIRST` or `BEFORE`: what to compare with.
         seen: pair of lists of `Explanation`s or `None`: now, and before.

@@ -6,14 +6,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..explain.explanation_plots import MAP, draw_gates, draw_heat, show_pixels
-from ..plots.pictures import drawn
-from ..plots.plotting import save_figure
+from ..plots.figures import save_figure
+from ..plots.pictures import draw_as_data_uri
 from ..plots.templates import render_template
 
 TEMPLATE = Path(__file__).with_name("explanations.html.jinja")
 MOST_CLASSES = 5
 WIDTH = 2.0  # inches of a picture
-MORE_OR_LESS = "PuOr_r"  # purple to orange, white where nothing changed: for colour-blind eyes too
+MORE_OR_LESS = "PuOr_r"  # purple to orange, white where nothing changed: for color-blind eyes too
 
 
 def render(explanations, references, reference, class_names):
@@ -29,19 +29,19 @@ def render(explanations, references, reference, class_names):
         A string, a part of a page that loads nothing.
     """
     image = explanations[0].query.image
-    truth = None if image.label is None else class_names[image.label]
+    true_class = None if image.label is None else class_names[image.label]
     said = [f"{each.name}: {class_names[each.predicted]}" for each in explanations]
     return render_template(
         TEMPLATE,
         picture=_drawn(lambda axes: show_pixels(axes, image.pixels), image),
         name=image.name,
-        truth=truth,
+        true_class=true_class,
         said="; ".join(said),
         reference=reference,
         networks=[
             {
                 "name": explanation.name,
-                "verdict": _verdict(explanation, truth, class_names),
+                "verdict": _verdict(explanation, true_class, class_names),
                 "other": _other(explanation, before, reference, class_names),
                 "rows": _rows(explanation, before, class_names),
                 "compared": before is not None,
@@ -52,12 +52,12 @@ def render(explanations, references, reference, class_names):
     )
 
 
-def _verdict(explanation, truth, class_names):
+def _verdict(explanation, true_class, class_names):
     name = class_names[explanation.predicted]
     verdict = f"{name}, {explanation.probabilities.max():.1%}"
-    if truth is None:
+    if true_class is None:
         return verdict
-    return f"{verdict}: " + ("right ✓" if name == truth else f"wrong ✗, it is {truth}")
+    return f"{verdict}: " + ("right ✓" if name == true_class else f"wrong ✗, it is {true_class}")
 
 
 def _other(explanation, before, reference, class_names):
@@ -134,7 +134,7 @@ def _drawn(draw, image=None):
         draw(axes)
         save_figure(figure, file)
 
-    return drawn(plot)
+    return draw_as_data_uri(plot)
 
 
 def _strongest(values):
@@ -155,4 +155,4 @@ def _place(values):
     row, column = np.unravel_index(values.argmax(), values.shape)
     down = ("upper", "", "lower")[3 * int(row) // values.shape[0]]
     across = ("left", "", "right")[3 * int(column) // values.shape[1]]
-    return " ".join(filter(None, (down, across))) or "centre"
+    return " ".join(filter(None, (down, across))) or "center"

@@ -26,7 +26,7 @@ def multiply_adds(model, input_shape=None):
     """Number of multiply-adds of a network for one image, as papers count them.
 
     Convolutions and dense layers count, those inside attention layers too; additions of biases,
-    normalisation, activations and pooling do not.
+    normalization, activations and pooling do not.
 
     Args:
         model: a `keras.Model` that takes one image.

@@ -13,12 +13,13 @@ from models.saving import deep_graphs
 
 from ..data.datasets import in_data_format
 from ..runs.predictions import in_batches
-from ..system.backend import hushed_stderr, threads
+from ..runs.run_folder import load_run_dataset, read_config
+from ..system.backend import quiet_stderr, threads
 from ..system.errors import UserError
 from ..system.files import replacing, replacing_folder, write_json
 from ..system.timing import ratios, time_in_turn
-from .evaluate import dataset_of, evaluate, read_config
-from .networks import trained_network
+from .evaluate import evaluate
+from .networks import load_network
 
 TOLERANCE = 1e-4  # of probabilities
 BATCHES = (1, 5)
@@ -95,9 +96,9 @@ def export(settings):
     run, format = Path(settings.run), FORMATS[settings.format]
     require_possible(settings.format, settings.int8)
     config = read_config(run)
-    dataset = dataset_of(config, settings.data_dir)
+    dataset = load_run_dataset(config, settings.data_dir)
     try:
-        network = in_float32(trained_network(run, dataset))
+        network = in_float32(load_network(run, dataset))
     except Exception as error:  # a file from anywhere can hold any network
         raise UserError(f"{run}/best.keras cannot be exported: {error}") from error
     target = run / format.target
@@ -166,7 +167,7 @@ def _written(network, path, format, options):
             layer.mean = keras.ops.convert_to_numpy(layer.mean)
             layer.variance = keras.ops.convert_to_numpy(layer.variance)
     image = np.zeros((1, *network.input_shape[1:]), "float32")
-    with hushed_stderr(unless_failed=False), deep_graphs():
+    with quiet_stderr(unless_failed=False), deep_graphs():
         network(image)  # Keras's ONNX exporter takes none that was never called
         network.export(str(path), format.keras_name, verbose=False, **options)
         predict = format.reload(path)

@@ -7,7 +7,7 @@ from models.torch_weights import load_torch_weights
 
 from ..system.errors import UserError
 from ..system.files import replacing
-from .networks import network_of
+from .networks import network_from_settings
 
 
 def import_torch(settings):
@@ -32,7 +32,7 @@ def import_torch(settings):
     size = settings.input_size
     # the authors' code has options of its own
     options = CBAM_OFFICIAL if settings.attention == "cbam_block" else {}
-    model = network_of(
+    model = network_from_settings(
         settings,
         settings.attention,
         {**options, **settings.attention_options()},

@@ -10,7 +10,7 @@ from ..data.datasets import in_data_format
 from ..system.errors import UserError
 
 
-def network_of(settings, attention, attention_options, **options):
+def network_from_settings(settings, attention, attention_options, **options):
     """Builds the network that settings name.
 
     Args:
@@ -36,7 +36,7 @@ def network_of(settings, attention, attention_options, **options):
         raise UserError(str(error)) from error
 
 
-def trained_network(run, dataset=None):
+def load_network(run, dataset=None):
     """Loads the best network of a run.
 
     Args:

@@ -11,7 +11,7 @@ from ..system.backend import jit_compile
 from ..system.errors import UserError
 from ..system.timing import ratios, time_in_turn
 from .counting import activation_bytes, multiply_adds, trainable_params
-from .networks import network_of
+from .networks import network_from_settings
 
 
 @dataclasses.dataclass
@@ -66,7 +66,7 @@ def _timed(settings, networks, contestant):
 
 def _network(settings, name):
     size = settings.input_size
-    network = network_of(
+    network = network_from_settings(
         settings,
         name,
         {} if name == "none" else settings.attention_options(),

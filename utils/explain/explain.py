@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from ..data.datasets import in_data_format
-from ..evaluation.evaluate import dataset_of, read_config
-from ..evaluation.networks import trained_network
+from ..evaluation.networks import load_network
 from ..runs.predictions import in_batches
+from ..runs.run_folder import load_run_dataset, read_config
 from ..system.errors import UserError
 from ..system.files import write_json
 from .attention_maps import AttentionMaps, attention_maps
 from .explanation_plots import plot_explanations, plot_faithfulness
 from .faithfulness import BATCH_SIZE, area, faithfulness
 from .grad_cam import GradCAM, grad_cam
-from .selection import shown_images
+from .selection import select_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,15 +27,15 @@ class Explanation:
     Args:
         name: string, the run's name.
         probabilities: float array `(n, classes)`.
-        of_truth: list of float arrays `(height, width)`, Grad-CAM of the true class; `None` where
-            that is not known.
+        of_true_class: list of float arrays `(height, width)`, Grad-CAM of the true class; `None`
+            where that is not known.
         of_prediction: float array `(n, height, width)`, Grad-CAM of the predicted class.
         attention: list of `AttentionMaps`.
     """
 
     name: str
     probabilities: np.ndarray
-    of_truth: list
+    of_true_class: list
     of_prediction: np.ndarray
     attention: list[AttentionMaps]
 
@@ -61,8 +61,8 @@ def explain(settings, announce=print):
         UserError: a folder that is no run, runs of different data, or images that cannot be had.
     """
     runs = list(map(Path, settings.runs))
-    dataset = dataset_of(common_config(runs), settings.data_dir, announce)
-    images = shown_images(settings.images or (), dataset)
+    dataset = load_run_dataset(common_config(runs), settings.data_dir, announce)
+    images = select_images(settings.images or (), dataset)
     output = Path(settings.output) if settings.output else _common_folder(runs)
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def draw_explanations(path, runs, dataset):
     Raises:
         UserError: a network that cannot be loaded, or does not fit the data.
     """
-    images = shown_images((), dataset)
+    images = select_images((), dataset)
     found = [
         explained(explainable_network(run, dataset), name, images) for name, run in runs.items()
     ]
@@ -108,7 +108,7 @@ def explained(network, name, images):
     Args:
         network: Keras model from raw pixels to class probabilities.
         name: string, what to call it.
-        images: list of `ShownImage`s.
+        images: list of `SelectedImage`s.
 
     Returns:
         An `Explanation`.
@@ -119,11 +119,11 @@ def explained(network, name, images):
     labels = [image.label for image in images]
     known = np.array([label is not None for label in labels])
     cam = GradCAM(network)
-    of_truth = cam(pixels, np.where(known, labels, predicted).astype("int64"))
+    of_true_class = cam(pixels, np.where(known, labels, predicted).astype("int64"))
     return Explanation(
         name,
         probabilities,
-        [heat if there else None for heat, there in zip(of_truth, known, strict=True)],
+        [heat if there else None for heat, there in zip(of_true_class, known, strict=True)],
         cam(pixels, predicted),
         attention_maps(network, pixels),
     )
@@ -157,13 +157,13 @@ def common_config(runs):
 
 
 def explainable_network(run, dataset=None):
-    """Loads the best network of a run, as `trained_network` does, if Grad-CAM can explain it.
+    """Loads the best network of a run, as `load_network` does, if Grad-CAM can explain it.
 
     Raises:
         UserError: it cannot be loaded or explained, or does not fit the data.
     """
     try:
-        network = trained_network(run, dataset)
+        network = load_network(run, dataset)
         network.get_layer("logits")
     except ValueError as error:
         raise UserError(f"{run}/best.keras cannot be explained: {error}") from error

@@ -4,12 +4,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from ..plots.plotting import COLOURS, save_figure
+from ..plots.figures import COLORS, save_figure
 from .faithfulness import area
 
 CELL = 1.25  # inches
 LABELS = 2.0  # inches, the names beside the rows
-HEAT, MAP = "inferno", "viridis"  # both even in lightness, for colour-blind eyes too
+HEAT, MAP = "inferno", "viridis"  # both even in lightness, for color-blind eyes too
 
 
 def plot_explanations(path, images, explanations, class_names):
@@ -17,7 +17,7 @@ def plot_explanations(path, images, explanations, class_names):
 
     Args:
         path: path of the PNG file.
-        images: list of `ShownImage`s.
+        images: list of `SelectedImage`s.
         explanations: list of `utils.explain.explain.Explanation`s.
         class_names: sequence of strings.
     """
@@ -55,7 +55,7 @@ def _rows_of(explanation, images, class_names):
     rows = []
     if any(image.label is not None for image in images):
         labels = [image.label for image in images]
-        rows.append((f"{name}\nGrad-CAM\ntrue class", draw_cam(explanation.of_truth, labels)))
+        rows.append((f"{name}\nGrad-CAM\ntrue class", draw_cam(explanation.of_true_class, labels)))
     cams = draw_cam(explanation.of_prediction, predicted)
     rows.append((f"{name}\nGrad-CAM\npredicted class", cams))
     for maps in explanation.attention:
@@ -91,12 +91,12 @@ def _shortened(name, most=16):
 
 
 def show_pixels(axes, pixels):
-    """Draws an image `(height, width, channels)`, of 1 channel in grey."""
+    """Draws an image `(height, width, channels)`, of 1 channel in gray."""
     axes.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=255)
 
 
 def draw_heat(axes, pixels, heat):
-    """Draws an image in grey, under a Grad-CAM `(height, width)` of its own range."""
+    """Draws an image in gray, under a Grad-CAM `(height, width)` of its own range."""
     show_pixels(axes, pixels.mean(axis=-1, keepdims=True))
     axes.imshow(heat / max(float(heat.max()), 1e-12), cmap=HEAT, vmin=0, vmax=1, alpha=0.6)
 
@@ -106,7 +106,7 @@ def draw_gates(axes, gates, highest):
     start = 0
     for number, gate in enumerate(gates):
         places = np.arange(start, start + len(gate))
-        axes.fill_between(places, gate, step="mid", color=COLOURS[4 if number % 2 else 1], lw=0)
+        axes.fill_between(places, gate, step="mid", color=COLORS[4 if number % 2 else 1], lw=0)
         start += len(gate)
     axes.set(xlim=(-1, start), ylim=(0, highest))
     axes.set_box_aspect(1)
@@ -122,13 +122,13 @@ def plot_faithfulness(path, scores):
     figure = Figure(figsize=(10, 4.4 + 0.2 * len(scores)), dpi=120, layout="constrained")
     for axes, kind in zip(figure.subplots(1, 2), ("deletion", "insertion"), strict=True):
         for number, (name, score) in enumerate(scores.items()):
-            colour = COLOURS[number % len(COLOURS)]
+            color = COLORS[number % len(COLORS)]
             for ordered, style in ((kind, "-"), (f"random_{kind}", ":")):
                 curves = getattr(score, ordered)
                 shares = np.linspace(0, 1, curves.shape[1])
                 order = "random" if ordered != kind else "Grad-CAM"
                 label = f"{name}, {order}: area {area(curves).mean():.3f}"
-                axes.plot(shares, curves.mean(axis=0), style, color=colour, label=label)
+                axes.plot(shares, curves.mean(axis=0), style, color=color, label=label)
         verb = "deleted" if kind == "deletion" else "inserted"
         better = "lower is better" if kind == "deletion" else "higher is better"
         axes.set(xlabel=f"share of pixels {verb}", title=f"{kind}: {better}", ylim=(0, 1))

@@ -53,7 +53,7 @@ def faithfulness(predict, images, saliency, classes, seed=0):
     """Measures explanations by deletion and insertion of pixels.
 
     Deletion takes pixels from the image, the most salient first, and leaves the image's mean
-    colour; insertion puts them, in the same order, into a blurred image. The more the network's
+    color; insertion puts them, in the same order, into a blurred image. The more the network's
     decision hangs on what the explanation marks, the sooner the probability falls or rises.
     Networks differ in how sure they are of anything; so each order is compared with a random one
     on the same network.

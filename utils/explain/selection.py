@@ -13,7 +13,7 @@ DEFAULT_COUNT = 6
 
 
 @dataclasses.dataclass(frozen=True)
-class ShownImage:
+class SelectedImage:
     """An image to be explained.
 
     Args:
@@ -27,7 +27,7 @@ class ShownImage:
     label: int | None
 
 
-def shown_images(sources, dataset):
+def select_images(sources, dataset):
     """Finds the images that are to be shown.
 
     Args:
@@ -37,7 +37,7 @@ def shown_images(sources, dataset):
         dataset: a `Dataset`.
 
     Returns:
-        A list of `ShownImage`s.
+        A list of `SelectedImage`s.
 
     Raises:
         UserError: a number beyond the test set, a file or folder that is not there or holds no
@@ -63,7 +63,9 @@ def _of_source(source, dataset):
         number, count = int(source[:20]), len(dataset.x_test)
         if number >= count:
             raise UserError(f"images: the test set has 0 to {count - 1}; received {source}")
-        return [ShownImage(f"test {number}", dataset.x_test[number], int(dataset.y_test[number]))]
+        return [
+            SelectedImage(f"test {number}", dataset.x_test[number], int(dataset.y_test[number]))
+        ]
     path = Path(source)
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS)
@@ -80,4 +82,4 @@ def _of_source(source, dataset):
 def _of_file(path, dataset):
     names, folder = dataset.class_names, path.resolve().parent.name
     pixels = read_image(path, dataset.x_test.shape[1:])
-    return ShownImage(path.name, pixels, names.index(folder) if folder in names else None)
+    return SelectedImage(path.name, pixels, names.index(folder) if folder in names else None)

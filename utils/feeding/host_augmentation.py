@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance, ImageOps
 RATIOS = (3 / 4, 4 / 3)  # of a crop's width to its height
 ATTEMPTS = 10
 LEVELS = 10  # of RandAugment's magnitude, of which the papers count 10
-GREY = (128, 128, 128)  # what comes in from outside
+GRAY = (128, 128, 128)  # what comes in from outside
 
 
 def random_window(rng, width, height, least):
@@ -55,7 +55,7 @@ def _affine(*matrix):
         coefficients = (a, b, shift[0], d, e, shift[1])
         kind = Image.Transform.AFFINE
         return image.transform(image.size, kind, coefficients, Image.Resampling.BILINEAR,
-                               fillcolor=GREY)  # fmt: skip
+                               fillcolor=GRAY)  # fmt: skip
 
     return move
 
@@ -70,7 +70,7 @@ OPERATIONS = {
     "auto_contrast": (lambda image, _: ImageOps.autocontrast(image), 0, False),
     "equalize": (lambda image, _: ImageOps.equalize(image), 0, False),
     "rotate": (
-        lambda image, degrees: image.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=GREY),
+        lambda image, degrees: image.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=GRAY),
         30,
         True,
     ),
@@ -111,7 +111,7 @@ def rand_augment(rng, pixels, magnitude, operations=2):
     return np.asarray(image)
 
 
-def mixed(rngs, images, labels, classes, mixup=0.0, cutmix=0.0):
+def mix_images(rngs, images, labels, classes, mixup=0.0, cutmix=0.0):
     """Mixes every image of a batch with the one before it, the first with the last.
 
     Args:

@@ -8,8 +8,8 @@ import functools
 
 import numpy as np
 
-from ..data.decoding import ImageFiles
-from .host_augmentation import mixed, rand_augment, random_window
+from ..data.image_files import ImageFiles
+from .host_augmentation import mix_images, rand_augment, random_window
 from .shares import WHOLE, Share
 
 # what draws are for, so that no two uses have the same
@@ -97,7 +97,7 @@ class ImageBatches:
         if not ways.mixes:
             return images, labels
         rngs = [generator(self.seed, epoch, index, MIX) for index in samples]
-        return mixed(rngs, images, labels, self.classes, ways.mixup, ways.cutmix)
+        return mix_images(rngs, images, labels, self.classes, ways.mixup, ways.cutmix)
 
     def rows_of(self, step):
         """Rows of a batch of an epoch, whatever the share of it."""
@@ -107,7 +107,7 @@ class ImageBatches:
         """The images of a batch, as an int array of their numbers among all."""
         places = step * self.batch_size + self.share.rows(self.rows_of(step))
         if self.shuffle:
-            places = shuffled(self.seed, epoch, len(self.indices))[places]
+            places = epoch_order(self.seed, epoch, len(self.indices))[places]
         return self.indices[places]
 
     def image(self, epoch, index):
@@ -126,7 +126,7 @@ class ImageBatches:
 
 
 @functools.lru_cache(maxsize=2)  # an epoch's, while batches of the next are read ahead
-def shuffled(seed, epoch, count):
+def epoch_order(seed, epoch, count):
     """The numbers below `count` in the order of an epoch."""
     return generator(seed, epoch, 0, ORDER).permutation(count)
 

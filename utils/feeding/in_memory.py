@@ -6,7 +6,8 @@ import keras
 
 from ..data.datasets import fingerprint, in_data_format
 from ..runs.predictions import in_batches
-from .device_augmentation import DeviceImages, EpochBatches
+from .device_augmentation import DeviceImages
+from .epoch_batches import EpochBatches
 
 VALIDATION_BATCH = TEST_BATCH = 500
 
@@ -24,13 +25,13 @@ class InMemory:
     def __init__(self, dataset):
         self.dataset = dataset
 
-    def filled_in(self, settings):
+    def data_defaults(self, settings):
         """The settings that are the data's where none is given, as a dictionary."""
         given = settings.crop_padding
         return {"crop_padding": self.dataset.crop_padding if given is None else given}
 
     def measured(self, indices):
-        """The training images by whose pixels the set is standardised, of those with `indices`."""
+        """The training images by whose pixels the set is standardized, of those with `indices`."""
         return self.dataset.x_train[indices]
 
     def fingerprint(self):
@@ -42,7 +43,7 @@ class InMemory:
 
         Args:
             settings: a `TrainSettings` with its defaults filled in.
-            fill: array `(channels,)`, the colour outside an image.
+            fill: array `(channels,)`, the color outside an image.
 
         Returns:
             Inputs for the batches, and the images of a layer named `"images"`.

@@ -6,7 +6,7 @@ from keras import layers
 
 from ..data.datasets import fingerprint, in_data_format
 from ..system.backend import threads
-from ..system.backend_batches import fed
+from ..system.backend_batches import keras_input
 from .image_batches import ImageAugmentation, ImageBatches
 from .streaming import StreamedBatches, reading_images
 
@@ -27,12 +27,12 @@ class OnDisk:
     def __init__(self, dataset):
         self.dataset = dataset
 
-    def filled_in(self, settings):
+    def data_defaults(self, settings):
         """The settings that are the data's where none is given, as a dictionary."""
         return {"image_size": self.dataset.x_test.shape[1]}
 
     def measured(self, indices):
-        """The training images by whose pixels the set is standardised, of those with `indices`."""
+        """The training images by whose pixels the set is standardized, of those with `indices`."""
         count = min(len(indices), MEASURED, MEASURED_PIXELS // self.dataset.x_train.shape[1] ** 2)
         places = np.linspace(0, len(indices) - 1, count).round().astype(int)
         return self.dataset.x_train[indices[places]]
@@ -77,7 +77,7 @@ class OnDisk:
         labels = self.dataset.y_test
         batches = images_in_order(self.dataset.x_test, labels, np.arange(len(labels)))
         with self.reading(batches):
-            return network.predict(fed(batches), verbose=0)
+            return network.predict(keras_input(batches), verbose=0)
 
     def reading(self, *batches):
         """A context in which batches are asked for; see `reading_images`."""

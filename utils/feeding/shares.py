@@ -27,14 +27,14 @@ class Share:
 
     def places(self, size):
         """The host's rows of a batch of `size` that was filled up, as an int array."""
-        own = self.filled(size) // self.hosts
+        own = self.padded(size) // self.hosts
         return np.arange(self.host * own, (self.host + 1) * own)
 
     def rows(self, size):
         """The same, with the last row that there is for those beyond it."""
         return np.minimum(self.places(size), size - 1)
 
-    def filled(self, size):
+    def padded(self, size):
         """The least multiple of the devices that is not below `size`."""
         return size + -size % self.devices
 

@@ -9,7 +9,7 @@ from .on_disk import OnDisk
 KINDS = {"in memory": InMemory, "in a folder": OnDisk}
 
 
-def source_of(dataset):
+def image_source(dataset):
     """Returns what gives the images of a `Dataset` for training and evaluation."""
     return OnDisk(dataset) if dataset.name == "folder" else InMemory(dataset)
 
@@ -19,7 +19,7 @@ def refuse_settings_of_others(settings, source):
 
     Args:
         settings: a `TrainSettings`.
-        source: what `source_of` returns.
+        source: what `image_source` returns.
 
     Raises:
         UserError: one of them is given.

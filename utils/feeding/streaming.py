@@ -13,7 +13,7 @@ import keras
 from ..data.datasets import in_data_format
 from ..system.backend import threads
 from ..system.errors import RunError, UserError
-from ..system.processes import follow_parent, leave_quietly
+from ..system.processes import follow_parent, silence_resource_tracker
 
 AHEAD = 2  # batches that a worker keeps ready
 KEPT = 4  # batches: Keras asks for the first two once more, to learn their shapes
@@ -108,7 +108,7 @@ class StreamedBatches(keras.utils.PyDataset):
         options = grain.ReadOptions(num_threads=count, prefetch_buffer_size=count)
         batches = numbers.map(self.read).to_iter_dataset(options)
         if self.processes:
-            leave_quietly()
+            silence_resource_tracker()
             options = grain.experimental.DatasetOptions(min_shm_size=self._least_shared())
             batches = grain.experimental.WithOptionsIterDataset(batches, options)
             processes = grain.multiprocessing.MultiprocessingOptions(self.processes, AHEAD)

@@ -5,19 +5,19 @@ import io
 
 from PIL import Image
 
-COLOURS = 64  # of a picture
+COLORS = 64  # of a picture
 
 
-def drawn(plot, *args, **options):
+def draw_as_data_uri(plot, *args, **options):
     """Returns what a function draws, as a data URI of a third of the bytes that it wrote.
 
     Args:
-        plot: function of a binary file, such as those of `plotting`, that writes a PNG file.
+        plot: function of a binary file, such as `plot_curves`, that writes a PNG file.
         *args, **options: its other arguments.
     """
     whole, small = io.BytesIO(), io.BytesIO()
     plot(whole, *args, **options)
-    picture = Image.open(whole).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    picture = Image.open(whole).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
     picture.save(small, "PNG", optimize=True)
     return data_uri(small.getvalue())
 

@@ -33,7 +33,7 @@ class Progress:
         return None if self.best_epoch is None else self.history[self.best_epoch - 1]
 
 
-def progress_of(checkpoint, steps):
+def progress_from(checkpoint, steps):
     """Reads a `Progress` out of a checkpoint.
 
     Args:

@@ -40,7 +40,7 @@ def choose_backend(name=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # its warnings are for those who write networks: of "retracing", where several are built
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with hushed_stderr():
+    with quiet_stderr():
         import keras
 
         # Keras imports TensorFlow, where it is installed, to set seeds and to save on any backend;
@@ -76,7 +76,7 @@ def _split_cpu(backend):
 
 
 @contextlib.contextmanager
-def hushed_stderr(unless_failed=True):
+def quiet_stderr(unless_failed=True):
     """Holds back what native libraries print, at all or unless an error is raised.
 
     TensorFlow announces its CPU features before its log level is read.
@@ -131,7 +131,7 @@ def jit_compile():
     return backend == "jax" or (backend == "tensorflow" and on_accelerator() and replicas() == 1)
 
 
-def synchronise(model):
+def synchronize(model):
     """Writes what a running training holds back into the model's variables: JAX keeps it apart."""
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()

@@ -11,7 +11,7 @@ import keras
 AHEAD = 2  # batches that are ready before they are asked for
 
 
-def fed(batches):
+def keras_input(batches):
     """Returns what `fit` or `predict` should be given of batches.
 
     Args:

@@ -133,8 +133,8 @@ def device_parts(name, variable):
     return {f"{name}/{number}": part for number, part in enumerate(parts)}
 
 
-def normalise_together(model, together):
-    """Has TensorFlow's replicas normalise by the moments of all their images, or by their own.
+def synchronize_normalization(model, together):
+    """Has TensorFlow's replicas normalize by the moments of all their images, or by their own.
 
     Args:
         model: a `keras.Model`.

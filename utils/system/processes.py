@@ -86,7 +86,7 @@ def run_processes(commands, jobs, logs, started, ended, environment=None, start=
         raise Interrupted("stopped", signals.received)
 
 
-def call_apart(backend, function, *args):
+def call_in_process(backend, function, *args):
     """Calls a function in a process of its own, and returns or raises what it does.
 
     Args:
@@ -95,11 +95,11 @@ def call_apart(backend, function, *args):
         *args: its arguments; they, and what comes back, are pickled.
     """
     spawning = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, spawning, _begin_apart, (backend,)) as pool:
+    with ProcessPoolExecutor(1, spawning, _begin_process, (backend,)) as pool:
         return pool.submit(function, *args).result()
 
 
-def _begin_apart(backend):
+def _begin_process(backend):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the other process to say so
     choose_backend(backend)
 
@@ -113,7 +113,7 @@ def last_line(log):
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def leave_quietly():
+def silence_resource_tracker():
     """Has shared memory that a stopped process leaves behind removed without a word.
 
     Python removes it, by a process that is begun with the first of it, and warns of it on stderr.

@@ -7,7 +7,7 @@ import keras
 
 from ..runs.checkpoint import checkpoint_name, write_checkpoint
 from ..runs.progress import restore, training_variables, values_of
-from ..system.backend import synchronise
+from ..system.backend import synchronize
 from ..system.errors import Interrupted, RunError
 
 
@@ -129,7 +129,7 @@ class Checkpointer(keras.callbacks.Callback):
         signum = self.asked()
         due = time.monotonic() - self.written >= self.every_seconds
         if due or step % self.every_steps == 0 or signum:
-            synchronise(self.model)
+            synchronize(self.model)
             self._write()
             self._stop_at(signum)
 

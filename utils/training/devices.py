@@ -131,7 +131,7 @@ class Devices:
                 )
 
     @contextlib.contextmanager
-    def noticing_loss(self):
+    def detecting_lost_hosts(self):
         """A context in which the end of another host is told from other errors.
 
         Raises:
@@ -155,7 +155,7 @@ class Devices:
         JAX would wait for all hosts to end, and they wait for this one in the middle of a step.
         """
         try:
-            with self.noticing_loss():
+            with self.detecting_lost_hosts():
                 yield
         except Interrupted:  # at the same step on all hosts
             raise
@@ -174,21 +174,21 @@ class Devices:
 
         atexit.register(leave)
 
-    def normalise(self, model):
-        """Has batches normalised over all devices, which JAX does by itself."""
-        backend_devices.normalise_together(model, True)
+    def normalize(self, model):
+        """Has batches normalized over all devices, which JAX does by itself."""
+        backend_devices.synchronize_normalization(model, True)
 
     @contextlib.contextmanager
-    def as_on_one(self, model):
+    def single_device_form(self, model):
         """A context in which a model is that of one device, as its file should be."""
-        backend_devices.normalise_together(model, False)
+        backend_devices.synchronize_normalization(model, False)
         try:
             yield
         finally:
-            backend_devices.normalise_together(model, True)
+            backend_devices.synchronize_normalization(model, True)
 
 
-def take_devices(settings):
+def find_devices(settings):
     """Finds the devices that settings ask for, and joins the other hosts.
 
     To be called before anything is computed: JAX must know of the others by then.
@@ -202,7 +202,7 @@ def take_devices(settings):
     Raises:
         UserError: there are fewer, the backend cannot train on several, or the hosts do not meet.
     """
-    hosts, host_id, coordinator = cluster_of(settings)
+    hosts, host_id, coordinator = cluster_settings(settings)
     name = keras.backend.backend()
     if name == "torch" and (settings.devices > 1 or hosts > 1):
         raise UserError(
@@ -233,7 +233,7 @@ def _refuse_too_many(wanted):
         raise UserError(f"devices must be at most {found}, as there are; received {wanted}{hint}")
 
 
-def cluster_of(settings):
+def cluster_settings(settings):
     """Returns how many hosts there are, which this is, and where the first is, or `None`s.
 
     Flags stand over Keras's environment variables.
@@ -300,4 +300,4 @@ class SharedBatches(keras.utils.PyDataset):
     def _weight(self):
         """Rows with those that are repeated, over rows: 1 for batches that all are a multiple."""
         sizes = [self.batches.rows_of(number) for number in range(self.num_batches)]
-        return sum(map(self.batches.share.filled, sizes)) / sum(sizes)
+        return sum(map(self.batches.share.padded, sizes)) / sum(sizes)

@@ -11,7 +11,7 @@ class _L2Penalty:
 
     Keras's own `weight_decay` is decoupled: it shrinks the weights beside the update. The published
     recipes decay through the gradient, and so through the momentum. Doing it here rather than with
-    regularisers keeps the penalty out of the loss that is reported and saves their time. Kernels
+    regularizers keeps the penalty out of the loss that is reported and saves their time. Kernels
     alone decay (weights of two or more axes), as in the seed's recipe.
     """
 

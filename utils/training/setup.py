@@ -10,10 +10,10 @@ from models.blocks import channel_axis
 from models.saving import deep_graphs
 
 from ..data.datasets import in_data_format, pixel_statistics, validation_indices
-from ..evaluation.networks import network_of
+from ..evaluation.networks import network_from_settings
 from ..feeding.in_memory import InMemory
 from ..feeding.on_disk import OnDisk
-from ..feeding.sources import source_of
+from ..feeding.sources import image_source
 from ..runs.progress import prepare
 from ..system.backend import jit_compile
 from .optimizers import make_optimizer
@@ -59,7 +59,7 @@ def make_setup(settings, dataset):
     training, validation = validation_indices(
         dataset.y_train, settings.validation_split, settings.seed
     )
-    source = source_of(dataset)
+    source = image_source(dataset)
     mean, variance = pixel_statistics(source.measured(training))
     network = build_network(settings, dataset, mean, variance)
     batches = source.training_batches(settings, training)
@@ -97,7 +97,7 @@ def build_network(settings, dataset, mean, variance):
         dtype="float32",
         name="normalization",
     )(image)
-    return network_of(
+    return network_from_settings(
         settings,
         settings.attention,
         settings.attention_options(),

@@ -17,21 +17,22 @@ from models.saving import load_model
 from ..config.settings import LEARNING_RATES
 from ..data.datasets import load_dataset
 from ..evaluation.counting import trainable_params
-from ..evaluation.evaluate import evaluate, read_config
-from ..feeding.sources import refuse_settings_of_others, source_of
+from ..evaluation.evaluate import evaluate
+from ..feeding.sources import image_source, refuse_settings_of_others
 from ..runs.checkpoint import newest_checkpoint
 from ..runs.predictions import write_predictions
-from ..runs.progress import Progress, progress_of
+from ..runs.progress import Progress, progress_from
+from ..runs.recorder import RunRecorder
 from ..runs.resuming import check_settings, check_state, environment
-from ..runs.run_folder import RunRecorder, check_run_dir, create_run_dir, default_run_dir, locked
+from ..runs.run_folder import check_run_dir, create_run_dir, default_run_dir, locked, read_config
 from ..system.backend import versions
-from ..system.backend_batches import fed
+from ..system.backend_batches import keras_input
 from ..system.errors import Interrupted, RunError, UserError
 from ..system.files import replacing, write_json
 from ..system.signals import StopSignals
 from .averaging import WeightAverages
 from .callbacks import Checkpointer, CountSteps, EpochDraws, FiniteLoss
-from .devices import take_devices
+from .devices import find_devices
 from .setup import make_setup
 
 
@@ -56,7 +57,7 @@ def train(settings, announce=print):
     started = time.perf_counter()
     if settings.tensorboard and not importlib.util.find_spec("tensorflow"):
         raise UserError("--tensorboard needs TensorFlow, on every backend: pip install tensorflow")
-    devices = take_devices(settings)
+    devices = find_devices(settings)
     settings = dataclasses.replace(settings, hosts=devices.hosts)
     if not devices.writes:
         announce = _say_nothing
@@ -67,7 +68,7 @@ def train(settings, announce=print):
         with devices.scope():
             setup = make_setup(settings, dataset)
             devices.check_batch(setup.batches.batch_size)
-            devices.normalise(setup.model)
+            devices.normalize(setup.model)
 
         with locked(run_dir) if devices.writes else contextlib.nullcontext():
             summary = _trained(settings, dataset, setup, run_dir, devices, started, announce)
@@ -106,7 +107,7 @@ def _trained(settings, dataset, setup, run_dir, devices, started, announce):
         if settings.resume is None and devices.writes:
             create_run_dir(run_dir, settings)
         announce(describe(settings, dataset, setup, run_dir))
-        with devices.scope(), devices.noticing_loss():
+        with devices.scope(), devices.detecting_lost_hosts():
             progress = fit(settings, setup, run_dir, state, devices, started, announce)
         if not devices.writes:
             return None
@@ -144,7 +145,7 @@ def fit(settings, setup, run_dir, state, devices, started, announce=print):
         recorder = RunRecorder(
             run_dir, setup.network, progress, settings.epochs, steps, setup.batches.batch_size
         )
-        recorder.judged = lambda: _judged(setup.network, devices, averages)
+        recorder.saving_context = lambda: _saving_context(setup.network, devices, averages)
         recorder.writes = checkpointer.writes = devices.writes
         callbacks = [
             EpochDraws(setup.batches),
@@ -165,10 +166,10 @@ def fit(settings, setup, run_dir, state, devices, started, announce=print):
 
 
 @contextlib.contextmanager
-def _judged(network, devices, averages):
+def _saving_context(network, devices, averages):
     """A context in which a network is as it should be saved."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(devices.as_on_one(network))
+        stack.enter_context(devices.single_device_form(network))
         for average in averages:
             stack.enter_context(average.in_place())
         yield
@@ -176,14 +177,14 @@ def _judged(network, devices, averages):
 
 def _fit_from(progress, setup, devices, epochs, callbacks, checkpointer):
     batches, validation = map(devices.share, (setup.batches, setup.validation))
-    validation = fed(validation)
+    validation = keras_input(validation)
     while progress.epoch < epochs:
-        # `fed` asks for a batch to learn what they look like
+        # `keras_input` asks for a batch to learn what they look like
         setup.batches.epoch, setup.batches.skip = progress.epoch, progress.step
         # Keras counts the batches once: what is left of an epoch is a fit of its own
         last = progress.epoch + 1 if progress.step else epochs
         setup.model.fit(
-            fed(batches),
+            keras_input(batches),
             validation_data=validation,
             initial_epoch=progress.epoch,
             epochs=last,
@@ -210,7 +211,7 @@ def resume(settings, checkpointer, announce=print):
     """
     checkpoint = newest_checkpoint(checkpointer.folder, announce)
     if checkpoint is not None:
-        progress = progress_of(checkpoint, checkpointer.steps)
+        progress = progress_from(checkpoint, checkpointer.steps)
         check_state(settings, checkpoint.state, checkpointer.state)
     if checkpointer.writes:
         write_json(Path(settings.resume) / "config.json", settings.config())  # what is forced stays
@@ -276,7 +277,7 @@ def with_defaults(settings, dataset):
     Raises:
         UserError: a setting is given that data of this kind does not have.
     """
-    source = source_of(dataset)
+    source = image_source(dataset)
     refuse_settings_of_others(settings, source)
     depth = settings.depth
     if depth is None:
@@ -288,7 +289,7 @@ def with_defaults(settings, dataset):
         depth=depth,
         backend=keras.backend.backend(),
         learning_rate=settings.learning_rate or LEARNING_RATES[settings.optimizer],
-        **source.filled_in(settings),
+        **source.data_defaults(settings),
     )
 
 

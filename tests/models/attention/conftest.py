@@ -1,4 +1,4 @@
-"""Which tests of the catalogue run on every backend: a reference of each module."""
+"""Which tests of the catalog run on every backend: a reference of each module."""
 
 import pytest
 

@@ -12,7 +12,7 @@ from tests.layer_checks import run_layer_test
 def params(ratio, dilated_convs=2, num_layers=1):
     def count(channels):
         hidden = max(1, channels // ratio)
-        channel = 2 * channels * hidden + channels + 3 * hidden  # with the normalisation
+        channel = 2 * channels * hidden + channels + 3 * hidden  # with the normalization
         channel += (num_layers - 1) * (hidden**2 + 3 * hidden)
         spatial = channels * hidden + 3 * hidden + dilated_convs * (9 * hidden**2 + 3 * hidden)
         return channel + spatial + hidden + 1
@@ -29,7 +29,7 @@ CASES = [
 
 @pytest.mark.parametrize(("options", "params"), CASES)
 def test_battery(options, params, rng):
-    # a batch normalisation takes away what a bias before it adds
+    # a batch normalization takes away what a bias before it adds
     dilated = [f"spatial_dilated{n}/bias" for n in range(options.get("dilated_convs", 2))]
     hidden = [f"channel_hidden{n}/bias" for n in range(options.get("num_layers", 1))]
     idle = (*hidden, "spatial_reduce/bias", *dilated)
@@ -99,7 +99,7 @@ def test_block_is_a_call_of_its_layer():
 
 
 def test_of_one_image_in_training(rng):
-    """The pooled vector of one image normalises to nothing, but the layer works."""
+    """The pooled vector of one image normalizes to nothing, but the layer works."""
     layer = BAM()
     y = layer(rng.normal(size=(1, 6, 5, 16)).astype("float32"), training=True)
     assert np.isfinite(keras.ops.convert_to_numpy(y)).all()

@@ -26,7 +26,7 @@ def test_battery(layer_class, options, params, rng):
     ("groups", "channels", "used"),
     [(8, 16, 8), (8, 12, 6), (8, 40, 8), (1, 5, 1), (8, 7, 1), (8, 9, 3), (64, 8, 4), (8, 1, 1)],
 )
-def test_lct_equals_group_normalisation(groups, channels, used, rng):
+def test_lct_equals_group_normalization(groups, channels, used, rng):
     def reference(layer, x):
         from torch.nn import functional
 

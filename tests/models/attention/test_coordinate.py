@@ -19,7 +19,7 @@ def params(ratio):
 
 @pytest.mark.parametrize("ratio", [32, 1])
 def test_battery(ratio, rng):
-    # a batch normalisation takes away what a bias before it adds
+    # a batch normalization takes away what a bias before it adds
     idle = ("reduce/bias",)
     run_layer_test(CoordinateAttention, {"ratio": ratio}, params(ratio), rng, idle=idle)
 

@@ -32,7 +32,7 @@ CASES = [
 
 @pytest.mark.parametrize("options", CASES)
 def test_battery(options, rng):
-    # while a shift is zero, the next normalisation takes off what its scale does: channel by
+    # while a shift is zero, the next normalization takes off what its scale does: channel by
     # channel, neither rectifier nor convolution changes the sign or the mixture
     chain = options.get("extra_params") and options.get("extent") != 2
     run_layer_test(GE, options, params(**options), rng, steps=2 if chain else 1)

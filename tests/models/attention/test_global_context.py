@@ -54,7 +54,7 @@ def reference(layer, x):
 
 @pytest.mark.parametrize("options", [options for options, _ in CASES])
 def test_equals_the_authors_code(options, rng):
-    # the normalisation of one or two hidden units is too steep to compare gradients
+    # the normalization of one or two hidden units is too steep to compare gradients
     shapes = ((2, 7, 5, 16), (3, 4, 9, 40), (1, 6, 1, 12), (2, 1, 1, 24))
     compare_with_torch(lambda: GlobalContext(**options), reference, rng, shapes)
 

@@ -9,7 +9,7 @@ from tests.layer_checks import run_layer_test
 
 
 def test_battery(rng):
-    # the channel-wise layer starts at zero, and the normalisation's scales wait for it
+    # the channel-wise layer starts at zero, and the normalization's scales wait for it
     run_layer_test(SRM, {}, lambda channels: 4 * channels, rng, steps=2)
 
 

@@ -25,7 +25,7 @@ def compare_with_torch(make, reference, rng, shapes=SHAPES, atol=1e-5, mean=0):
     for shape in shapes:
         layer = make()
         layer.build((None, None, None, shape[-1]))
-        randomise(layer, rng)
+        randomize(layer, rng)
         x, direction = (rng.normal(size=shape).astype("float32") for _ in range(2))
         x += mean
         x_torch, upstream = (
@@ -95,7 +95,7 @@ def input_gradient(layer, x, direction):
     return torch.autograd.grad(value, x)[0].numpy()
 
 
-def randomise(layer, rng):
+def randomize(layer, rng):
     """Zeros and ones, as weights are at first, would hide a mistake; large logits would round."""
     for part in layer._flatten_layers():
         # a channel of a depthwise convolution has a kernel of its own, not all channels'
@@ -127,7 +127,7 @@ def _to_float64(weight):
 
 
 def batch_norm(layer, x, training=False):
-    """PyTorch's batch normalisation with the weights of a Keras layer."""
+    """PyTorch's batch normalization with the weights of a Keras layer."""
     from torch.nn import functional
 
     gamma, beta, mean, variance = weights_of(layer)
@@ -138,7 +138,7 @@ def check_sizes(layer_class, options, rng):
     """One network takes maps of any size, also where it is compiled without knowing them."""
     layer = layer_class(**options)
     model = keras.Sequential([keras.Input((None, None, 6)), layer])
-    randomise(layer, rng)
+    randomize(layer, rng)
     for shape in ((2, 5, 8, 6), (2, 1, 1, 6), (2, 9, 1, 6)):
         x = rng.normal(size=shape).astype("float32")
         np.testing.assert_allclose(

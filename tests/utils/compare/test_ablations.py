@@ -8,11 +8,11 @@ from models.attention_module import SE, ChannelAttention
 from tests.fake_comparison import DATA
 from tests.processes import ROOT
 from utils.compare.compare import costs_of
-from utils.compare.planning import planned_runs, variants_of
+from utils.compare.planning import plan_runs, plan_variants
 from utils.compare.table import base_of
 from utils.config.command_line import parse_settings
 from utils.config.settings import CompareSettings
-from utils.evaluation.networks import network_of
+from utils.evaluation.networks import network_from_settings
 
 pytestmark = pytest.mark.once
 
@@ -68,12 +68,12 @@ def test_every_table_is_a_config():
 def test_variants_are_the_rows_of_the_table(name, tmp_path):
     settings = settings_of(name)
     assert (settings.model, settings.depth, settings.dataset) == ("resnet_v1", 20, "cifar10")
-    runs = planned_runs(settings_of(name, "--seeds", "0"), DATA, tmp_path)
+    runs = plan_runs(settings_of(name, "--seeds", "0"), DATA, tmp_path)
     found = {
         run.variant.name: (run.settings.attention, run.settings.attention_options()) for run in runs
     }
     assert found == TABLES[name]
-    variants = variants_of(settings)
+    variants = plan_variants(settings)
     assert [variant.name for variant in variants] == list(TABLES[name])
     assert base_of(variants).name == next(iter(TABLES[name]))
 
@@ -83,7 +83,7 @@ def test_variants_are_the_rows_of_the_table(name, tmp_path):
     [pytest.param(name, marks=[] if name == "order" else [pytest.mark.long]) for name in TABLES],
 )
 def test_networks_of_the_table(name, tmp_path):
-    runs = planned_runs(settings_of(name, "--depth", "8", "--seeds", "0"), DATA, tmp_path)
+    runs = plan_runs(settings_of(name, "--depth", "8", "--seeds", "0"), DATA, tmp_path)
     costs = costs_of(runs, DATA)
     params = {variant.name: cost[0] for variant, cost in costs.items()}
     base = params.pop(next(iter(TABLES[name])))
@@ -99,8 +99,11 @@ def test_networks_of_the_table(name, tmp_path):
 
 def test_orders_are_different_networks(tmp_path, rng):
     """The same weights, in another order: other outputs."""
-    runs = planned_runs(settings_of("order", "--depth", "8", "--seeds", "0"), DATA, tmp_path)[1:]
-    networks = [network_of(r.settings, "cbam_block", r.settings.attention_options()) for r in runs]
+    runs = plan_runs(settings_of("order", "--depth", "8", "--seeds", "0"), DATA, tmp_path)[1:]
+    networks = [
+        network_from_settings(r.settings, "cbam_block", r.settings.attention_options())
+        for r in runs
+    ]
     images = rng.normal(size=(2, 32, 32, 3)).astype("float32")
     for network in networks:
         network.set_weights(networks[0].get_weights())

@@ -13,7 +13,7 @@ from models import build_model
 from tests.fake_comparison import DATA, settings_of, table
 from tests.processes import start_python
 from utils.compare.compare import costs_of
-from utils.compare.planning import Variant, planned_runs
+from utils.compare.planning import Variant, plan_runs
 from utils.evaluation.counting import multiply_adds, trainable_params
 
 pytestmark = pytest.mark.once
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.once
 
 def test_costs_are_those_of_the_networks(tmp_path):
     data = dataclasses.replace(DATA, class_names=tuple("abcdefghij"))
-    runs = planned_runs(settings_of(seeds="0,1", ratio=4), data, tmp_path)
+    runs = plan_runs(settings_of(seeds="0,1", ratio=4), data, tmp_path)
     costs = costs_of(runs, data)
     network = build_model("resnet_v1", depth=8)
     assert costs[Variant("none")] == (trainable_params(network), multiply_adds(network))

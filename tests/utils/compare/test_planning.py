@@ -7,7 +7,7 @@ import pytest
 from models.attention import registry
 from models.attention_module import register_attention
 from tests.fake_comparison import DATA, fake, settings_of
-from utils.compare.planning import planned_runs, variants_of
+from utils.compare.planning import plan_runs, plan_variants
 from utils.system.errors import UserError
 from utils.system.files import write_json
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.once
 
 def test_variants():
     def names(**options):
-        return [variant.name for variant in variants_of(settings_of(**options))]
+        return [variant.name for variant in plan_variants(settings_of(**options))]
 
     assert names() == ["none", "se_block"]
     assert names(attention="none,none,se_block") == ["none", "se_block"]
@@ -44,7 +44,7 @@ def test_several_options_make_a_grid():
         descriptor=["conv", "avg,max"],
         attention_at=["block", "stage"],
     )
-    options = [(v.attention, dict(v.options), v.attention_at) for v in variants_of(settings)]
+    options = [(v.attention, dict(v.options), v.attention_at) for v in plan_variants(settings)]
     places = [("block",), ("stage",)]
     assert options == [
         ("none", {}, ("block",)),
@@ -66,7 +66,7 @@ def test_options_of_a_module_of_ones_own(monkeypatch):
     register_attention("open")(lambda x, **options: x)
     register_attention("closed")(lambda x, ratio=2, name=None: x)
     settings = settings_of(attention="open,closed", ratio=4, order="parallel")
-    assert [variant.name for variant in variants_of(settings)] == [
+    assert [variant.name for variant in plan_variants(settings)] == [
         "open-ratio4-order_parallel",
         "closed-ratio4",
     ]
@@ -76,11 +76,11 @@ def test_a_grid_is_counted_before_it_is_made():
     many = list(range(1, 10**5))
     settings = settings_of(attention="cbam_block", ratio=many, kernel_size=many)
     with pytest.raises(UserError, match="9,999,800,001 variants"):
-        variants_of(settings)
+        plan_variants(settings)
 
 
 def test_runs_of_a_seed_lie_together(tmp_path):
-    runs = planned_runs(settings_of(seeds="3,5", ratio=4), DATA, tmp_path)
+    runs = plan_runs(settings_of(seeds="3,5", ratio=4), DATA, tmp_path)
     assert [run.name for run in runs] == [
         "none-seed3",
         "se_block-ratio4-seed3",
@@ -94,7 +94,7 @@ def test_runs_of_a_seed_lie_together(tmp_path):
 
 
 def test_what_is_missing(tmp_path):
-    finished, begun, missing = planned_runs(settings_of(attention="none"), DATA, tmp_path)
+    finished, begun, missing = plan_runs(settings_of(attention="none"), DATA, tmp_path)
     fake(finished)
     fake(begun)
     (begun.folder / "summary.json").unlink()
@@ -107,8 +107,8 @@ def test_what_is_missing(tmp_path):
 
 
 def test_other_settings_are_refused(tmp_path):
-    fake(planned_runs(settings_of(epochs=3), DATA, tmp_path)[0])
-    run = planned_runs(settings_of(), DATA, tmp_path)[0]
+    fake(plan_runs(settings_of(epochs=3), DATA, tmp_path)[0])
+    run = plan_runs(settings_of(), DATA, tmp_path)[0]
     with pytest.raises(UserError, match="none-seed0 holds a run with other settings: epochs was 3"):
         run.is_finished()
 
@@ -116,7 +116,7 @@ def test_other_settings_are_refused(tmp_path):
 def test_a_run_of_a_version_without_a_setting(tmp_path):
     """It has the setting's default: the run is there still, and is no other one."""
     plain, parallel = (
-        planned_runs(settings_of(attention="cbam_block", seeds=0, **more), DATA, tmp_path)[0]
+        plan_runs(settings_of(attention="cbam_block", seeds=0, **more), DATA, tmp_path)[0]
         for more in ({}, {"order": "parallel"})
     )
     fake(plain)
@@ -130,7 +130,7 @@ def test_a_run_of_a_version_without_a_setting(tmp_path):
 
 
 def test_a_foreign_folder_is_refused(tmp_path):
-    run = planned_runs(settings_of(), DATA, tmp_path)[0]
+    run = plan_runs(settings_of(), DATA, tmp_path)[0]
     run.folder.mkdir()
     (run.folder / "thesis.txt").touch()
     with pytest.raises(UserError, match="is not empty"):

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fake_comparison import DATA
 from tests.processes import ROOT
-from utils.compare.planning import planned_runs
+from utils.compare.planning import plan_runs
 from utils.config.command_line import parse_settings
 from utils.config.settings import CompareSettings
 
@@ -19,7 +19,7 @@ CONFIGS = sorted((ROOT / "configs" / "results").glob("*.json"))
 def test_runs_are_of_their_configuration(config, tmp_path):
     words = ["--config", str(config), "--seeds", "0-2"]
     settings = parse_settings(CompareSettings, words, "main.py compare", "")
-    planned = {run.folder.name: run.settings for run in planned_runs(settings, DATA, tmp_path)}
+    planned = {run.folder.name: run.settings for run in plan_runs(settings, DATA, tmp_path)}
     published = [path for path in (ROOT / "results" / config.stem).iterdir() if path.is_dir()]
     assert published
     for run in published:

@@ -14,7 +14,7 @@ from main import main
 from tests.fake_comparison import DATA, settings_of
 from utils.compare import compare as comparison
 from utils.compare.compare import read_jobs, train_missing
-from utils.compare.planning import planned_runs
+from utils.compare.planning import plan_runs
 from utils.compare.ray_cluster import run_on_ray
 from utils.system.errors import Interrupted, UserError
 from utils.system.processes import last_line
@@ -109,7 +109,7 @@ def test_a_comparison_on_ray(tmp_path, monkeypatch, capsys):
     """The commands are those of `run_processes`; speeds of a cluster are not compared."""
     folder = tmp_path / "comparison"
     folder.mkdir()
-    runs = planned_runs(settings_of(attention="none", seeds="0-1"), DATA, folder)
+    runs = plan_runs(settings_of(attention="none", seeds="0-1"), DATA, folder)
     script = "import os, sys; print(os.path.exists(sys.argv[4]), sys.argv[-1])"
     command = comparison._command
     monkeypatch.setattr(comparison, "_command", lambda *a: [*python(script), *command(*a)[2:]])

@@ -12,10 +12,10 @@ import pytest
 
 from tests.fake_comparison import COSTS, DATA, fake, fake_comparison, settings_of
 from utils.compare.compare import write_comparison
-from utils.compare.planning import MOST_VARIANTS, planned_runs
+from utils.compare.planning import MOST_VARIANTS, plan_runs
 from utils.compare.report import LARGEST_PICTURE
 from utils.compare.table import HEAD
-from utils.plots.plotting import plot_curves
+from utils.plots.curves import plot_curves
 from utils.runs.predictions import Predictions, write_predictions
 
 pytestmark = pytest.mark.once
@@ -119,12 +119,12 @@ def test_a_page_of_many_variants_is_small(tmp_path):
     names = tuple(f"class number {number}" for number in range(10))
     data = dataclasses.replace(DATA, y_test=labels, class_names=names)
     rng, costs = np.random.default_rng(0), {}
-    for run in planned_runs(settings, data, tmp_path):
+    for run in plan_runs(settings, data, tmp_path):
         fake(run)
         said = np.where(rng.random(1000) < 0.7, labels, rng.integers(0, 10, 1000))
         write_predictions(run.folder, Predictions(np.eye(10, dtype="float32")[said], labels))
         costs[run.variant] = (1000, 1000)
-    write_comparison(planned_runs(settings, data, tmp_path), data, costs, tmp_path)
+    write_comparison(plan_runs(settings, data, tmp_path), data, costs, tmp_path)
     assert (tmp_path / "report.html").stat().st_size < 5e6 / 5
 
 

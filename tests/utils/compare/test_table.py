@@ -8,9 +8,9 @@ import pytest
 
 from tests.fake_comparison import COSTS, DATA, LABELS, fake_comparison, settings_of, table
 from utils.compare import compare as comparison
-from utils.compare.compare import note_jobs, read_jobs, write_comparison
-from utils.compare.planning import Variant, planned_runs
-from utils.plots.plotting import plot_comparison
+from utils.compare.compare import read_jobs, record_jobs, write_comparison
+from utils.compare.planning import Variant, plan_runs
+from utils.compare.plot import plot_comparison
 from utils.system.errors import UserError
 
 pytestmark = pytest.mark.once
@@ -53,9 +53,9 @@ def test_table_to_read(tmp_path):
 
 def test_speeds_only_of_runs_that_were_alone(tmp_path):
     runs = fake_comparison(tmp_path)
-    note_jobs(tmp_path, runs[3], 2)
+    record_jobs(tmp_path, runs[3], 2)
     assert read_jobs(tmp_path)[runs[3].name] == 2
-    note_jobs(tmp_path, runs[3], 1)  # goes on alone: it was not all the time
+    record_jobs(tmp_path, runs[3], 1)  # goes on alone: it was not all the time
     assert read_jobs(tmp_path)[runs[3].name] == 2
     write_comparison(runs, DATA, COSTS, tmp_path)
     assert table(tmp_path)["se_block"]["relative_images_per_second"] == ""
@@ -76,7 +76,7 @@ def test_missing_runs_are_said(tmp_path):
 
 def test_without_none_the_first_is_the_base(tmp_path):
     runs = fake_comparison(tmp_path)
-    se_alone = planned_runs(settings_of(attention="se_block"), DATA, tmp_path)
+    se_alone = plan_runs(settings_of(attention="se_block"), DATA, tmp_path)
     write_comparison(se_alone, DATA, {Variant("se_block"): (1100, 2_500_000)}, tmp_path)
     assert "se_block stands in its place" in (tmp_path / "comparison.md").read_text("utf-8")
     # none is the base, wherever it is named
@@ -117,7 +117,7 @@ def test_runs_on_other_test_images_are_refused(tmp_path):
 
 
 def test_picture_of_many_variants(tmp_path, monkeypatch):
-    """More variants than colours, one seed, one epoch."""
+    """More variants than colors, one seed, one epoch."""
     runs = fake_comparison(tmp_path, seeds=0)
     drawn = []
     monkeypatch.setattr(comparison, "plot_comparison", lambda path, rows, title: drawn.extend(rows))

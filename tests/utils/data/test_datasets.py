@@ -10,7 +10,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from tests.conftest import coloured_images, write_batch
+from tests.conftest import colored_images, write_batch
 from utils.data import cifar
 from utils.data.datasets import load_dataset, pixel_statistics, validation_indices
 from utils.system.errors import UserError
@@ -40,7 +40,7 @@ def test_reads_cifar10(cifar10_dir):
     assert (data.x_train.dtype, data.y_train.dtype) == ("uint8", "int64")
     assert data.class_names == tuple(f"class{i}" for i in range(10))
     rng = np.random.default_rng(1)  # the fixture's
-    np.testing.assert_array_equal(data.x_train[:40], coloured_images(rng, np.arange(40) % 10))
+    np.testing.assert_array_equal(data.x_train[:40], colored_images(rng, np.arange(40) % 10))
     np.testing.assert_array_equal(data.y_train[:12], [*range(10), 0, 1])
 
 
@@ -54,7 +54,7 @@ def test_reads_cifar100_with_fine_labels(cifar100_dir):
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 def test_reads_every_pickle_protocol(own_dir, rng, protocol):
     labels = np.arange(20) % 10
-    images = coloured_images(rng, labels)
+    images = colored_images(rng, labels)
     write_batch(own_dir / "cifar-10-batches-py" / "test_batch", images, labels, protocol=protocol)
     np.testing.assert_array_equal(load_dataset("cifar10", own_dir).x_test, images)
 

@@ -11,13 +11,14 @@ from PIL import Image
 
 from tests.image_folders import CLASSES, write_image_folder
 from utils.data.datasets import load_dataset, pixel_statistics
-from utils.data.decoding import ImageFiles, read_image
+from utils.data.decoding import read_image
+from utils.data.image_files import ImageFiles
 from utils.feeding import streaming
-from utils.feeding.host_augmentation import OPERATIONS, mixed, rand_augment, random_window
+from utils.feeding.host_augmentation import OPERATIONS, mix_images, rand_augment, random_window
 from utils.feeding.image_batches import ImageAugmentation, ImageBatches
 from utils.feeding.on_disk import MEASURED, images_in_order
 from utils.feeding.shares import Share
-from utils.feeding.sources import source_of
+from utils.feeding.sources import image_source
 from utils.feeding.streaming import StreamedBatches, reading_images
 from utils.system.errors import RunError, UserError
 
@@ -151,21 +152,21 @@ def test_an_image_that_is_gone_in_the_middle_is_named(own):
 
 def test_statistics_are_those_of_the_images(dataset):
     indices = np.arange(0, 24, 2)
-    mean, variance = pixel_statistics(source_of(dataset).measured(indices))
+    mean, variance = pixel_statistics(image_source(dataset).measured(indices))
     pixels = np.stack([dataset.x_train[i] for i in indices]).reshape(-1, 3).astype(float)
     np.testing.assert_allclose(mean, pixels.mean(axis=0))
     np.testing.assert_allclose(variance, pixels.var(axis=0))
     many = ImageFiles(dataset.x_train.paths * 60, 2)
     many = dataclasses.replace(dataset, x_train=many)
-    assert len(source_of(many).measured(np.arange(len(many.x_train)))) == MEASURED
+    assert len(image_source(many).measured(np.arange(len(many.x_train)))) == MEASURED
 
 
 def test_the_fingerprint_is_of_names_and_contents(own, dataset):
-    before = source_of(dataset).fingerprint()
-    assert source_of(load_dataset("folder", own, image_size=16)).fingerprint() == before
+    before = image_source(dataset).fingerprint()
+    assert image_source(load_dataset("folder", own, image_size=16)).fingerprint() == before
     file = own / "train" / "flower" / "001.jpg"
     shutil.copyfile(own / "train" / "flower" / "002.jpg", file)
-    assert source_of(load_dataset("folder", own, image_size=16)).fingerprint() != before
+    assert image_source(load_dataset("folder", own, image_size=16)).fingerprint() != before
 
 
 def test_unreadable_files_are_refused_or_left_out_by_name(own):
@@ -247,11 +248,11 @@ def test_every_operation_keeps_the_shape(name, rng):
 
 def test_mixed_images_and_labels_have_the_same_shares(rng):
     images = np.zeros((4, 20, 20, 3), "uint8")
-    images[1::2] = 200  # every neighbour is of the other kind
+    images[1::2] = 200  # every neighbor is of the other kind
     labels = np.array([0, 1, 0, 1])
     rngs = [np.random.default_rng(i) for i in range(4)]
     for ways in ({"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}):
-        found, shares = mixed(rngs, images, labels, 2, **ways)
+        found, shares = mix_images(rngs, images, labels, 2, **ways)
         np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-6)
         np.testing.assert_allclose(found.mean(axis=(1, 2, 3)) / 200, shares[:, 1], atol=0.003)
         assert (set(np.unique(found)) <= {0, 200}) == ("mixup" not in ways)

@@ -23,7 +23,7 @@ from utils.demo.demo_runs import prepare
 from utils.demo.explainer import Query
 from utils.demo.server import demo, free_port
 from utils.explain.grad_cam import grad_cam
-from utils.explain.selection import ShownImage
+from utils.explain.selection import SelectedImage
 from utils.system.errors import UserError
 from utils.system.files import write_json
 
@@ -147,7 +147,7 @@ def test_what_is_other_is_said(demo_runs):
 
 
 def test_names_are_text(demo_runs):
-    image = ShownImage("<script>alert(1)</script>.png", demo_runs.picked(0).pixels, None)
+    image = SelectedImage("<script>alert(1)</script>.png", demo_runs.picked(0).pixels, None)
     page = demo_runs.compared(demo_runs.explanations(Query(image, None, (2, 2))))
     assert "<script" not in page
     assert "&lt;script&gt;" in page

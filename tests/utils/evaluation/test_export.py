@@ -40,7 +40,7 @@ FAMILIES = [
 
 
 def make_run(folder, data_dir, **architecture):
-    """A run's folder with a network that was not trained, but whose normalisations have seen data.
+    """A run's folder with a network that was not trained, but whose normalizations have seen data.
 
     Without their statistics the probabilities of deep ones would be the same for all images.
     """

@@ -16,7 +16,7 @@ from tests.run_folders import write_run
 from utils.data.datasets import load_dataset
 from utils.data.decoding import read_image
 from utils.explain.explain import short_names
-from utils.explain.selection import shown_images
+from utils.explain.selection import select_images
 from utils.system.errors import UserError
 
 
@@ -75,7 +75,7 @@ def test_several_runs_side_by_side(run, cifar10, tmp_path):
 
 
 @pytest.mark.once
-def test_grey_images(tmp_path):
+def test_gray_images(tmp_path):
     run = write_run(tmp_path / "digits", load_dataset("digits"), attention="se_block")
     main(["explain", str(run), "--images", "0", "--faithfulness", "2"])
     assert (run / "explanation.png").exists()
@@ -86,7 +86,7 @@ def test_images_of_a_folder(cifar10, photo):
     (photo.parent / "deeper").mkdir()
     shutil.copy(photo, photo.parent / "deeper" / "another.PNG")
     (photo.parent / "note.txt").write_text("no image")
-    found = shown_images([str(photo.parent)], cifar10)
+    found = select_images([str(photo.parent)], cifar10)
     assert [(image.name, image.label) for image in found] == [
         ("another.PNG", None),
         ("large.png", 3),
@@ -111,7 +111,7 @@ def test_refuses_images(sources, message, cifar10, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n no more")
     places = {"EMPTY": str(tmp_path / "empty"), "BROKEN": str(tmp_path / "broken.png")}
     with pytest.raises(UserError, match=message):
-        shown_images([places.get(source, source) for source in sources], cifar10)
+        select_images([places.get(source, source) for source in sources], cifar10)
 
 
 @pytest.mark.once
@@ -138,9 +138,9 @@ def test_an_image_is_fitted(tmp_path):
     found = read_image(tmp_path / "wide.png", (10, 10, 3))
     np.testing.assert_array_equal(found[:, 3:7], np.full((10, 4, 3), (200, 100, 50)))
     np.testing.assert_allclose(found, np.full((10, 10, 3), (200, 100, 50)), atol=20)
-    grey = read_image(tmp_path / "wide.png", (8, 8, 1))
-    assert grey.shape == (8, 8, 1)
-    assert abs(int(grey[4, 4, 0]) - (0.299 * 200 + 0.587 * 100 + 0.114 * 50)) <= 1
+    gray = read_image(tmp_path / "wide.png", (8, 8, 1))
+    assert gray.shape == (8, 8, 1)
+    assert abs(int(gray[4, 4, 0]) - (0.299 * 200 + 0.587 * 100 + 0.114 * 50)) <= 1
 
 
 def refused(capsys, *arguments):

@@ -4,14 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from utils.feeding.device_augmentation import (
-    CROP_X,
-    CROP_Y,
-    ORDER,
-    DeviceImages,
-    EpochBatches,
-    uniform_draws,
-)
+from utils.feeding.device_augmentation import DeviceImages
+from utils.feeding.epoch_batches import CROP_X, CROP_Y, ORDER, EpochBatches, uniform_draws
 
 
 def test_draws_are_a_function_of_seed_epoch_and_index():
@@ -107,7 +101,7 @@ def test_a_batch_is_never_larger_than_the_set():
 
 
 def reference(images, draws, fill, cutout, padding=9):
-    """Pads each image with the fill colour, cuts the window out, mirrors it, cuts a square."""
+    """Pads each image with the fill color, cuts the window out, mirrors it, cuts a square."""
     height, width = images.shape[1:3]
     out = np.empty((len(draws["index"]), *images.shape[1:]))
     for row, index in enumerate(draws["index"]):

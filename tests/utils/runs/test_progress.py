@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from utils.runs.checkpoint import Checkpoint
-from utils.runs.progress import prepare, progress_of, restore, training_variables, values_of
+from utils.runs.progress import prepare, progress_from, restore, training_variables, values_of
 from utils.system.backend import jit_compile
 from utils.system.errors import RunError, UserError
 from utils.training.optimizers import make_optimizer
@@ -104,8 +104,8 @@ REST = {"config": {}, "environment": {}, "data": "a1"}
 )
 def test_refuses_a_progress_that_cannot_be(change):
     good = {"progress": GOOD, **REST}
-    assert progress_of(Checkpoint("here", {}, good), 10).best == {"epoch": 1}
+    assert progress_from(Checkpoint("here", {}, good), 10).best == {"epoch": 1}
     bad = {"progress": {**GOOD, **change}, **REST}
     for state in (bad, {**good, "config": None}, {"progress": GOOD}, {}):
         with pytest.raises(RunError, match="here does not hold the progress of this run"):
-            progress_of(Checkpoint("here", {}, state), 10)
+            progress_from(Checkpoint("here", {}, state), 10)

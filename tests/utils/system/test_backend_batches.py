@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from utils.feeding.device_augmentation import EpochBatches
-from utils.system.backend_batches import fed
+from utils.feeding.epoch_batches import EpochBatches
+from utils.system.backend_batches import keras_input
 
 on_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="others take the batches as they are"
@@ -21,7 +21,7 @@ def batches():
 @on_tensorflow
 def test_every_epoch_is_asked_for_anew():
     wanted = batches()
-    data = fed(wanted)
+    data = keras_input(wanted)
     assert int(data.cardinality()) == 5
     for epoch in (0, 3):
         wanted.epoch = epoch
@@ -37,14 +37,14 @@ def test_every_epoch_is_asked_for_anew():
 
 @on_tensorflow
 def test_nothing_tunes_it():
-    assert fed(batches()).options().autotune.enabled is False
+    assert keras_input(batches()).options().autotune.enabled is False
 
 
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="TensorFlow has its own way")
 def test_other_backends_take_them_as_they_are():
     own = batches()
-    assert fed(own) is own
+    assert keras_input(own) is own
 
 
 def test_without_a_validation():
-    assert fed(None) is None
+    assert keras_input(None) is None

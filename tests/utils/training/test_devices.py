@@ -13,8 +13,8 @@ from main import main
 from tests.processes import KILLED, run_killed, run_python, start_python
 from tests.run_folders import contents
 from utils.config.settings import TrainSettings
-from utils.feeding.device_augmentation import EpochBatches
-from utils.training.devices import Devices, cluster_of
+from utils.feeding.epoch_batches import EpochBatches
+from utils.training.devices import Devices, cluster_settings
 
 BACKEND = keras.backend.backend()
 # 179 images to train on and 21 to validate with: more than a whole number of parts
@@ -208,9 +208,9 @@ def test_refused_in_a_line(arguments, said, cifar10_dir, tmp_path, capsys):
 def test_hosts_from_the_environment(monkeypatch):
     for name, value in (("NUM_PROCESSES", "2"), ("PROCESS_ID", "1"), ("JOB_ADDRESSES", "a:1,b:2")):
         monkeypatch.setenv(f"KERAS_DISTRIBUTION_{name}", value)
-    assert cluster_of(TrainSettings()) == (2, 1, "a:1")
+    assert cluster_settings(TrainSettings()) == (2, 1, "a:1")
     flags = TrainSettings(hosts=3, host_id=0, coordinator="c:3")
-    assert cluster_of(flags) == (3, 0, "c:3")
+    assert cluster_settings(flags) == (3, 0, "c:3")
 
 
 def test_compare_is_of_one_host(monkeypatch, cifar10_dir, tmp_path, capsys):

@@ -1,0 +1,30 @@
+"""The curves of a run."""
+
+from matplotlib.ticker import MaxNLocator
+
+from .figures import TRAINING, VALIDATION, save_figure, two_panels
+
+
+def plot_curves(path, history, title, stacked=False):
+    """Draws loss and accuracy by epoch, training and validation.
+
+    Args:
+        path: path of the PNG file, or a binary file.
+        history: list of dictionaries, one per epoch, with the columns of `metrics.csv`.
+        title: string above the picture.
+        stacked: bool, one above the other, for a narrow screen.
+    """
+    figure, panels = two_panels(stacked, wide=(9, 3.8), narrow=(4.6, 5.4))
+    figure.suptitle(title)
+    epochs = [row["epoch"] for row in history]
+    for axes, key in zip(panels, ("loss", "accuracy"), strict=True):
+        lines = ((key, "training", TRAINING, "o--"), (f"val_{key}", "validation", VALIDATION, "o-"))
+        for column, label, color, style in lines:
+            if column in history[-1]:
+                values = [row[column] for row in history]
+                axes.plot(epochs, values, style, color=color, label=label, markersize=3)
+        axes.set(xlabel="epoch", ylabel=key)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    save_figure(figure, path)
