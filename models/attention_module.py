@@ -21,6 +21,7 @@ from .attention.non_local import NonLocal, non_local_block
 from .attention.registry import (
     attach_attention_module,
     attention_options,
+    check_attention,
     get_attention,
     list_attention,
     register_attention,
@@ -29,6 +30,7 @@ from .attention.scse import CSE, SCSE, SSE, cse_block, scse_block, sse_block
 from .attention.selective_kernel import SK, sk_block
 from .attention.simam import SimAM, simam_block
 from .attention.spatial import SpatialAttention, spatial_attention
+from .attention.specification import AttentionSpec
 from .attention.srm import SRM, srm_block
 from .attention.triplet import TripletAttention, triplet_block
 
@@ -47,6 +49,7 @@ __all__ = [
     "SRM",
     "SSE",
     "AttentionLayer",
+    "AttentionSpec",
     "ChannelAttention",
     "CoordinateAttention",
     "DoubleAttention",
@@ -61,6 +64,7 @@ __all__ = [
     "bam_block",
     "cbam_block",
     "channel_attention",
+    "check_attention",
     "coordinate_block",
     "cse_block",
     "double_attention_block",

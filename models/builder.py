@@ -10,6 +10,7 @@ import keras
 from keras import layers
 
 from .attention.registry import AttentionModule, get_attention
+from .attention.specification import AttentionSpec
 from .blocks import channel_axis, image_shape
 from .checks import require_int, require_one_of
 from .fast import speed_up
@@ -39,8 +40,10 @@ class Builder:
         classifier_activation: activation of the classifier, `None` for logits. Defaults to
             `"softmax"`.
         name: string, the model's name.
-        attention_module: `None`, a name of `list_attention()`, a Keras layer, or a callable on a
-            feature map.
+        attention_module: `None`, a name of `list_attention()`, alone or with options as in
+            `"cbam_block(ratio=4)"`, a user's own as in `"my_modules.py:my_block"`, a Keras layer, a
+            callable on a feature map, or an `AttentionSpec`, whose `at` then stands over a default
+            `attention_at`.
         attention_at: where it goes: `"block"` (default, in every block), `"stage"` (between
             stages), `"head"` (before the classifier, as `x + attention(x)`), a place of the
             architecture's own, or a tuple of them.
@@ -74,6 +77,8 @@ class Builder:
         self.classifier_activation = classifier_activation
         self.name = name
         self.attention = get_attention(attention_module)
+        if isinstance(attention_module, AttentionSpec) and attention_at == "block":
+            attention_at = attention_module.at
         self.attention_at = (
             (attention_at,) if isinstance(attention_at, str) else tuple(attention_at)
         )

@@ -8,8 +8,12 @@ from typing import Any, TypeAlias, TypeVar
 
 import keras
 
-# what names or is an attention module: a name, None, a callable on a feature map, a Keras layer
-AttentionModule: TypeAlias = str | Callable[..., Any] | None
+from ..specification import is_reference, load_reference
+from .specification import NONE, AttentionSpec
+
+# what names or is an attention module: a name, a name with options, `None`, a callable on a feature
+# map, a Keras layer
+AttentionModule: TypeAlias = str | AttentionSpec | Callable[..., Any] | None
 Block = TypeVar("Block", bound=Callable[..., Any])
 
 _REGISTRY: dict[str, Callable[..., Any]] = {}
@@ -60,10 +64,10 @@ def list_attention() -> list[str]:
 
 
 def attention_options(name: str) -> list[str] | None:
-    """Returns the names of the options that a registered module takes; no layer is built for it.
+    """Returns the names of the options that a module takes; no layer is built for it.
 
     Args:
-        name: string, a registered name, or `"none"`.
+        name: string, a registered name, `"none"`, or a user's own such as `"my_modules.py:block"`.
 
     Returns:
         A list of strings, or `None` if the block takes any option and only it knows which are good.
@@ -71,9 +75,10 @@ def attention_options(name: str) -> list[str] | None:
     Raises:
         ValueError: the name is unknown.
     """
-    if name == "none":
+    if name == NONE:
         return []
-    block, layer = _lookup(name), _LAYERS[name]
+    block = _lookup(name)
+    layer = block if inspect.isclass(block) else _LAYERS.get(name)
     known = _options_of(block) if block is not layer else []
     if layer is not None:
         known += _options_of(layer)
@@ -88,11 +93,12 @@ def get_attention(
     """Resolves an attention module to a callable on a feature map.
 
     Args:
-        attention_module: a registered name, `None` or `"none"` (no attention), a callable
-            `block(x)`, a Keras layer class, or a Keras layer, which serves as a pattern: each
-            place gets a new layer with its configuration.
-        **options: passed to the module, such as `ratio=16`; options that are `None` are left to
-            the module's defaults.
+        attention_module: a registered name, alone or with options, `"cbam_block(ratio=4)"`; a
+            user's own, `"my_modules.py:my_block"`; an `AttentionSpec`; `None` or `"none"` (no
+            attention); a callable `block(x)`; a Keras layer class; or a Keras layer, which serves
+            as a pattern: each place gets a new layer with its configuration.
+        **options: passed to the module, such as `ratio=16`; they stand over options in the name.
+            Options that are `None` are left to the module's defaults.
 
     Returns:
         A callable `block(x, name=None)`, or `None` for no attention.
@@ -102,15 +108,34 @@ def get_attention(
             `attention_module` is none of the above.
     """
     options = {key: value for key, value in options.items() if value is not None}
-    if attention_module is None or attention_module == "none":
-        if options:
-            raise ValueError(f"without an attention module there is nothing to take {options}")
-        return None
-    if isinstance(attention_module, str):
-        attention_module = _lookup(attention_module)
+    if isinstance(attention_module, AttentionSpec):
+        options = {**dict(attention_module.options), **options}
+        attention_module = attention_module.name
+    if attention_module is None or isinstance(attention_module, str):
+        spec = AttentionSpec.parse(attention_module, **options)
+        if spec.is_none:
+            return None
+        options = dict(spec.options)
+        attention_module = _lookup(spec.name)
+        _check_known(spec)
     block = _as_block(attention_module)
     _check_options(block, options)
     return functools.partial(_call_block, functools.partial(block, **options))
+
+
+def check_attention(spec: AttentionSpec) -> None:
+    """Checks a module's name, its options and their values, without a feature map.
+
+    Args:
+        spec: an `AttentionSpec`.
+
+    Raises:
+        ValueError: the name is unknown, or the module does not take an option or its value.
+    """
+    get_attention(spec)
+    layer = None if spec.is_none else _LAYERS.get(spec.name)
+    if layer is not None:
+        layer(**dict(spec.options))
 
 
 def attach_attention_module(
@@ -120,7 +145,8 @@ def attach_attention_module(
 
     Args:
         x: Keras tensor, a feature map of rank 4.
-        attention_module: what `get_attention` takes: a name, `None`, a callable, a layer.
+        attention_module: what `get_attention` takes: a name, a name with options, `None`, a
+            callable, a layer.
         name: string, the name of the attention layer, given on to modules that take one.
         **options: the module's options, such as `ratio=16`.
 
@@ -141,6 +167,8 @@ def attach_attention_module(
 
 
 def _lookup(name):
+    if is_reference(name):
+        return load_reference(name)
     if name not in _REGISTRY:
         close = difflib.get_close_matches(name, _REGISTRY, n=1, cutoff=0.5)
         hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -148,6 +176,17 @@ def _lookup(name):
             f"unknown attention module {name!r}.{hint} Known: {', '.join(list_attention())}, none"
         )
     return _REGISTRY[name]
+
+
+def _check_known(spec):
+    """Refuses an option that a registered block would pass on to a layer that does not have it."""
+    layer, known = _LAYERS.get(spec.name), attention_options(spec.name) or []
+    unknown = [option for option, _ in spec.options if option not in known]
+    if unknown and layer is not None:
+        raise ValueError(
+            f"{layer.__name__} has no option {', '.join(map(repr, unknown))}; it takes "
+            f"{', '.join(known)}"
+        )
 
 
 def _as_block(module):
@@ -158,7 +197,8 @@ def _as_block(module):
     if callable(module):
         return module
     raise ValueError(
-        "an attention module is a name, None, a callable on a feature map or a Keras layer; "
+        "an attention module is a name such as 'cbam_block' or 'cbam_block(ratio=4)', None, a "
+        "callable on a feature map or a Keras layer; "
         f"received {module!r}"
     )
 

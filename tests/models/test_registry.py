@@ -125,7 +125,7 @@ def test_refuses_to_register(name):
             "unknown attention module 'cbam'. Did you mean 'cbam_block'. Known: .*cbam",
         ),
         ("xyz", {}, "unknown attention module 'xyz'. Known: .*cbam_block, .*se_block"),
-        (7, {}, "a name, None, a callable on a feature map or a Keras layer; received 7"),
+        (7, {}, "None, a callable on a feature map or a Keras layer; received 7"),
         (None, {"ratio": 4}, "without an attention module"),
         ("se_block", {"kernel_size": 7}, "SE has no option 'kernel_size'"),
         (lambda x: x, {"ratio": 4}, "has no option 'ratio'; it takes none"),

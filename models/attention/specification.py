@@ -1,0 +1,93 @@
+"""Which attention module a network has, with which options, and where: from text to the builder.
+
+Nothing here needs Keras, so that the command line can check text before a backend is imported.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from ..specification import (
+    absolute_reference,
+    format_specification,
+    is_reference,
+    parse_specification,
+    short_name,
+)
+
+NONE = "none"
+# the order in which the folders of runs have named these options from the first version on
+_FIRST = ("ratio", "kernel_size", "pools", "descriptor", "order", "batch_norm")
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionSpec:
+    """An attention module, its options, and the places in a network where it goes.
+
+    Args:
+        name: string, a name of `list_attention()`, a user's own as `"my_modules.py:my_block"` or
+            `"package.module:my_block"`, or `"none"`.
+        options: tuple of pairs of names and values, in the order of `AttentionSpec.parse`.
+        at: tuple of strings, the `attention_at` of the architectures.
+
+    Example:
+
+    >>> spec = AttentionSpec.parse("cbam_block(ratio=4, order='parallel')")
+    >>> model = build_model("resnet_v1", attention_module=spec)
+    """
+
+    name: str = NONE
+    options: tuple[tuple[str, Any], ...] = ()
+    at: tuple[str, ...] = ("block",)
+
+    @classmethod
+    def parse(
+        cls, text: str | None, at: str | Sequence[str] = ("block",), **options: Any
+    ) -> "AttentionSpec":
+        """Reads a specification.
+
+        Args:
+            text: string such as `"cbam_block(ratio=4)"`; `None` is `"none"`.
+            at: string or sequence of strings, where the module goes.
+            **options: further options; they stand over those in the text.
+
+        Raises:
+            ValueError: the text is neither a name nor a name with literal options, or there are
+                options without a module.
+        """
+        name, given = parse_specification(text or NONE)
+        given.update(options)
+        if name == NONE and given:
+            raise ValueError(f"without an attention module there is nothing to take {given}")
+        return cls(
+            name=NONE if name.lower() == NONE else name,
+            options=tuple(sorted(given.items(), key=_rank)),
+            at=(at,) if isinstance(at, str) else tuple(at),
+        )
+
+    def __str__(self) -> str:
+        return format_specification(self.name, dict(self.options))
+
+    @property
+    def is_none(self) -> bool:
+        """Whether there is no attention."""
+        return self.name == NONE
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the module is the user's own, in a file or package of theirs."""
+        return is_reference(self.name)
+
+    @property
+    def short_name(self) -> str:
+        """The module's name without the file or package that it is in."""
+        return short_name(self.name)
+
+    def with_absolute_path(self) -> "AttentionSpec":
+        """Returns the same specification, which holds in any folder."""
+        return dataclasses.replace(self, name=absolute_reference(self.name))
+
+
+def _rank(option: tuple[str, Any]) -> tuple[int, str]:
+    name = option[0]
+    return (_FIRST.index(name) if name in _FIRST else len(_FIRST)), name
