@@ -92,17 +92,17 @@ def list_names(settings):
     print(listing())
 
 
-# command -> (what it does, its settings, the function that does it)
+# command -> (the function that does it, its settings, what it does)
 COMMANDS = {
     "train": (train, TrainSettings, "train a network, then evaluate it once on the test set"),
     "compare": (compare, CompareSettings, "train with several modules and seeds, and compare"),
     "evaluate": (evaluate, EvaluateSettings, "evaluate the best network of a run again"),
     "explain": (explain, ExplainSettings, "show what trained networks look at, and score it"),
     "demo": (demo, DemoSettings, "show trained networks at work, on a page in the browser"),
-    "export": (export, ExportSettings, "turn a run's network into a file for another runtime"),
-    "profile": (profile, ProfileSettings, "compare the costs of a network's attention modules"),
-    "import-torch": (import_torch, ImportTorchSettings, "turn a PyTorch ResNet into a Keras model"),
-    "list": (list_names, ListSettings, "name the architectures, attention modules and data sets"),
+    "export": (export, ExportSettings, "write a run's network as a file for another runtime"),
+    "profile": (profile, ProfileSettings, "compare the costs of attention modules in a network"),
+    "import-torch": (import_torch, ImportTorchSettings, "convert a PyTorch ResNet to Keras"),
+    "list": (list_names, ListSettings, "list architectures, attention modules and data sets"),
 }
 
 
@@ -113,10 +113,8 @@ def main(arguments):
     if command not in COMMANDS:
         fail(f"unknown command {command!r}; known: {', '.join(COMMANDS)}")
     run, settings_class, does = COMMANDS[command]
-    others = "; ".join(f"{name}: {text}" for name, (_, _, text) in COMMANDS.items())
-    description = f"{does.capitalize()}. Commands (train if none is given): {others}."
     try:
-        settings = parse_settings(settings_class, arguments, f"main.py {command}", description)
+        settings = parse_settings(settings_class, arguments, f"main.py {command}", help_of(does))
         from utils.system.backend import choose_backend
 
         choose_backend(settings.backend)
@@ -131,6 +129,13 @@ def main(arguments):
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def help_of(does):
+    """What --help says before the settings: what the command does, and which others there are."""
+    lines = [f"  {name:<13} {text}" for name, (_, _, text) in COMMANDS.items()]
+    head = "commands (python main.py COMMAND --help); without one: train"
+    return "\n".join([f"{does.capitalize()}.", "", head, *lines])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ import numpy as np
 from ..data.datasets import load_dataset, validation_indices
 from ..evaluation.counting import multiply_adds, trainable_params, without_values
 from ..explain.explain import draw_explanations
-from ..runs.run_folder import locked, network_name
+from ..runs.naming import default_comparison_dir
+from ..runs.run_folder import locked
 from ..system.errors import Interrupted, RunError, UserError
 from ..system.files import read_json, write_json
 from ..system.processes import call_in_process, last_line, run_processes
@@ -58,12 +59,9 @@ def compare(settings, announce=print):
             "compare trains on one host, or with --ray on a cluster; unset "
             "KERAS_DISTRIBUTION_NUM_PROCESSES"
         )
-    dataset = load_dataset(
-        settings.dataset, settings.data_dir, announce, settings.image_size, settings.corrupt
-    )
+    dataset = load_dataset(**settings.load_options(), announce=announce)
     validation_indices(dataset.y_train, settings.validation_split, settings.seeds[0])
-    default = Path("runs") / f"{dataset.name}-{network_name(settings)}-compare"
-    run_dir = Path(settings.run_dir or default)
+    run_dir = Path(settings.run_dir or default_comparison_dir(settings, dataset.name))
     runs = plan_runs(settings, dataset, run_dir)
     missing = [run for run in runs if not run.is_finished()]
     costs = costs_of(runs, dataset)

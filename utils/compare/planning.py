@@ -4,10 +4,22 @@ import dataclasses
 import itertools
 import math
 from pathlib import Path
+from typing import Any
 
-from models.attention_module import attention_options, list_attention
+from models.attention.specification import AttentionSpec
+from models.attention_module import attention_options, check_attention, list_attention
+from models.specification import format_specification
 
-from ..config.settings import RecipeSettings, TrainSettings, module_option, option_names
+from ..config.settings import (
+    CompareSettings,
+    RecipeSettings,
+    TrainSettings,
+    module_option,
+    option_names,
+)
+from ..data.datasets import Dataset
+from ..runs.naming import attention_name
+from ..runs.own_code import with_own_code
 from ..runs.resuming import changed_settings
 from ..runs.run_folder import check_run_dir, read_config
 from ..system.errors import UserError
@@ -19,46 +31,40 @@ MOST_VARIANTS = 50  # that a table and a picture can show
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """An attention module with its options; what is compared.
+    """What is compared: an attention module with its options, and where it goes.
 
     Args:
-        attention: string, the module's name.
-        options: tuple of pairs, the names of the settings that are options of the module and their
-            values; without an option the module's default holds.
-        attention_at: tuple of strings.
+        spec: an `AttentionSpec`; without an option the module's default holds.
     """
 
-    attention: str
-    options: tuple = ()
-    attention_at: tuple[str, ...] = ("block",)
+    spec: AttentionSpec
 
     @property
-    def name(self):
-        """String, such as `cbam_block-ratio4`: what is not the default, so that it stays the same.
+    def attention(self) -> str:
+        """The module's name."""
+        return self.spec.name
 
-        Whichever values it is compared with, the variant's runs have the same folders.
+    @property
+    def name(self) -> str:
+        """The beginning of its folders' names, such as `cbam_block-ratio4`.
+
+        It tells what is not the default, and so stays the same whatever it is compared with.
         """
-        parts = [_part(module_option(name), value) for name, value in self.options]
-        if self.attention_at != ("block",):
-            parts.append(f"at_{'+'.join(self.attention_at)}")
-        return "-".join([self.attention, *parts])
+        return attention_name(self.spec)
 
-    def settings(self):
-        """Returns the settings that make a run one of this variant, as a dictionary."""
+    def settings(self) -> dict[str, Any]:
+        """Returns the settings that make a run one of this variant.
+
+        Options that are settings of their own are given as these: runs made before specifications
+        could name options have them there.
+        """
+        of_text = dict(self.spec.options)
+        values = {setting: of_text.pop(module_option(setting), None) for setting in OPTIONS}
         return {
-            **dict.fromkeys(OPTIONS),
-            **dict(self.options),
-            "attention": self.attention,
-            "attention_at": self.attention_at,
+            **values,
+            "attention": format_specification(self.spec.name, of_text),
+            "attention_at": self.spec.at,
         }
-
-
-def _part(option, value):
-    if isinstance(value, bool):
-        return option if value else f"no_{option}"
-    if isinstance(value, int):
-        return f"{option}{value}"
-    return f"{option}_{value if isinstance(value, str) else '+'.join(value)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,10 +82,11 @@ class PlannedRun:
     settings: TrainSettings
 
     @property
-    def name(self):
+    def name(self) -> str:
+        """The name of its folder."""
         return self.folder.name
 
-    def is_begun(self):
+    def is_begun(self) -> bool:
         """Whether its folder holds it, as far as it has come.
 
         Raises:
@@ -96,16 +103,16 @@ class PlannedRun:
             )
         return True
 
-    def is_finished(self):
+    def is_finished(self) -> bool:
         """Whether its folder holds all of it; raises what `is_begun` raises."""
         return self.is_begun() and (self.folder / "summary.json").exists()
 
 
-def plan_variants(settings):
-    """The variants that settings name: every module with every combination of its options' values.
+def plan_variants(settings: CompareSettings) -> list[Variant]:
+    """Lists the variants: every module with every combination of the values of its options.
 
-    An option goes to the modules that have it; one that has none of them is one variant, as the
-    network without attention is.
+    An option goes to the modules that have it; a module that has none of the options is one
+    variant, as the network without attention is.
 
     Args:
         settings: a `CompareSettings`.
@@ -116,12 +123,13 @@ def plan_variants(settings):
     Raises:
         UserError: a module that is unknown, an option that no module has, or too many variants.
     """
-    values = {name: getattr(settings, name) for name in OPTIONS}
-    given = [name for name in OPTIONS if values[name] is not None]
-    taken = {module: _taken(module, given) for module in settings.attention}
-    _refuse_idle(given, taken)
+    values = {module_option(name): getattr(settings, name) for name in OPTIONS}
+    given = {name: several for name, several in values.items() if several is not None}
+    modules = [_parsed(text) for text in settings.attention]
+    taken = {module: _options_it_has(module, list(given)) for module in modules}
+    _refuse_idle(list(given), taken)
     grids = {
-        module: [[values[name] for name in names], _places(module, settings)]
+        module: [[given[name] for name in names], _places(module, settings)]
         for module, names in taken.items()
     }
     count = sum(math.prod(map(len, [*grid, places])) for grid, places in grids.values())
@@ -130,38 +138,51 @@ def plan_variants(settings):
             f"{count:,} variants are too many to compare, at most {MOST_VARIANTS} are allowed; "
             "name fewer modules with --attention, or fewer values of their options"
         )
-    return [
-        Variant(module, tuple(zip(taken[module], combination, strict=True)), place)
+    variants = [
+        Variant(_with_options(module, dict(zip(taken[module], combination, strict=True)), place))
         for module, (grid, places) in grids.items()
         for *combination, place in itertools.product(*grid, places)
     ]
+    return list(dict.fromkeys(variants))
 
 
-def _taken(module, given):
-    """Which of the options that are given a module has."""
+def _parsed(text):
     try:
-        known = attention_options(module)
+        spec = AttentionSpec.parse(text)
+        check_attention(spec)
     except ValueError as error:
         raise UserError(str(error)) from error
-    return [name for name in given if known is None or module_option(name) in known]
+    return spec
+
+
+def _options_it_has(module, given):
+    """Which of the options that are given a module has, and does not have in its text already."""
+    known, own = attention_options(module.name), dict(module.options)
+    return [name for name in given if (known is None or name in known) and name not in own]
+
+
+def _with_options(module, options, place):
+    return AttentionSpec.parse(module.name, place, **{**dict(module.options), **options})
 
 
 def _places(module, settings):
-    return settings.attention_at if module != "none" else [("block",)]
+    return [("block",)] if module.is_none else settings.attention_at
 
 
 def _refuse_idle(given, taken):
     """Refuses an option that would make no difference to any of the modules."""
     for name in given:
         if not any(name in names for names in taken.values()):
-            having = [module for module in list_attention() if _taken(module, [name])]
+            having = [
+                module for module in list_attention() if name in (attention_options(module) or [])
+            ]
             raise UserError(
-                f"{' and '.join(taken)} {'have' if len(taken) > 1 else 'has'} no option "
-                f"{module_option(name)!r}; leave it out, or compare one of {', '.join(having)}"
+                f"{' and '.join(map(str, taken))} {'have' if len(taken) > 1 else 'has'} no option "
+                f"{name!r} to vary; leave it out, or compare one of {', '.join(having)}"
             )
 
 
-def plan_runs(settings, dataset, run_dir):
+def plan_runs(settings: CompareSettings, dataset: Dataset, run_dir: str | Path) -> list[PlannedRun]:
     """The runs that settings name, all variants of the first seed before those of the next.
 
     In that order a comparison that is broken off has as many runs of each variant, and the runs
@@ -181,7 +202,7 @@ def plan_runs(settings, dataset, run_dir):
         for variant in plan_variants(settings):
             folder = Path(run_dir) / f"{variant.name}-seed{seed}"
             options = {**recipe, **variant.settings(), "seed": seed, "run_dir": None}
-            runs.append(
-                PlannedRun(variant, folder, with_defaults(TrainSettings(**options), dataset))
-            )
+            run = TrainSettings(**options)
+            run = dataclasses.replace(run, **with_own_code(run))
+            runs.append(PlannedRun(variant, folder, with_defaults(run, dataset)))
     return runs

@@ -1,129 +1,143 @@
 """From a settings class to a command: flags over `--config FILE.json` over defaults."""
 
+import argparse
 import dataclasses
-import json
+import difflib
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
-
-from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentParser, DefaultHelpFormatter
+from typing import Any, NoReturn, TypeVar
 
 from ..system.errors import UserError
 from ..system.files import read_json
-from .parsing import SettingError, boolean_word
+from .settings import Settings
 
 LONGEST_ERROR = 4000  # characters
+Chosen = TypeVar("Chosen", bound=Settings)
 
 
-class _HelpFormatter(DefaultHelpFormatter):
-    def _get_help_string(self, action):
-        hidden = action.default is None or action.default == "==SUPPRESS=="
-        return action.help if hidden else f"{action.help} (default: %(default)s)"
-
-
-class _Parser(ArgumentParser):
-    def error(self, message, *_):
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
         fail(f"{message}; see '{self.prog} --help'")
 
 
-class _ConfigFile(ActionConfigFile):
-    """Reads the file within bounds, and hands over what it holds instead of its name."""
-
-    def __call__(self, parser, cfg, values, option_string=None):
-        try:
-            settings = read_json(values)
-            if not isinstance(settings, dict) or self.dest in settings:
-                raise UserError(
-                    f"{values} must hold an object of settings without {self.dest!r}; "
-                    f"received {settings}"
-                )
-            super().__call__(parser, cfg, json.dumps(settings), option_string)
-        except UserError as error:
-            raise UserError(f"--config: {error}") from None
-        except RecursionError:
-            raise UserError(f"--config: {values} is nested too deeply") from None
-
-
-def parse_settings(settings_class, arguments, prog, description):
+def parse_settings(
+    settings_class: type[Chosen], arguments: Sequence[str], prog: str, description: str
+) -> Chosen:
     """Parses the arguments of a command; exits with code 2 and one line if they are not valid.
 
     Args:
-        settings_class: dataclass whose fields are made by `utils.config.settings.setting`; those
-            without a default are positional.
-        arguments: list of strings.
+        settings_class: subclass of `Settings`, whose fields are made by `setting`; those without a
+            default are positional.
+        arguments: sequence of strings.
         prog: string, the command as the user types it.
         description: string for `--help`.
 
     Returns:
         An instance of `settings_class`.
+
+    Raises:
+        UserError: a file of settings cannot be read, or holds what the command does not have.
     """
-    parser = _Parser(
-        prog=prog,
-        description=description,
-        parser_mode="json",
-        allow_abbrev=False,
-        print_config=None,
-        formatter_class=_HelpFormatter,
-    )
-    for field in dataclasses.fields(settings_class):
-        parse, help = field.metadata["parse"], field.metadata["help"]
-        flag = "--" + field.name.replace("_", "-")
-        if field.default is dataclasses.MISSING:
-            # several are checked as a whole, by the class
-            kind = {"nargs": "+"} if field.metadata["many"] else {"type": parse}
-            name = field.name.upper()
-            parser.add_argument(field.name, metavar=name, help=help, **kind)
-        elif field.type in (bool, bool | None):
-            # what may be left to the network can be said as a word too, as `compare` has it; a word
-            # after a plain switch may be a run's folder
-            words = {"nargs": "?"} if field.default is None else {}
-            switch = ActionYesNo(no_prefix="no-")
-            action = parser.add_argument(
-                flag, action=switch, default=field.default, help=help, **words
-            )
-            # its own messages do not say what is allowed, or name no setting
-            action.type, action._check_type = boolean_word, _named(parse, field.name)
-            action.metavar = "true|false"
-        elif field.metadata.get("many"):
-            parser.add_argument(flag, nargs="+", default=field.default, metavar="VALUE", help=help)
-        else:
-            parser.add_argument(flag, type=parse, default=field.default, metavar="VALUE", help=help)
-    parser.add_argument("--config", action=_ConfigFile, help="JSON file with any of these settings")
-    arguments = _configs_first(arguments)
-    values = parser.parse_args(arguments).as_dict()
-    if values.get("resume"):  # the settings of that run, and what is said here over them
-        config = str(Path(values["resume"]) / "config.json")
-        values = parser.parse_args(["--config", config, *arguments]).as_dict()
-    del values["config"]
+    values = vars(_parser(settings_class, prog, description).parse_args(arguments))
+    files = values.pop("config", [])
+    if values.get("resume"):  # the settings of that run come first
+        files = [str(Path(values["resume"]) / "config.json"), *files]
+    known = [field.name for field in settings_class.fields()]
+    for file in reversed(files):
+        values = {**_read_config(file, known), **values}
     return settings_class(**values)
 
 
-def _configs_first(arguments):
-    """Moves `--config FILE` to the front: flags stand over the file wherever they stand."""
-    rest = iter(sys.argv[1:] if arguments is None else arguments)
-    files, others = [], []
-    for argument in rest:
-        if argument.startswith("--config="):
-            files.append(argument)
-        elif argument == "--config" and (name := next(rest, None)) is not None:
-            files += [argument, name]
-        else:
-            others.append(argument)
-    return files + others
+def _parser(settings_class: type[Settings], prog: str, description: str) -> _Parser:
+    parser = _Parser(
+        prog=prog,
+        usage=f"{prog} [--SETTING VALUE ...]" + _positionals(settings_class),
+        description=description,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,  # what is not given may be in a file
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    groups: dict[str, Any] = {}
+    for field in settings_class.fields():
+        if field.metadata["hidden"]:
+            continue
+        title = _group_of(settings_class, field.name)
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        _add_argument(groups[title], field)
+    parser.add_argument(
+        "--config", action="append", metavar="FILE.json",
+        help="file with any of these settings; flags stand over it",
+    )  # fmt: skip
+    return parser
 
 
-def _named(parse, name):
-    def parse_named(value):
-        try:
-            return parse(value)
-        except SettingError as error:
-            raise UserError(f"{name} {error}") from None
-
-    return parse_named
+def _positionals(settings_class: type[Settings]) -> str:
+    names = [f.name for f in settings_class.fields() if f.default is dataclasses.MISSING]
+    return "".join(f" {name.upper()}" for name in names)
 
 
-def fail(message, code=2):
-    """Says in one line what was wrong, and exits; code 2 stands for what the user can mend."""
+def _group_of(settings_class: type[Settings], name: str) -> str:
+    """The heading of a field: that of the class which declares it first."""
+    owners = [
+        owner
+        for owner in settings_class.__mro__
+        if issubclass(owner, Settings) and name in vars(owner).get("__annotations__", ())
+    ]
+    return owners[-1].group
+
+
+def _add_argument(group: Any, field: dataclasses.Field) -> None:
+    kind, many = field.metadata["kind"], field.metadata["many"]
+    flag = "--" + field.name.replace("_", "-")
+    nargs = {"nargs": "+"} if many else {}
+    # several values are checked together, by the settings class
+    check: dict[str, Any] = {} if many else {"type": kind}
+    if field.default is dataclasses.MISSING:
+        group.add_argument(field.name, metavar=field.name.upper(), help=field.metadata["help"],
+                           **nargs, **check)  # fmt: skip
+        return
+    options = {"help": field.metadata["help"] + _default_text(field.default)}
+    if many or kind.metavar != "true|false":
+        group.add_argument(flag, metavar=kind.metavar, **options, **nargs, **check)
+    elif field.default is None:  # what the network decides if not told otherwise
+        group.add_argument(flag, nargs="?", const=True, metavar=kind.metavar, **options, **check)
+        group.add_argument("--no-" + flag[2:], dest=field.name, action="store_const", const=False,
+                           help=f"the same as {flag} false")  # fmt: skip
+    else:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
+
+
+def _default_text(default: Any) -> str:
+    """What --help says of a default, as people write it on the command line."""
+    if default is None or default is False:
+        return ""
+    if default is True:
+        return " (default: yes)"
+    shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    return f" (default: {shown})".replace("%", "%%")
+
+
+def _read_config(file: str, known: list[str]) -> dict[str, Any]:
+    """Reads a file of settings; what its values are worth the settings class says."""
+    try:
+        config = read_json(file)
+        if not isinstance(config, dict):
+            raise UserError(f"{file} must hold an object of settings; received {config!r}")
+        for name in config:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise UserError(f"{file} has {name!r}, which is no setting of this command{hint}")
+    except UserError as error:
+        raise UserError(f"--config: {error}") from None
+    return config
+
+
+def fail(message: object, code: int = 2) -> NoReturn:
+    """Says in one line what was wrong, and exits; with code 2 if the user can fix it."""
     line = textwrap.shorten(f"error: {message}", LONGEST_ERROR, placeholder=" ...")
     # what a file holds could steer the terminal
     print("".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)

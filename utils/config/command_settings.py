@@ -3,7 +3,17 @@
 import dataclasses
 
 from ..system.backend import BACKENDS
-from .parsing import boolean, choice, integer, optional, run_folder, several, text, words
+from .parsing import (
+    boolean,
+    choice,
+    integer,
+    optional,
+    path,
+    run_folder,
+    several,
+    specification,
+    text,
+)
 from .settings import ArchitectureSettings, AttentionSettings, ModelSettings, Settings, setting
 
 EXPORT_FORMATS = ("savedmodel", "onnx", "litert", "openvino", "torch")
@@ -12,6 +22,8 @@ EXPORT_FORMATS = ("savedmodel", "onnx", "litert", "openvino", "torch")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OnBackend(Settings):
     """What computes."""
+
+    group = "devices"
 
     backend: str | None = setting(
         None, optional(choice(*BACKENDS)), "Keras backend; KERAS_BACKEND if not given"
@@ -22,14 +34,18 @@ class OnBackend(Settings):
 class WithData(OnBackend):
     """Where the data of a run is."""
 
+    group = "data"
+
     data_dir: str | None = setting(
-        None, optional(text), "folder with the data; the run's own if not given"
+        None, optional(path), "folder with the data; the run's own if not given"
     )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OfRun(WithData):
     """Which run."""
+
+    group = "run"
 
     run: str = setting(dataclasses.MISSING, run_folder, "folder of a run")
 
@@ -38,8 +54,10 @@ class OfRun(WithData):
 class OfRuns(WithData):
     """Which runs, side by side."""
 
+    group = "run"
+
     runs: tuple[str, ...] = setting(
-        dataclasses.MISSING, several(run_folder, commas=False), "folders of runs", many=True
+        dataclasses.MISSING, several(run_folder), "folders of runs", many=True
     )
 
 
@@ -51,6 +69,8 @@ class EvaluateSettings(OfRun):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportSettings(OfRun):
     """What a finished run's network is exported to."""
+
+    group = "export"
 
     format: str = setting(
         "savedmodel", choice(*EXPORT_FORMATS), "savedmodel, onnx, litert, openvino or torch"
@@ -65,9 +85,11 @@ class ExportSettings(OfRun):
 class ExplainSettings(OfRuns):
     """Which networks are explained, and on what."""
 
+    group = "explain"
+
     images: tuple[str, ...] | None = setting(
         None,
-        optional(several(text, commas=False)),
+        optional(several(path)),
         "numbers of test images, image files, or folders; one of each of six classes if not given",
         many=True,
     )
@@ -76,13 +98,15 @@ class ExplainSettings(OfRuns):
     )
     seed: int = setting(0, integer(0, 2**32 - 1), "of the scored images and of their random order")
     output: str | None = setting(
-        None, optional(text), "folder to write to; the run's, or the one that holds the runs"
+        None, optional(path), "folder to write to; the run's, or the one that holds the runs"
     )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DemoSettings(OfRuns):
     """Which networks the demo shows, and where it listens."""
+
+    group = "demo"
 
     host: str = setting(
         "127.0.0.1", text, "address to listen on; 0.0.0.0 lets everyone in who reaches this machine"
@@ -96,8 +120,13 @@ class DemoSettings(OfRuns):
 class ProfileSettings(OnBackend, ModelSettings):
     """Which costs are compared, and how."""
 
-    attention: tuple[str, ...] | None = setting(
-        None, optional(words), "modules to compare with none, with commas; all if not given"
+    group = "profile"
+
+    attention: tuple[str, ...] | None = setting(  # type: ignore[assignment]  # several here
+        None,
+        optional(several(specification)),
+        "modules to compare with none, such as 'cbam_block(ratio=4)'; all if not given",
+        many=True,
     )
     input_size: int | None = setting(
         None, optional(integer(1)), "side of the image; the architecture's own if not given"
@@ -111,7 +140,9 @@ class ProfileSettings(OnBackend, ModelSettings):
 class ImportTorchSettings(OnBackend, AttentionSettings, ArchitectureSettings):
     """Which network a PyTorch file holds."""
 
-    file: str = setting(dataclasses.MISSING, text, "file with a PyTorch state dict, or safetensors")
+    group = "import"
+
+    file: str = setting(dataclasses.MISSING, path, "file with a PyTorch state dict, or safetensors")
     model: str = setting("resnet", choice("resnet"), "architecture")
     attention: str = setting(
         "none", choice("none", "cbam_block", "bam_block"), "attention module in the file's network"
@@ -121,7 +152,7 @@ class ImportTorchSettings(OnBackend, AttentionSettings, ArchitectureSettings):
     )
     classes: int = setting(1000, integer(1), "classes that the network tells apart")
     output: str | None = setting(
-        None, optional(text), "file to write; FILE with .keras for its ending if not given"
+        None, optional(path), "file to write; FILE with .keras for its ending if not given"
     )
 
 

@@ -1,9 +1,14 @@
-"""What a setting can take: each function checks a value, from a flag or a file, and returns it."""
+"""What a setting can take: how its value is checked, and what --help shows in its place."""
 
 import argparse
+import dataclasses
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from models.specification import is_reference, parse_specification
 
 from ..system.errors import UserError
 
@@ -15,31 +20,52 @@ class SettingError(UserError, argparse.ArgumentTypeError):
     """A value that a setting cannot take; argparse shows its text."""
 
 
-def integer(least, most=None):
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of value.
+
+    Args:
+        check: function of a value, from a flag or a file, that returns it as the program wants it,
+            or raises a `SettingError`.
+        metavar: string, what --help shows in the value's place.
+        split: function from a flag's text to the texts of several values; commas part them by
+            default. `None` where a comma is part of a value.
+    """
+
+    check: Callable[[Any], Any]
+    metavar: str
+    split: Callable[[str], list[str]] | None = lambda text: text.split(",")
+
+    def __call__(self, value: Any) -> Any:
+        return self.check(value)
+
+
+def integer(least: int, most: int | None = None) -> Kind:
     """A whole number from `least` to `most`."""
     allowed = f"a whole number of at least {least}" + (f", at most {most}" if most else "")
 
-    def parse(value):
+    def check(value):
         try:
             number = int(value)
         except (TypeError, ValueError, OverflowError):
             number = None
-        whole = number is not None and not isinstance(value, (bool, float))
-        if not whole or number < least or (most is not None and number > most):
+        if number is None or isinstance(value, (bool, float)):  # 1.5 is no whole number
+            raise SettingError(f"must be {allowed}; received {value!r}")
+        if number < least or (most is not None and number > most):
             raise SettingError(f"must be {allowed}; received {value!r}")
         if number > LARGEST:
             raise SettingError(f"must be at most {LARGEST}; received {value!r}")
         return number
 
-    return parse
+    return Kind(check, "N")
 
 
-def number(least, below=math.inf, above=False):
+def number(least: float, below: float = math.inf, above: bool = False) -> Kind:
     """A number from `least` (or, with `above`, above it) and smaller than `below`."""
     allowed = f"a number {'above' if above else 'of at least'} {least}"
     allowed += f" and below {below}" if below < math.inf else ""
 
-    def parse(value):
+    def check(value):
         try:
             result = float(value) if not isinstance(value, bool) else math.nan
         except (TypeError, ValueError, OverflowError):
@@ -48,22 +74,58 @@ def number(least, below=math.inf, above=False):
             raise SettingError(f"must be {allowed}; received {value!r}")
         return result
 
-    return parse
+    return Kind(check, "X")
 
 
-def choice(*names):
+def choice(*names: str) -> Kind:
     """One of the given names."""
 
-    def parse(value):
+    def check(value):
         if value not in names:
             raise SettingError(f"must be one of {', '.join(names)}; received {value!r}")
         return value
 
-    return parse
+    return Kind(check, "{" + ",".join(names) + "}")
 
 
-def words(value):
-    """A list of words, or one string with commas."""
+def choice_or_own(*names: str, metavar: str) -> Kind:
+    """One of the given names, alone or with options, or a user's own function in a module."""
+
+    def check(value):
+        name, _ = _parsed(value)
+        if name not in names and not is_reference(name):
+            raise SettingError(
+                f"must be one of {', '.join(names)}, or FILE.py:FUNCTION; received {value!r}"
+            )
+        return value
+
+    return Kind(check, metavar, split_specifications)
+
+
+def _check_specification(value):
+    _parsed(value)
+    return value
+
+
+def _parsed(value):
+    try:
+        return parse_specification(text(value))
+    except ValueError as error:
+        raise SettingError(str(error)) from None
+
+
+def split_specifications(value: str) -> list[str]:
+    """Splits a text at the commas that are outside of parentheses."""
+    parts, start, depth = [], 0, 0
+    for place, character in enumerate(value):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "," and depth <= 0:
+            parts.append(value[start:place])
+            start = place + 1
+    return [*parts, value[start:]]
+
+
+def _check_words(value):
     found = tuple(value.split(",")) if isinstance(value, str) else value
     if not isinstance(found, (list, tuple)) or not found or not all(map(_is_word, found)):
         raise SettingError(f"must be one or more words, with commas; received {value!r}")
@@ -74,27 +136,31 @@ def _is_word(value):
     return isinstance(value, str) and value.strip() == value and value != ""
 
 
-def several(parse, commas=True):
-    """One or more of what `parse` takes, each once: a list or, with `commas`, a string with them.
+def _check_descriptor(value):
+    found = words(value)
+    return "conv" if found == ("conv",) else found
+
+
+def several(kind: Kind) -> Kind:
+    """One or more values of a kind, each once: a list, or a text that the kind splits.
 
     A flag with such a value takes several words.
     """
 
-    def parse_all(value):
+    def check(value):
         items = list(value) if isinstance(value, (list, tuple)) else [value]
-        if commas:
-            parts = [item.split(",") if isinstance(item, str) else [item] for item in items]
+        if kind.split is not None:
+            parts = [kind.split(item) if isinstance(item, str) else [item] for item in items]
             items = [part for group in parts for part in group]
         if not items:
             raise SettingError(f"must be one value or more; received {value!r}")
-        return tuple(dict.fromkeys(map(parse, items)))
+        return tuple(dict.fromkeys(map(kind, items)))
 
-    return parse_all
+    return Kind(check, kind.metavar, None)
 
 
-def seeds(value):
-    """Seeds and ranges of them, such as `0-4` or `0,2,5`."""
-    spans = several(_seed_range)(value)
+def _check_seeds(value):
+    spans = several(Kind(_seed_range, "N"))(value)
     if sum(map(len, spans)) > MOST_SEEDS:
         raise SettingError(f"must be at most {MOST_SEEDS} seeds; received {value!r}")
     return tuple(dict.fromkeys(seed for span in spans for seed in span))
@@ -108,54 +174,62 @@ def _seed_range(value):
     return range(low, high + 1)
 
 
-def text(value):
-    """Any string that says something."""
+def _check_text(value):
     if not isinstance(value, str) or not value:
         raise SettingError(f"must be a word; received {value!r}")
     return value
 
 
-def run_folder(value):
-    """The folder of a run: said before a backend is loaded, which takes seconds."""
+def _check_run(value):
     if not (Path(text(value)) / "config.json").is_file():
         raise SettingError(f"must be the folder of a run, with a config.json; received {value!r}")
     return value
 
 
-def boolean(value):
-    """True or false."""
+def _check_boolean(value):
+    if isinstance(value, str):  # from a flag that takes a word
+        value = {"true": True, "false": False}.get(value, value)
     if not isinstance(value, bool):
         raise SettingError(f"must be true or false; received {value!r}")
     return value
 
 
-def boolean_word(value):
-    """True or false, as a value or as a word."""
-    if isinstance(value, str):
-        return choice("true", "false")(value) == "true"
-    return boolean(value)
-
-
-def descriptor(value):
-    """A list of words, or `"conv"` alone."""
-    found = words(value)
-    return "conv" if found == ("conv",) else found
-
-
-def interval(value):
-    """A number of steps, such as `500`, or of minutes, such as `10m`."""
+def _check_interval(value):
     if not re.fullmatch("[1-9][0-9]{0,8}m?", str(value), re.ASCII) or isinstance(value, bool):
         raise SettingError(f"must be steps such as 500 or minutes such as 10m; received {value!r}")
     return str(value)
 
 
-def address(value):
-    """A host and a port, such as `10.0.0.1:1234`."""
+def _check_address(value):
     if not re.fullmatch(r"[^\s,]+:[0-9]{1,5}", str(value), re.ASCII):
         raise SettingError(f"must be ADDRESS:PORT such as 10.0.0.1:1234; received {value!r}")
     return value
 
 
-def optional(parse):
-    """What `parse` takes, or `None`."""
-    return lambda value: None if value is None else parse(value)
+def _check_checksums(value):
+    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+        raise SettingError(f"must be an object of names and SHA-256 sums; received {value!r}")
+    return dict(value)
+
+
+def optional(kind: Kind) -> Kind:
+    """A value of a kind, or `None`."""
+    return dataclasses.replace(
+        kind, check=lambda value: None if value is None else kind.check(value)
+    )
+
+
+# kinds without parameters
+text = Kind(_check_text, "TEXT")
+path = Kind(_check_text, "PATH", None)
+run_folder = Kind(
+    _check_run, "RUN", None
+)  # checked before a backend is loaded, which takes seconds
+boolean = Kind(_check_boolean, "true|false")
+words = Kind(_check_words, "WORD[,WORD...]", None)
+descriptor = Kind(_check_descriptor, "WORD[,WORD...]", None)  # words, or "conv" alone
+specification = Kind(_check_specification, "MODULE", split_specifications)
+seeds = Kind(_check_seeds, "SEEDS", None)
+interval = Kind(_check_interval, "STEPS|MINUTESm")
+checksums = Kind(_check_checksums, "", None)
+address = Kind(_check_address, "ADDRESS:PORT", None)

@@ -1,29 +1,35 @@
-"""The settings of a training: names, defaults, what is allowed, and a line of help for each.
+"""The settings of training and comparing: names, defaults, what is allowed, and a line of help.
 
 Nothing here needs Keras, so that `--help` answers at once.
 """
 
 import dataclasses
+from typing import Any
 
 from models import list_models
+from models.attention.specification import AttentionSpec
 
 from ..data.datasets import DATASETS
 from ..system.backend import BACKENDS
 from ..system.errors import UserError
 from .parsing import (
+    Kind,
     SettingError,
     address,
     boolean,
-    boolean_word,
+    checksums,
     choice,
+    choice_or_own,
     descriptor,
     integer,
     interval,
     number,
     optional,
+    path,
     run_folder,
     seeds,
     several,
+    specification,
     text,
     words,
 )
@@ -33,22 +39,30 @@ LEARNING_RATES = {"sgd": 0.2, "adam": 1e-3}
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
-def setting(default, parse, help, many=False):
-    """A field of a settings class; with `many`, its flag takes several words."""
-    metadata = {"parse": parse, "help": help, "many": many}
+def setting(default: Any, kind: Kind, help: str, many: bool = False, hidden: bool = False) -> Any:
+    """A field of a settings class.
+
+    Args:
+        default: its default; `dataclasses.MISSING` for a positional argument.
+        kind: a `Kind`.
+        help: string, a line for --help.
+        many: bool, whether its flag takes several words.
+        hidden: bool, whether it has no flag: the program fills it in.
+    """
+    metadata = {"kind": kind, "help": help, "many": many, "hidden": hidden}
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def option(parse, help, of="architecture"):
+def option(kind: Kind, help: str, of: str = "architecture") -> Any:
     """An option that not every architecture, or not every attention module, has.
 
     Without it, the default of the architecture or module holds.
     """
-    metadata = {"parse": optional(parse), "help": help, "option": of}
+    metadata = {"kind": optional(kind), "help": help, "many": False, "hidden": False, "option": of}
     return dataclasses.field(default=None, metadata=metadata)
 
 
-def option_names(settings_class, of):
+def option_names(settings_class: Any, of: str) -> list[str]:
     """Returns the names of the settings that are options of an `"architecture"` or `"attention"`.
 
     Args:
@@ -59,7 +73,7 @@ def option_names(settings_class, of):
     return [field.name for field in fields if field.metadata.get("option") == of]
 
 
-def module_option(name):
+def module_option(name: str) -> str:
     """Returns what an attention module calls the option that is the setting `name`.
 
     A setting that would sound like the whole network's has `attention_` before it.
@@ -70,10 +84,17 @@ def module_option(name):
 class Settings:
     """Base of the settings classes: every value is checked, wherever it comes from."""
 
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
+    group = "settings"  # the heading in --help of the fields that a class adds
+
+    @classmethod
+    def fields(cls) -> tuple[dataclasses.Field, ...]:
+        """Returns the fields of the class, all made by `setting` or `option`."""
+        return dataclasses.fields(cls)  # type: ignore[arg-type]  # every subclass is a dataclass
+
+    def __post_init__(self) -> None:
+        for field in self.fields():
             try:
-                value = field.metadata["parse"](getattr(self, field.name))
+                value = field.metadata["kind"](getattr(self, field.name))
             except SettingError as error:
                 raise UserError(f"{field.name} {error}") from None
             object.__setattr__(self, field.name, value)
@@ -83,7 +104,13 @@ class Settings:
 class ArchitectureSettings(Settings):
     """Which architecture, with its options; it checks them: most are not every architecture's."""
 
-    model: str = setting("resnet_v1", choice(*list_models()), "architecture")
+    group = "network"
+
+    model: str = setting(
+        "resnet_v1",
+        choice_or_own(*list_models(), metavar="MODEL"),
+        f"architecture: {', '.join(list_models())}, or a function of your own, FILE.py:FUNCTION",
+    )
     depth: int | None = option(integer(1), "layers of the network")
     width: float | None = option(number(0, above=True), "resnet: factor; resnext: of a group")
     stem: str | None = option(
@@ -104,7 +131,7 @@ class ArchitectureSettings(Settings):
     bottleneck: bool | None = option(boolean, "densenet: 1x1 before each 3x3 convolution")
     compression: float | None = option(number(0, above=True), "densenet: share that goes on")
 
-    def architecture_options(self):
+    def architecture_options(self) -> dict[str, Any]:
         """Returns the options of the architecture that are given, as a dictionary."""
         return _given(self, "architecture")
 
@@ -113,52 +140,73 @@ class ArchitectureSettings(Settings):
 class AttentionSettings(Settings):
     """Which attention module, with its options; it checks them: most are not every module's."""
 
-    attention: str = setting(
-        "cbam_block", text, "attention module, or none; 'main.py list' names them"
-    )
-    ratio: int | None = option(integer(1), "reduction in the attention module", of="attention")
-    kernel_size: int | None = option(integer(1), "kernel of spatial attention, odd", of="attention")
+    group = "attention"
 
-    def attention_options(self):
-        """Returns the options of the attention module that are given, as a dictionary."""
+    attention: str = setting(
+        "cbam_block",
+        specification,
+        "module: a name that 'main.py list' shows, alone or with any of its options, as in "
+        "'cbam_block(ratio=4)'; a block of your own, FILE.py:BLOCK; or none",
+    )
+    ratio: int | None = option(integer(1), "its option ratio: reduction", of="attention")
+    kernel_size: int | None = option(
+        integer(1), "its option kernel_size: of spatial attention, odd", of="attention"
+    )
+
+    def attention_options(self) -> dict[str, Any]:
+        """Returns the options of the module that are given as settings of their own."""
         return {module_option(name): value for name, value in _given(self, "attention").items()}
 
+    @property
+    def attention_spec(self) -> AttentionSpec:
+        """The module with its options; those that are settings stand over those in its text."""
+        at = getattr(self, "attention_at", "block")
+        try:
+            return AttentionSpec.parse(self.attention, at, **self.attention_options())
+        except ValueError as error:
+            raise UserError(str(error)) from error
 
-def _given(settings, of):
+
+def _given(settings: Settings, of: str) -> dict[str, Any]:
     values = {name: getattr(settings, name) for name in option_names(settings, of)}
     return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelSettings(AttentionSettings, ArchitectureSettings):
-    """Which network: its architecture, its attention with every option, and where that goes."""
+    """Which network: its architecture, its attention, and where that goes."""
+
+    group = "attention"
 
     pools: tuple[str, ...] | None = option(
-        words, "of channel attention: avg, max, lp, lse, or several with commas", of="attention"
+        words, "its option pools: avg, max, lp, lse", of="attention"
     )
     descriptor: str | tuple[str, ...] | None = option(
-        descriptor, "what spatial attention sees: conv, or pools with commas", of="attention"
-    )
+        descriptor, "its option descriptor: what spatial attention sees, conv or pools",
+        of="attention",
+    )  # fmt: skip
     order: str | None = option(
-        text, "of CBAM's halves: channel_first, spatial_first or parallel", of="attention"
+        text, "its option order: channel_first, spatial_first or parallel", of="attention"
     )
     attention_batch_norm: bool | None = option(
-        boolean, "batch normalization in the module: CBAM's spatial gate, non-local", of="attention"
+        boolean, "its option batch_norm: normalization in the module", of="attention"
     )
     attention_at: tuple[str, ...] = setting(
-        ("block",), words, "where attention goes: block, stage, head, or several with commas"
+        ("block",), words, "where attention goes: block, stage, head, or several"
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class RecipeSettings(ModelSettings):
-    """Everything but the seed that decides how a run goes."""
+class DataSettings(Settings):
+    """Which data set, and where it is."""
+
+    group = "data"
 
     dataset: str = setting(
         "auto", choice(*DATASETS), "auto is cifar10 if it can be had, and digits otherwise"
     )
     data_dir: str | None = setting(
-        None, optional(text), "folder to look for data first, and to download to"
+        None, optional(path), "folder to look for data first, and to download to"
     )
     image_size: int | None = setting(
         None, optional(integer(1, 4096)), "folder: side of the images; 224 if not given"
@@ -166,25 +214,24 @@ class RecipeSettings(ModelSettings):
     corrupt: str = setting(
         "refuse", choice("refuse", "skip"), "folder: what to do about files that cannot be read"
     )
-    workers: int | None = setting(
-        None,
-        optional(integer(0, 512)),
-        "folder: processes that decode; one per core if not given, 0: threads",
-    )
-    epochs: int = setting(30, integer(1), "passes over the training set")
-    batch_size: int = setting(128, integer(1), "images per step")
-    optimizer: str = setting("sgd", choice(*LEARNING_RATES), "sgd (Nesterov momentum 0.9) or adam")
-    learning_rate: float | None = setting(
-        None, optional(number(0, above=True)), "peak; 0.2 for sgd and 0.001 for adam if not given"
-    )
-    schedule: str = setting("one_cycle", choice(*SCHEDULES), "learning rate over the run")
-    weight_decay: float = setting(
-        5e-4, number(0), "L2 penalty on kernels, through the gradient as in PyTorch"
-    )
-    label_smoothing: float = setting(0.0, number(0, below=1), "share of the label spread out")
-    augment: bool = setting(
-        True, boolean, "random crop, and flip where a mirrored image is the same"
-    )
+
+    def load_options(self) -> dict[str, Any]:
+        """Returns what `load_dataset` takes of these settings, as a dictionary."""
+        return {
+            "name": self.dataset,
+            "data_dir": self.data_dir,
+            "image_size": self.image_size,
+            "corrupt": self.corrupt,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentationSettings(Settings):
+    """What is done to training images."""
+
+    group = "augmentation"
+
+    augment: bool = setting(True, boolean, "random crop, and flip where a mirrored image is alike")
     flip: bool = setting(True, boolean, "mirror a random half, where --augment would")
     crop: float = setting(
         0.08, number(0, below=1, above=True), "folder: least share of the area in a random crop"
@@ -196,23 +243,63 @@ class RecipeSettings(ModelSettings):
         None, optional(integer(0)), "pixels a crop may move; 4 for CIFAR, 1 for digits if not given"
     )
     cutout: int = setting(0, integer(0), "side of a square cut out of training images, in pixels")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizationSettings(Settings):
+    """How the weights are learned."""
+
+    group = "training"
+
+    epochs: int = setting(30, integer(1), "passes over the training set")
+    batch_size: int = setting(128, integer(1), "images per step")
+    optimizer: str = setting("sgd", choice(*LEARNING_RATES), "sgd has Nesterov momentum 0.9")
+    learning_rate: float | None = setting(
+        None, optional(number(0, above=True)), "peak; 0.2 for sgd and 0.001 for adam if not given"
+    )
+    schedule: str = setting("one_cycle", choice(*SCHEDULES), "learning rate over the run")
+    weight_decay: float = setting(
+        5e-4, number(0), "L2 penalty on kernels, through the gradient as in PyTorch"
+    )
+    label_smoothing: float = setting(0.0, number(0, below=1), "share of the label spread out")
+    ema: float = setting(
+        0.0, number(0, below=1), "momentum of an average of the weights to evaluate and save; or 0"
+    )
     validation_split: float = setting(
         0.1, number(0, below=1), "share of the training set to select the best epoch on; or 0"
     )
-    run_dir: str | None = setting(
-        None,
-        optional(text),
-        "folder of the run; runs/DATASET-MODEL-... if not given",
-    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceSettings(Settings):
+    """What computes, and how exactly."""
+
+    group = "devices"
+
     backend: str | None = setting(
         None, optional(choice(*BACKENDS)), "Keras backend; KERAS_BACKEND if not given"
     )
     precision: str = setting("float32", choice(*PRECISIONS), "of the computation")
-    ema: float = setting(
-        0.0, number(0, below=1), "momentum of an average of the weights to judge and save; or 0"
-    )
     devices: int = setting(
         1, integer(1), "of this host, or of each, to share a batch; TensorFlow and JAX"
+    )
+    workers: int | None = setting(
+        None,
+        optional(integer(0, 512)),
+        "folder: processes that decode; one per core if not given, 0: threads",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class RecipeSettings(
+    DeviceSettings, AugmentationSettings, OptimizationSettings, DataSettings, ModelSettings
+):
+    """Everything but the seed that decides how a run goes."""
+
+    group = "run"
+
+    run_dir: str | None = setting(
+        None, optional(path), "folder of the run; runs/DATASET-MODEL-... if not given"
     )
     tensorboard: bool = setting(False, boolean, "also write TensorBoard logs")
     checkpoint_every: str = setting(
@@ -220,9 +307,15 @@ class RecipeSettings(ModelSettings):
     )
 
 
+# settings of a `TrainSettings` that say where and how the run is started, not what it computes
+NOT_RECORDED = ("run_dir", "resume", "force", "host_id", "coordinator")
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainSettings(RecipeSettings):
     """A run: its recipe and its seed, and whether it goes on with one that is there."""
+
+    group = "run"
 
     seed: int = setting(0, integer(0, 2**32 - 1), "of weights, split, order and augmentation")
     resume: str | None = setting(
@@ -248,57 +341,55 @@ class TrainSettings(RecipeSettings):
         optional(address),
         "ADDRESS:PORT of host 0; KERAS_DISTRIBUTION_JOB_ADDRESSES if not given, or found likewise",
     )
+    code: dict[str, str] | None = setting(  # noqa: RUF009
+        None, optional(checksums), "SHA-256 of the files with modules of your own", hidden=True
+    )
 
-    def config(self):
-        """Returns what `config.json` holds: all but what says where and how the run is started."""
+    def config(self) -> dict[str, Any]:
+        """Returns what `config.json` holds."""
         config = dataclasses.asdict(self)
-        for name in ("run_dir", "resume", "force", "host_id", "coordinator"):
+        for name in NOT_RECORDED if config["code"] else (*NOT_RECORDED, "code"):
             del config[name]
         return config
 
 
+def _several_values(field: dataclasses.Field) -> tuple[str, Any, Any]:
+    """Returns a field of `CompareSettings`: several values of one of `ModelSettings`."""
+    kind = several(field.metadata["kind"])
+    if field.default is None:
+        kind = optional(kind)
+    default = None if field.default is None else (field.default,)
+    metadata = {**field.metadata, "kind": kind, "many": True}
+    return field.name, Any, dataclasses.field(default=default, metadata=metadata)
+
+
+# the settings that a comparison may vary
+VARIED = ("attention", *option_names(ModelSettings, "attention"), "attention_at")
+
+_VariedSettings: Any = dataclasses.make_dataclass(
+    "_VariedSettings",
+    [_several_values(f) for f in dataclasses.fields(ModelSettings) if f.name in VARIED],
+    bases=(RecipeSettings,),
+    namespace={"group": "attention"},
+    frozen=True,
+    kw_only=True,
+)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CompareSettings(RecipeSettings):
+class CompareSettings(_VariedSettings):
     """Which runs are compared: one recipe, with several modules or values of an option, and seeds.
 
     An option with several values is one of the modules that have it; several such options are
     compared in every combination.
     """
 
+    group = "comparison"
+
     attention: tuple[str, ...] = setting(
-        "none,se_block,cbam_block", several(text), "modules to compare", many=True
-    )
-    ratio: tuple[int, ...] | None = setting(
-        None, optional(several(integer(1))), "reduction in the modules, or several", many=True
-    )
-    kernel_size: tuple[int, ...] | None = setting(
-        None, optional(several(integer(1))), "kernel of spatial attention, or several", many=True
-    )
-    pools: tuple[tuple[str, ...], ...] | None = setting(
-        None,
-        optional(several(words, commas=False)),
-        "of channel attention, or several; avg,max is both at once",
-        many=True,
-    )
-    descriptor: tuple[str | tuple[str, ...], ...] | None = setting(
-        None,
-        optional(several(descriptor, commas=False)),
-        "what spatial attention sees, or several; avg,max is both at once",
-        many=True,
-    )
-    order: tuple[str, ...] | None = setting(
-        None, optional(several(text)), "of CBAM's halves, or several", many=True
-    )
-    attention_batch_norm: tuple[bool, ...] | None = setting(
-        None,
-        optional(several(boolean_word)),
-        "batch normalization in the module (CBAM's spatial gate, non-local): true, false or both",
-        many=True,
-    )
-    attention_at: tuple[tuple[str, ...], ...] = setting(
-        "block",
-        several(words, commas=False),
-        "where attention goes, or several; head,stage is both at once",
+        "none,se_block,cbam_block",
+        several(specification),
+        "modules to compare, each as 'main.py train' takes it, such as 'cbam_block(ratio=4)'",
         many=True,
     )
     seeds: tuple[int, ...] = setting("0-2", seeds, "such as 0-4 or 0,2,5", many=True)
@@ -310,5 +401,5 @@ class CompareSettings(RecipeSettings):
         "Python, the data and --run-dir under the same paths; no speeds are compared",
     )
     run_dir: str | None = setting(
-        None, optional(text), "folder of all the runs; runs/DATASET-MODEL-...-compare if not given"
+        None, optional(path), "folder of all the runs; runs/DATASET-MODEL-...-compare if not given"
     )

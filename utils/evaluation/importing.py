@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from models.attention.specification import AttentionSpec
 from models.attention_module import CBAM_OFFICIAL
 from models.torch_weights import load_torch_weights
 
@@ -31,14 +32,14 @@ def import_torch(settings):
         raise UserError(f"{output} is there already; name another file with --output")
     size = settings.input_size
     # the authors' code has options of its own
-    options = CBAM_OFFICIAL if settings.attention == "cbam_block" else {}
+    spec = settings.attention_spec
+    own = CBAM_OFFICIAL if spec.name == "cbam_block" else {}
+    at = "stage" if spec.name == "bam_block" else "block"
     model = network_from_settings(
         settings,
-        settings.attention,
-        {**options, **settings.attention_options()},
+        AttentionSpec.parse(spec.name, at, **{**own, **dict(spec.options)}),
         input_shape=(size, size, 3),
         classes=settings.classes,
-        attention_at="stage" if settings.attention == "bam_block" else "block",
         stem="imagenet",
     )
     try:

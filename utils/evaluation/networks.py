@@ -1,24 +1,31 @@
 """Networks from settings, and from the folders of runs."""
 
 from pathlib import Path
+from typing import Any
 
-from models import build_model
-from models.attention_module import get_attention
+import keras
+
+from models import architecture, build_model
+from models.attention.specification import AttentionSpec
+from models.attention_module import check_attention
 from models.saving import load_model
+from models.specification import parse_specification
 
+from ..config.settings import ArchitectureSettings, ModelSettings
 from ..data.datasets import in_data_format
 from ..system.errors import UserError
 
 
-def network_from_settings(settings, attention, attention_options, **options):
+def network_from_settings(
+    settings: ArchitectureSettings, attention: AttentionSpec, **options: Any
+) -> keras.Model:
     """Builds the network that settings name.
 
     Args:
         settings: an `ArchitectureSettings`.
-        attention: string, the attention module's name.
-        attention_options: dictionary of options for it.
+        attention: an `AttentionSpec`.
         **options: further options of `build_model`; what the settings say of the architecture
-            comes before them.
+            stands over them.
 
     Returns:
         A Functional `keras.Model`.
@@ -29,9 +36,26 @@ def network_from_settings(settings, attention, attention_options, **options):
     try:
         return build_model(
             settings.model,
-            attention_module=get_attention(attention, **attention_options),
+            attention_module=attention,
+            attention_at=attention.at,
             **{**options, **settings.architecture_options()},
         )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def check_network(settings: ModelSettings) -> None:
+    """Checks that a network can be what settings say, before data is loaded for it.
+
+    Args:
+        settings: a `ModelSettings`.
+
+    Raises:
+        UserError: an architecture or attention module that is unknown, or an option it cannot take.
+    """
+    try:
+        check_attention(settings.attention_spec)
+        architecture(parse_specification(settings.model)[0])
     except ValueError as error:
         raise UserError(str(error)) from error
 

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from tqdm import tqdm
 
+from models.attention.specification import NONE, AttentionSpec
 from models.attention_module import list_attention
 
 from ..system.backend import jit_compile
@@ -40,9 +41,8 @@ def profile(settings):
     if settings.attention is None and settings.attention_options():
         options = ", ".join(settings.attention_options())
         raise UserError(f"not every module has {options}; name the modules with --attention")
-    names = settings.attention or tuple(list_attention())
-    names = ("none", *(name for name in names if name != "none"))
-    networks = {name: _network(settings, name) for name in names}
+    specs = dict.fromkeys([AttentionSpec(at=settings.attention_at), *_specs(settings)])
+    networks = {str(spec): _network(settings, spec) for spec in specs}
     costs = {
         name: Cost(trainable_params(network), multiply_adds(network), activation_bytes(network))
         for name, network in networks.items()
@@ -59,20 +59,29 @@ def profile(settings):
     return costs
 
 
+def _specs(settings):
+    options = settings.attention_options()
+    try:
+        return [
+            AttentionSpec.parse(text, settings.attention_at, **({} if text == NONE else options))
+            for text in settings.attention or list_attention()
+        ]
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
 def _timed(settings, networks, contestant):
     runs = {name: contestant(network) for name, network in networks.items()}
     return ratios(time_in_turn(runs, settings.rounds, tqdm), "none")
 
 
-def _network(settings, name):
+def _network(settings, spec):
     size = settings.input_size
     network = network_from_settings(
         settings,
-        name,
-        {} if name == "none" else settings.attention_options(),
+        spec,
         input_shape=None if size is None else (size, size, 3),
         classes=settings.classes,
-        attention_at=settings.attention_at,
     )
     network.compile("sgd", "sparse_categorical_crossentropy", jit_compile=jit_compile())
     return network

@@ -3,7 +3,7 @@
 import importlib.metadata
 import json
 
-from ..config.settings import TrainSettings
+from ..config.settings import TrainSettings, option_names
 from ..system.backend import device, threads, versions
 from ..system.errors import UserError
 
@@ -76,11 +76,23 @@ def changed_settings(config, now):
     Returns:
         A dictionary from the names of the settings that differ to a text that says how.
     """
-    now = json.loads(json.dumps(now))
+    now = _comparable(now)
     now = {name: value for name, value in now.items() if name not in FREE}
     # a setting that a run of an older version does not know has its default
-    before = {**json.loads(json.dumps(TrainSettings().config())), **config}
-    return _differences({name: before[name] for name in now}, now)
+    before = _comparable({**TrainSettings().config(), **config})
+    return _differences({name: before.get(name) for name in now}, now)
+
+
+def _comparable(config):
+    """A configuration as JSON holds it, with the attention module and its options as one text."""
+    config = json.loads(json.dumps(config))
+    names = ["attention", *option_names(TrainSettings, "attention")]
+    own = {name: config.pop(name) for name in names if name in config}
+    try:
+        spec = TrainSettings(**own).attention_spec.with_absolute_path()
+    except UserError:  # of a version that knew other options: compared as it stands
+        return {**config, **own}
+    return {**config, "attention": str(spec), "code": config.get("code")}
 
 
 def _differences(before, now):

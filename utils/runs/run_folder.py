@@ -2,32 +2,19 @@
 
 import contextlib
 import csv
+import dataclasses
 import math
 from pathlib import Path
 
 import filelock
 
-from ..config.settings import TrainSettings
+from ..config.settings import DataSettings
 from ..data.datasets import load_dataset
 from ..system.errors import UserError
 from ..system.files import read_json, write_json
+from .own_code import import_own_code
 
 LOCK = "lock"
-DATA_SETTINGS = ("dataset", "data_dir", "image_size", "corrupt")
-
-
-def default_run_dir(settings, dataset_name):
-    """Returns the folder that a run goes to when none is named, below `runs/`."""
-    parts = [dataset_name, network_name(settings), settings.attention, f"seed{settings.seed}"]
-    return Path("runs") / "-".join(parts)
-
-
-def network_name(settings):
-    """Returns what `ArchitectureSettings` say, such as `resnet_v1-20`, for the name of a folder."""
-    options = settings.architecture_options()
-    depth = [str(options.pop("depth"))] if "depth" in options else []
-    others = [f"{name}{value}" for name, value in options.items()]
-    return "-".join([settings.model, *depth, *others])
 
 
 def check_run_dir(path):
@@ -39,8 +26,8 @@ def check_run_dir(path):
     path = Path(path)
     if (path / "config.json").exists():
         raise UserError(
-            f"{path} already holds a run; go on with it by --resume {path}, name another folder "
-            "with --run-dir, or remove this one"
+            f"{path} already holds a run; resume it with --resume {path}, or name another folder "
+            "with --run-dir"
         )
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is no folder; name another with --run-dir")
@@ -129,13 +116,10 @@ def load_run_dataset(config, data_dir=None, announce=print):
     Raises:
         UserError: it cannot be had.
     """
-    return load_dataset(
-        config["dataset"],
-        data_dir or config.get("data_dir"),
-        announce,
-        config.get("image_size"),
-        config.get("corrupt"),
-    )
+    settings = _data_settings(config)
+    if data_dir is not None:
+        settings = dataclasses.replace(settings, data_dir=data_dir)
+    return load_dataset(**settings.load_options(), announce=announce)
 
 
 def read_config(run):
@@ -151,10 +135,16 @@ def read_config(run):
     if not isinstance(config, dict) or "dataset" not in config:
         raise UserError(f"{path} is not the configuration of a run")
     try:
-        TrainSettings(**{name: config[name] for name in DATA_SETTINGS if name in config})
+        _data_settings(config)
+        import_own_code(config)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return config
+
+
+def _data_settings(config):
+    names = [field.name for field in dataclasses.fields(DataSettings)]
+    return DataSettings(**{name: config[name] for name in names if name in config})
 
 
 def read_class_names(run, count):

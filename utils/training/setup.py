@@ -99,11 +99,9 @@ def build_network(settings, dataset, mean, variance):
     )(image)
     return network_from_settings(
         settings,
-        settings.attention,
-        settings.attention_options(),
+        settings.attention_spec,
         input_tensor=pixels,
         classes=len(dataset.class_names),
-        attention_at=settings.attention_at,
     )
 
 

@@ -13,18 +13,22 @@ import keras
 
 from models import architecture
 from models.saving import load_model
+from models.specification import parse_specification
 
 from ..config.settings import LEARNING_RATES
 from ..data.datasets import load_dataset
 from ..evaluation.counting import trainable_params
 from ..evaluation.evaluate import evaluate
+from ..evaluation.networks import check_network
 from ..feeding.sources import image_source, refuse_settings_of_others
 from ..runs.checkpoint import newest_checkpoint
+from ..runs.naming import default_run_dir
+from ..runs.own_code import with_own_code
 from ..runs.predictions import write_predictions
 from ..runs.progress import Progress, progress_from
 from ..runs.recorder import RunRecorder
 from ..runs.resuming import check_settings, check_state, environment
-from ..runs.run_folder import check_run_dir, create_run_dir, default_run_dir, locked, read_config
+from ..runs.run_folder import check_run_dir, create_run_dir, locked, read_config
 from ..system.backend import versions
 from ..system.backend_batches import keras_input
 from ..system.errors import Interrupted, RunError, UserError
@@ -81,15 +85,15 @@ def _say_nothing(line):
 
 def _prepared(settings, devices, announce):
     """Settings, data and folder of a run, once it is clear that it can begin or go on."""
+    settings = dataclasses.replace(settings, **with_own_code(settings))
     if settings.resume is not None:
         check_settings(settings, read_config(settings.resume))
-    elif settings.run_dir is not None and devices.writes:
+    check_network(settings)
+    if settings.resume is None and settings.run_dir is not None and devices.writes:
         check_run_dir(settings.run_dir)
-    dataset = load_dataset(
-        settings.dataset, settings.data_dir, announce, settings.image_size, settings.corrupt
-    )
-    settings = with_defaults(settings, dataset)
+    dataset = load_dataset(**settings.load_options(), announce=announce)
     run_dir = Path(settings.resume or settings.run_dir or default_run_dir(settings, dataset.name))
+    settings = with_defaults(settings, dataset)
     if settings.resume is None and devices.writes:
         check_run_dir(run_dir)
     return settings, dataset, run_dir
@@ -265,7 +269,7 @@ def summarize(settings, network, progress, test):
         "dataset": settings.dataset,
         "model": settings.model,
         "depth": settings.depth,
-        "attention": settings.attention,
+        "attention": str(settings.attention_spec),
         "class_names": list(test.class_names),
         "versions": versions(),
     }
@@ -281,8 +285,9 @@ def with_defaults(settings, dataset):
     refuse_settings_of_others(settings, source)
     depth = settings.depth
     if depth is None:
-        parameter = inspect.signature(architecture(settings.model)).parameters.get("depth")
-        depth = parameter.default if parameter else None
+        name, options = parse_specification(settings.model)
+        parameter = inspect.signature(architecture(name)).parameters.get("depth")
+        depth = options.get("depth", parameter.default if parameter else None)
     return dataclasses.replace(
         settings,
         dataset=dataset.name,
@@ -296,9 +301,9 @@ def with_defaults(settings, dataset):
 def describe(settings, dataset, setup, run_dir):
     """A few lines that say what is about to happen."""
     depth = "" if settings.depth is None else f", depth {settings.depth}"
-    attention = settings.attention
-    if attention != "none":
-        attention += f" ({', '.join(settings.attention_at)})"
+    attention = str(settings.attention_spec)
+    if not settings.attention_spec.is_none:
+        attention += f" at {', '.join(settings.attention_at)}"
     params = trainable_params(setup.network)
     validation = len(setup.validation.indices) if setup.validation else 0
     return (
