@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 
+from models.attention.specification import AttentionSpec
 from utils.compare.compare import record_jobs
 from utils.compare.planning import Variant, plan_runs
 from utils.config.settings import CompareSettings
@@ -33,7 +34,10 @@ WRONG = {
 }
 
 
-COSTS = {Variant("none"): (1000, 2_000_000), Variant("se_block"): (1100, 2_500_000)}
+COSTS = {
+    Variant(AttentionSpec()): (1000, 2_000_000),
+    Variant(AttentionSpec("se_block")): (1100, 2_500_000),
+}
 
 
 def settings_of(**options):

@@ -9,7 +9,10 @@ from utils.data.datasets import DATASETS
 
 BAD = [
     (["fly"], "unknown command 'fly'; known: train, compare, evaluate"),
-    (["--model", "vgg"], f"must be one of {', '.join(list_models())}; received 'vgg'"),
+    (
+        ["--model", "vgg"],
+        f"must be one of {', '.join(list_models())}, or FILE.py:FUNCTION; received 'vgg'",
+    ),
     (["--model", "resnet", "--alpha", "0.5"], "resnet has no option 'alpha'; it takes input_shape"),
     (["--model", "mobilenet", "--alpha", "0"], "must be a number above 0; received '0'"),
     (["--model", "densenet", "--depth", "41"], "the nearest are 40, 43; received depth=41"),
@@ -47,12 +50,12 @@ BAD = [
     (["--seed", "-1"], "must be a whole number of at least 0"),
     (["--precision", "int4"], "must be one of float32, mixed_bfloat16, mixed_float16"),
     (["--backend", "theano"], "must be one of tensorflow, jax, torch"),
-    (["--attention-batch-norm", "yes"], "must be one of true, false; received 'yes'"),
+    (["--attention-batch-norm", "yes"], "must be true or false; received 'yes'"),
     (["--data-dir", "/nowhere"], "the data folder '/nowhere' is not there"),
     (["--data-dir", "a" * 300], "File name too long"),
     (["--config", "/nowhere.json"], "config"),
     (["evaluate", "/nowhere"], "must be the folder of a run, with a config.json; received"),
-    (["evaluate"], "run"),
+    (["evaluate"], "RUN"),
 ]
 
 
@@ -93,12 +96,12 @@ CONFIGS = [
     ("[" * 100_000, "nested too deeply"),
     ('{"depth": ' + "[" * 900 + "]" * 900 + "}", "must be a whole number"),
     ('{"depth": 20, "depth": 56}', "a key comes twice"),
-    ('{"config": "other.json"}', "without 'config'"),
+    ('{"config": "other.json"}', "has 'config', which is no setting of this command"),
     ('{"learning_rate": NaN}', "Out of range float values"),
     ('{"learning_rate": 1' + "0" * 400 + "}", "must be a number above 0"),
     ('{"epochs": 99999999999}', "must be at most 4294967295; received 99999999999"),
     ('{"model": "\\u001b[2J\\u0007"}', r"received '\x1b[2J\x07'"),
-    ('{"\\u001b[2J": 1}', "Option '?[2J' is not accepted"),
+    ('{"\\u001b[2J": 1}', r"has '\x1b[2J', which is no setting"),
     ("{", "config"),
     ("", "config"),
 ]

@@ -221,7 +221,8 @@ def test_digits_and_default_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     options = ["--epochs", "2", "--attention-at", "stage,head", "--learning-rate", "1e-9"]
     main(["--dataset", "digits", "--depth", "8", *options])
-    config = json.loads(Path("runs/digits-resnet_v1-8-cbam_block-seed0/config.json").read_text())
+    folder = "digits-resnet_v1-8-cbam_block-at_stage+head-epochs2-learning_rate1e-09-seed0"
+    config = json.loads((Path("runs") / folder / "config.json").read_text())
     assert config["attention_at"] == ["stage", "head"]
     hint = "is that of guessing (2.30): try a smaller --learning-rate"
     assert capsys.readouterr().out.count(hint) == 1  # at such a rate nothing is learned
@@ -305,7 +306,7 @@ def test_a_run_is_never_overwritten(run, cifar10_dir, capsys):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with pytest.raises(SystemExit):
         main([*SMALL, "--data-dir", str(cifar10_dir), "--run-dir", str(run)])
-    assert f"already holds a run; go on with it by --resume {run}" in capsys.readouterr().err
+    assert f"already holds a run; resume it with --resume {run}" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 

@@ -100,10 +100,7 @@ def test_networks_of_the_table(name, tmp_path):
 def test_orders_are_different_networks(tmp_path, rng):
     """The same weights, in another order: other outputs."""
     runs = plan_runs(settings_of("order", "--depth", "8", "--seeds", "0"), DATA, tmp_path)[1:]
-    networks = [
-        network_from_settings(r.settings, "cbam_block", r.settings.attention_options())
-        for r in runs
-    ]
+    networks = [network_from_settings(r.settings, r.settings.attention_spec) for r in runs]
     images = rng.normal(size=(2, 32, 32, 3)).astype("float32")
     for network in networks:
         network.set_weights(networks[0].get_weights())

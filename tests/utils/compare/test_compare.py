@@ -10,6 +10,7 @@ import pytest
 
 from main import main
 from models import build_model
+from models.attention.specification import AttentionSpec
 from tests.fake_comparison import DATA, settings_of, table
 from tests.processes import start_python
 from utils.compare.compare import costs_of
@@ -24,9 +25,12 @@ def test_costs_are_those_of_the_networks(tmp_path):
     runs = plan_runs(settings_of(seeds="0,1", ratio=4), data, tmp_path)
     costs = costs_of(runs, data)
     network = build_model("resnet_v1", depth=8)
-    assert costs[Variant("none")] == (trainable_params(network), multiply_adds(network))
+    assert costs[Variant(AttentionSpec())] == (trainable_params(network), multiply_adds(network))
     gates = sum(2 * c * (c // 4) + c // 4 + c for c in (16, 32, 64))
-    assert costs[Variant("se_block", (("ratio", 4),))][0] == trainable_params(network) + gates
+    assert (
+        costs[Variant(AttentionSpec.parse("se_block(ratio=4)"))][0]
+        == trainable_params(network) + gates
+    )
 
 
 # what only building the network finds out, in a process of its own
@@ -43,8 +47,8 @@ BAD = [
     (["--attention", "none", "cbam"], "Did you mean 'cbam_block'"),
     (["--attention", "se_block", "--kernel-size", "3"], "se_block has no option 'kernel_size'"),
     (["--attention", "none", "se_block", "--order", "parallel"], "compare one of cbam_block"),
-    (["--attention", "none", "--ratio", "4"], "none has no option 'ratio'; leave it out"),
-    (["--attention-batch-norm", "yes"], "must be one of true, false; received 'yes'"),
+    (["--attention", "none", "--ratio", "4"], "none has no option 'ratio' to vary; leave it out"),
+    (["--attention-batch-norm", "yes"], "must be true or false; received 'yes'"),
     (["--ratio", *map(str, range(1, 50))], "99 variants are too many to compare, at most 50"),
     (["--seeds", "4-0"], "must be seeds such as 0-4 or 0,2,5; received '4-0'"),
     (["--seeds", "0-4294967295"], "must be at most 1000 seeds"),

@@ -44,7 +44,7 @@ def test_several_options_make_a_grid():
         descriptor=["conv", "avg,max"],
         attention_at=["block", "stage"],
     )
-    options = [(v.attention, dict(v.options), v.attention_at) for v in plan_variants(settings)]
+    options = [(v.attention, dict(v.spec.options), v.spec.at) for v in plan_variants(settings)]
     places = [("block",), ("stage",)]
     assert options == [
         ("none", {}, ("block",)),
@@ -125,7 +125,9 @@ def test_a_run_of_a_version_without_a_setting(tmp_path):
         assert config.pop(name) is None
     write_json(plain.folder / "config.json", config)
     assert plain.is_finished()
-    with pytest.raises(UserError, match='order was null, is "parallel"'):
+    with pytest.raises(
+        UserError, match=r'attention was "cbam_block", is "cbam_block\(order=.parallel.\)"'
+    ):
         dataclasses.replace(parallel, folder=plain.folder).is_finished()
 
 

@@ -6,6 +6,7 @@ import shutil
 import matplotlib.image
 import pytest
 
+from models.attention.specification import AttentionSpec
 from tests.fake_comparison import COSTS, DATA, LABELS, fake_comparison, settings_of, table
 from utils.compare import compare as comparison
 from utils.compare.compare import read_jobs, record_jobs, write_comparison
@@ -77,7 +78,9 @@ def test_missing_runs_are_said(tmp_path):
 def test_without_none_the_first_is_the_base(tmp_path):
     runs = fake_comparison(tmp_path)
     se_alone = plan_runs(settings_of(attention="se_block"), DATA, tmp_path)
-    write_comparison(se_alone, DATA, {Variant("se_block"): (1100, 2_500_000)}, tmp_path)
+    write_comparison(
+        se_alone, DATA, {Variant(AttentionSpec("se_block")): (1100, 2_500_000)}, tmp_path
+    )
     assert "se_block stands in its place" in (tmp_path / "comparison.md").read_text("utf-8")
     # none is the base, wherever it is named
     backwards = dict(reversed(COSTS.items()))

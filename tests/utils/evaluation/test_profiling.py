@@ -12,8 +12,8 @@ from utils.system.errors import UserError
 def test_profile_of_modules():
     settings = ProfileSettings(depth=8, attention="cbam_block,se_block", ratio=4, rounds=0)
     costs = profile(settings)
-    assert list(costs) == ["none", "cbam_block", "se_block"]
-    base, cbam = costs["none"], costs["cbam_block"]
+    assert list(costs) == ["none", "cbam_block(ratio=4)", "se_block(ratio=4)"]
+    base, cbam = costs["none"], costs["cbam_block(ratio=4)"]
     assert base.params == trainable_params(build_model("resnet_v1", depth=8))
     gates = sum(2 * c * (c // 4) + c // 4 + c + 98 for c in (16, 32, 64))
     assert cbam.params - base.params == gates

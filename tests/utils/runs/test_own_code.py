@@ -1,0 +1,102 @@
+"""A run with a module and a network of the user's own: recorded, found again, and held to."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+
+from main import main
+
+pytestmark = pytest.mark.once
+
+BLOCK = """
+import keras
+
+@keras.saving.register_keras_serializable(package="mine")
+class Halve(keras.layers.Layer):
+    def call(self, x):
+        return 0.5 * x
+
+    def compute_output_shape(self, shape):
+        return shape
+
+def halve(x, name=None):
+    return Halve(name=name)(x)
+"""
+NETWORK = """
+import keras
+
+from models.attention_module import attach_attention_module
+
+def tiny(input_tensor, classes, filters=4, attention_module=None, attention_at="block"):
+    x = keras.layers.Conv2D(filters, 3, activation="relu")(input_tensor)
+    x = attach_attention_module(x, attention_module)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dense(classes, name="logits")(x)
+    return keras.Model(keras.utils.get_source_inputs(input_tensor),
+                       keras.layers.Activation("softmax")(x))
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with the user's files and a run that was made with them."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "blocks.py").write_text(BLOCK)
+    (folder / "networks.py").write_text(NETWORK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        main(["--dataset", "digits", "--epochs", "1", "--model", "networks.py:tiny(filters=3)",
+              "--attention", "blocks.py:halve"])  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def copy(trained, tmp_path, monkeypatch):
+    """A copy of the run, used from another folder."""
+    monkeypatch.chdir(tmp_path)
+    run = trained / "runs" / "digits-tiny-filters3-halve-epochs1-seed0"
+    return shutil.copytree(run, tmp_path / "run")
+
+
+def test_config_records_the_files(trained, copy):
+    config = json.loads((copy / "config.json").read_text())
+    assert config["attention"] == f"{trained}/blocks.py:halve"
+    assert config["model"] == f"{trained}/networks.py:tiny(filters=3)"
+    assert config["code"] == {
+        f"{trained}/blocks.py:halve": hashlib.sha256(BLOCK.encode()).hexdigest(),
+        f"{trained}/networks.py:tiny": hashlib.sha256(NETWORK.encode()).hexdigest(),
+    }
+
+
+def test_the_run_is_evaluated_and_resumed_from_anywhere(copy, capsys):
+    main(["evaluate", str(copy)])
+    main(["--resume", str(copy), "--epochs", "2", "--force"])
+    assert "test accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["--resume"], ["evaluate"]])
+def test_refuses_a_file_that_has_changed(trained, copy, command, capsys):
+    path = trained / "blocks.py"
+    path.write_text(BLOCK + "# changed\n")
+    try:
+        with pytest.raises(SystemExit) as end:
+            main([*command, str(copy)])
+    finally:
+        path.write_text(BLOCK)
+    assert end.value.code == 2
+    err = capsys.readouterr().err
+    assert f"{path}:halve has changed since the run began; bring back the file" in err
+    assert err.count("\n") == 1
+
+
+def test_refuses_a_file_that_is_gone(trained, copy, capsys):
+    path = trained / "blocks.py"
+    path.rename(trained / "elsewhere.py")
+    try:
+        with pytest.raises(SystemExit):
+            main(["evaluate", str(copy)])
+    finally:
+        (trained / "elsewhere.py").rename(path)
+    assert "points to no file" in capsys.readouterr().err
