@@ -42,11 +42,9 @@ def build_config(name):
     settings = TrainSettings(**json.loads((CONFIGS / f"{name}.json").read_text()))
     return network_from_settings(
         settings,
-        settings.attention,
-        settings.attention_options(),
+        settings.attention_spec,
         input_shape=(224, 224, 3),
         classes=1000,
-        attention_at=settings.attention_at,
     )
 
 

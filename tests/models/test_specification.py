@@ -79,7 +79,7 @@ def test_reads(text, name, options):
      "a(b=1, b=2)", "a(b=lambda: 1)", "a" * 3000, "a(b=1); c"],
 )  # fmt: skip
 def test_refuses_what_is_no_name_with_literals(text):
-    with pytest.raises(ValueError, match="must be a name|twice"):
+    with pytest.raises(ValueError, match=r"must be a name|twice"):
         parse_specification(text)
 
 
@@ -95,7 +95,11 @@ def test_every_entry_takes_the_same_text(rng):
         assert {key: config[key] for key in options} == options
     networks = [
         build_model("resnet_v1", depth=8, attention_module=module)
-        for module in (text, AttentionSpec.parse(text), partial(cbam_block, ratio=4, order="parallel"))
+        for module in (
+            text,
+            AttentionSpec.parse(text),
+            partial(cbam_block, ratio=4, order="parallel"),
+        )
     ]  # fmt: skip
     layers = [network.get_layer("stage1_block1_attention") for network in networks]
     configs = [{**layer.get_config(), "name": "", "dtype": ""} for layer in layers]

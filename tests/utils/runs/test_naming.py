@@ -39,6 +39,10 @@ OTHERS = {
     "schedule": "cosine", "backend": "jax", "precision": "mixed_bfloat16", "augment": False,
     "flip": False, "bottleneck": True, "attention_batch_norm": True,
 }  # fmt: skip
+FRACTIONS = (
+    "dropout", "dropout_rate", "alpha", "width", "compression", "crop", "mixup", "cutmix",
+    "label_smoothing", "ema", "validation_split", "weight_decay", "learning_rate",
+)  # fmt: skip
 WITHOUT_EFFECT = ("run_dir", "tensorboard", "checkpoint_every", "workers", "data_dir")
 
 
@@ -57,10 +61,6 @@ def test_every_setting_that_makes_a_difference_is_in_the_name():
         assert name not in names, field
         names.add(name)
     assert len(names) == len(fields) + 1
-
-
-FRACTIONS = ("dropout", "dropout_rate", "alpha", "width", "compression", "crop", "mixup", "cutmix",
-             "label_smoothing", "ema", "validation_split", "weight_decay", "learning_rate")  # fmt: skip
 
 
 def test_photographs_are_told_apart_by_their_folder():
