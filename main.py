@@ -2,18 +2,24 @@
 
 import sys
 
-from utils.config.command_line import fail, parse_settings
-from utils.config.command_settings import (
-    DemoSettings,
-    EvaluateSettings,
-    ExplainSettings,
-    ExportSettings,
-    ImportTorchSettings,
-    ListSettings,
-    ProfileSettings,
-)
-from utils.config.settings import CompareSettings, TrainSettings
-from utils.system.errors import Interrupted, RunError, UserError
+try:
+    from utils.config.command_line import fail, parse_settings
+    from utils.config.command_settings import (
+        DemoSettings,
+        EvaluateSettings,
+        ExplainSettings,
+        ExportSettings,
+        ImportTorchSettings,
+        ListSettings,
+        ProfileSettings,
+    )
+    from utils.config.settings import CompareSettings, TrainSettings
+    from utils.system.errors import Interrupted, RunError, UserError
+except ModuleNotFoundError as missing:  # outside of the virtual environment
+    sys.exit(
+        f"error: {missing.name} is not installed for {sys.executable}; 'make train' sets up .venv, "
+        "and '.venv/bin/python main.py' runs in it"
+    )
 
 
 def train(settings):
@@ -135,7 +141,7 @@ def help_of(does):
     """What --help says before the settings: what the command does, and which others there are."""
     lines = [f"  {name:<13} {text}" for name, (_, _, text) in COMMANDS.items()]
     head = "commands (python main.py COMMAND --help); without one: train"
-    return "\n".join([f"{does.capitalize()}.", "", head, *lines])
+    return "\n".join([f"{does[0].upper()}{does[1:]}.", "", head, *lines])
 
 
 if __name__ == "__main__":

@@ -170,12 +170,23 @@ def _lookup(name):
     if is_reference(name):
         return load_reference(name)
     if name not in _REGISTRY:
-        close = difflib.get_close_matches(name, _REGISTRY, n=1, cutoff=0.5)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        close = _closest(name)
+        hint = f" Did you mean {close!r}?" if close else ""
         raise ValueError(
             f"unknown attention module {name!r}.{hint} Known: {', '.join(list_attention())}, none"
         )
     return _REGISTRY[name]
+
+
+def _closest(name):
+    """The registered name that was probably meant, or `None`; `CBAM` means `cbam_block`."""
+    plain = name.lower().replace("-", "_")
+    exact = [known for known in _REGISTRY if plain in (known, known.removesuffix("_block"))]
+    of_layer = [
+        known for known, layer in _LAYERS.items() if layer and layer.__name__.lower() == plain
+    ]
+    near = difflib.get_close_matches(plain, _REGISTRY, n=1, cutoff=0.5)
+    return next(iter([*exact, *of_layer, *near]), None)
 
 
 def _check_known(spec):
