@@ -69,3 +69,16 @@ bench: .venv/installed
 .venv/installed-dev: requirements-dev.txt .venv/installed
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	touch $@
+
+# the backends; requirements.txt has TensorFlow. TORCH_INDEX is the address of a package index with
+# another build of PyTorch, such as https://download.pytorch.org/whl/cpu
+.venv/installed-tensorflow: .venv/installed
+	touch $@
+
+.venv/installed-jax: .venv/installed
+	$(BIN)/python -m pip install --quiet jax
+	touch $@
+
+.venv/installed-torch: .venv/installed
+	$(BIN)/python -m pip install --quiet torch==2.13.0 $(addprefix --index-url ,$(TORCH_INDEX))
+	touch $@

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .surgery import add_attention as add_attention
     from .torch_weights import load_torch_weights as load_torch_weights
 
+__version__ = "0.1.0"  # pyproject.toml takes it from here
+
 # name -> "file.function"; imported when asked for, so that naming them costs nothing
 _ARCHITECTURES = {
     "densenet": "densenet.DenseNet",

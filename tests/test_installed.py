@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from models import build_model
+from models import __version__, build_model
 from models.saving import load_model
 
 ROOT = Path(__file__).parents[1]
@@ -74,6 +74,17 @@ def test_wheel_holds_the_library_and_nothing_else(wheel):
     sources = {path.relative_to(ROOT / "models") for path in (ROOT / "models").rglob("*.py")}
     expected = {f"attention_zoo/{path.as_posix()}" for path in sources}
     assert names == {*expected, "attention_zoo/py.typed"}
+
+
+def test_version_is_that_of_the_library(wheel, installed, tmp_path):
+    assert wheel.name == f"attention_zoo-{__version__}-py3-none-any.whl"
+    script = (
+        "import attention_zoo, sys\n"
+        "from importlib.metadata import version\n"
+        "print(version('attention-zoo'), attention_zoo.__version__)\n"
+        "assert not {'keras', 'numpy', 'tensorflow'} & set(sys.modules)\n"
+    )
+    assert run(installed, script, tmp_path).split() == [__version__] * 2
 
 
 def test_names_cost_no_keras(installed, tmp_path):
