@@ -1,7 +1,8 @@
 """Convolutional networks for Keras with pluggable attention."""
 
 import difflib
-import importlib
+import functools
+import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"  # pyproject.toml takes it from here
 
-# name -> "file.function"; imported when asked for, so that naming them costs nothing
+# name -> "file.function"; a file is imported when its network is asked for
 _ARCHITECTURES = {
     "densenet": "densenet.DenseNet",
     "inception_resnet_v2": "inception_resnet_v2.InceptionResNetV2",
@@ -26,7 +27,7 @@ _ARCHITECTURES = {
     "resnet_v2": "resnet_v2.resnet_v2",
     "resnext": "resnext.ResNext",
 }
-# where the library's other names are; all that are not here are in `attention_module`
+# public name -> file; `attention_module` has all others
 _FILES = {
     "add_attention": "surgery",
     "load_model": "saving",
@@ -35,8 +36,10 @@ _FILES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for; `list_models` and the bench's `--help` do without Keras."""
-    if not name.startswith("_"):
+    """Imports a public name at its first use, so that `list_models` works without Keras."""
+    # `from models import FILE` asks here first, and is no reason to import Keras
+    is_file = importlib.util.find_spec(f"{__name__}.{name}") is not None
+    if not name.startswith("_") and not is_file:
         module = importlib.import_module(f"{__name__}.{_FILES.get(name, 'attention_module')}")
         if name in _FILES or name in module.__all__:
             return getattr(module, name)
@@ -57,42 +60,65 @@ def build_model(name: str, /, **options: Any) -> "keras.Model":
     """Builds a network by name.
 
     Args:
-        name: string, one of `list_models()`.
-        **options: the options of that architecture (`depth`, `width`, ...) and those common to all:
-            `include_top`, `weights`, `input_tensor`, `input_shape`, `pooling`, `classes`,
-            `classifier_activation`, `name`, `attention_module`, `attention_at`, `features_only`,
-            described at `models.builder.Builder`. Options of the attention module go with it:
-            `attention_module=partial(cbam_block, ratio=16)`.
+        name: string, one of `list_models()`, or such a name with options,
+            `"resnet(depth=50, stem='imagenet')"`. For a network of your own,
+            `"my_models.py:my_network"` or `"package.module:my_network"`, with or without options:
+            a function that takes the same options as the architectures and returns a model.
+        **options: options of the architecture (`depth`, `width`, ...) and the options common to
+            all: `include_top`, `weights`, `input_tensor`, `input_shape`, `pooling`, `classes`,
+            `classifier_activation`, `name`, `attention_module`, `attention_at`, `features_only`
+            (see `models.builder.Builder`). They override options in `name`.
 
     Returns:
         A Functional `keras.Model`.
 
     Raises:
-        ValueError: an unknown name, an option the architecture does not have, or a value that an
-            option cannot take.
+        ValueError: if the name is unknown or malformed, if the architecture does not have an
+            option or the option does not allow the value, or if a function of your own cannot be
+            imported or does not return a model.
 
     Example:
 
     >>> model = build_model("resnet_v1", depth=20, classes=10, attention_module="cbam_block")
+    >>> model = build_model("resnet(depth=50, stem='imagenet')", classes=1000)
     """
     return architecture(name)(**options)
 
 
 def architecture(name: str) -> Callable[..., "keras.Model"]:
-    """Returns the function that builds the architecture called `name`.
+    """Returns the function that builds an architecture.
 
     Args:
-        name: string, one of `list_models()`.
+        name: string, as for `build_model`.
 
     Returns:
-        A function such as `models.resnet_v1.resnet_v1`; its signature lists all its options.
+        A function such as `models.resnet_v1.resnet_v1`, whose signature lists all its options;
+        the defaults of those given in `name` are the values given there.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: if the name is unknown or malformed, or its function cannot be imported.
     """
+    from .specification import is_reference, load_reference, parse_specification
+
+    try:
+        base, options = parse_specification(str(name))
+    except ValueError as error:
+        raise ValueError(f"model {error}") from None
+    if is_reference(base):
+        from .builder import with_checks
+
+        function = with_checks(load_reference(base), base)
+    else:
+        file, attribute = _location(base)
+        function = getattr(importlib.import_module(f"{__name__}.{file}"), attribute)
+    return functools.partial(function, **options) if options else function
+
+
+def _location(name: str) -> tuple[str, str]:
+    """Returns the file and the function of an architecture, or raises a `ValueError`."""
     if name not in _ARCHITECTURES:
-        close = difflib.get_close_matches(str(name), _ARCHITECTURES, n=1)
+        close = difflib.get_close_matches(name, _ARCHITECTURES, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"unknown model {name!r}.{hint} Known: {', '.join(list_models())}")
-    module, function = _ARCHITECTURES[name].split(".")
-    return getattr(importlib.import_module(f"{__name__}.{module}"), function)
+    file, function = _ARCHITECTURES[name].split(".")
+    return file, function

@@ -1,4 +1,4 @@
-"""What all architectures share: convolution, normalization, rectifier, and their usual stems."""
+"""Layers that all architectures share: convolution, normalization, activation, and stems."""
 
 import keras
 from keras import layers
@@ -22,14 +22,15 @@ def conv(
     Args:
         x: Keras tensor of rank 4.
         filters: int, output channels.
-        kernel_size: int, or a pair of ints (with strides 1, or padding of Keras's).
-        strides: int.
+        kernel_size: int, or a pair of ints if `strides` is 1 or `padding` is not `"symmetric"`.
+        strides: int. Defaults to 1.
         name: string, the layer's name.
-        groups: int, divides channels and filters.
-        use_bias: bool. Defaults to `False`, as a normalization follows nearly everywhere.
-        padding: `"symmetric"` (default), the map's size, divided by `strides`, with as many zeros
-            on either side, as in the authors' code and PyTorch; or Keras's `"same"`, which with
-            strides pads by the size of the map, or `"valid"`.
+        groups: int, a divisor of the channels and of `filters`. Defaults to 1.
+        use_bias: bool, whether the convolution has a bias. Defaults to `False`, as a normalization
+            follows nearly everywhere.
+        padding: `"symmetric"`, with the same number of zeros on all sides, as in PyTorch and most
+            authors' code, or Keras's `"same"` or `"valid"`. With strides above 1, `"same"` pads
+            maps of even size more on the right and bottom. Defaults to `"symmetric"`.
 
     Returns:
         A Keras tensor of rank 4.
@@ -52,12 +53,12 @@ def conv(
 
 
 def symmetric_zeros(x, size, name):
-    """Zeros around the map, `size` pixels wide; nothing for 0."""
+    """Pads the map with `size` zeros on all sides."""
     return layers.ZeroPadding2D(size, name=name)(x) if size else x
 
 
 def norm(x, name=None, epsilon=1e-5, scale=True):
-    """Batch normalization with PyTorch's momentum: short trainings need the faster average."""
+    """Batch normalization with PyTorch's momentum; Keras's 0.99 is too slow for short trainings."""
     return layers.BatchNormalization(
         axis=channel_axis(), momentum=0.9, epsilon=epsilon, scale=scale, name=name
     )(x)
@@ -80,19 +81,20 @@ def conv_norm(
     scale=True,
     **options,
 ):
-    """Convolution, normalization and activation, the most common triple.
+    """Convolution, normalization and activation.
 
     Args:
         x: Keras tensor of rank 4.
         filters: int, output channels.
-        kernel_size: int, or a pair of ints.
-        strides: int.
-        name: string, prefix of the layers' names: `{name}_conv{number}` and so on.
+        kernel_size: int, or a pair of ints, as in `conv`.
+        strides: int. Defaults to 1.
+        name: string, prefix of the layers' names: `{name}_conv{number}`, `{name}_norm{number}` and
+            `{name}_{activation}{number}`.
         number: int or string, suffix of the layers' names.
-        activation: name of an activation, or `None` for none.
-        epsilon: float, of the normalization.
-        scale: bool, whether the normalization has a gamma.
-        **options: of the convolution: `groups`, `use_bias`, `padding`.
+        activation: string, name of an activation, or `None`. Defaults to `"relu"`.
+        epsilon: float, epsilon of the normalization. Defaults to 1e-5.
+        scale: bool, whether the normalization has a gamma. Defaults to `True`.
+        **options: options of `conv`: `groups`, `use_bias`, `padding`.
 
     Returns:
         A Keras tensor of rank 4.
@@ -103,21 +105,21 @@ def conv_norm(
 
 
 def norm_relu(x, name, number="", epsilon=1e-5):
-    """Normalization and rectifier, what comes before a convolution in pre-activation networks."""
+    """Normalization and ReLU, which precede a convolution in pre-activation networks."""
     return activate(norm(x, f"{name}_norm{number}", epsilon), f"{name}_relu{number}")
 
 
 def cifar_stem(x, filters, **options):
-    """A 3x3 convolution: small images keep their size."""
+    """A 3x3 convolution, which keeps the size of small images."""
     return conv_norm(x, filters, 3, name="stem", **options)
 
 
 def imagenet_stem(x, filters, **options):
-    """A 7x7 convolution and a max-pooling: a quarter of the size."""
+    """A 7x7 convolution and a max pooling, which leave a quarter of height and width."""
     x = conv_norm(x, filters, 7, strides=2, name="stem", **options)
-    x = symmetric_zeros(x, 1, "stem_pool_pad")  # after the rectifier, zero is the least
+    x = symmetric_zeros(x, 1, "stem_pool_pad")  # zero is the minimum after ReLU
     return layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
 
 
-# name -> (the function, side of the images it is made for)
+# name -> (its function, side of the images that it is made for)
 STEMS = {"cifar": (cifar_stem, 32), "imagenet": (imagenet_stem, 224)}

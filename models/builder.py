@@ -1,4 +1,4 @@
-"""The frame of every network: its input, where attention goes, its stages and its head."""
+"""What every architecture shares: the options, the input, the places for attention, the head."""
 
 import functools
 import inspect
@@ -16,43 +16,48 @@ from .checks import require_int, require_one_of
 from .fast import speed_up
 from .saving import deep_graphs, load_weights_by_name
 
-# (height, width, channels) in the order of the image format; a side may be unknown
+# (height, width, channels), or channels first under that image format; `None` where unknown
 Shape: TypeAlias = Sequence[int | None]
 Options = ParamSpec("Options")
 Model = TypeVar("Model")
 
 
 class Builder:
-    """The frame of a network: its input, where attention goes, its stages and its head.
+    """Builds the parts that all architectures share, and defines their common options.
 
-    These are the options that all architectures have in common.
+    An architecture makes a `Builder`, starts from its `input`, calls `attend` in every block and
+    `end_stage` after every stage, and returns `model(x)`.
 
     Args:
-        input_shape: tuple of three, `(height, width, channels)` (channels first under that
-            `image_data_format`); height and width may be `None`. Defaults to a color image of the
-            size that the architecture was published for.
+        input_shape: tuple of three, `(height, width, channels)`, or `(channels, height, width)`
+            under `image_data_format="channels_first"`. Height and width may be `None`. Defaults to
+            a color image of the size that the architecture was published for.
         include_top: bool, whether the network ends in a classifier. Defaults to `True`.
-        weights: `None` (random) or the path of a `.keras` file that this project saved; its layers
-            are matched by name.
-        input_tensor: Keras tensor to build upon, instead of `input_shape`.
-        pooling: without the top: `None` (the feature map), `"avg"` or `"max"`.
-        classes: int, number of classes.
-        classifier_activation: activation of the classifier, `None` for logits. Defaults to
+        weights: `None` for random weights, or the path of a `.keras` file that this library saved;
+            weights are copied between layers of the same name. Defaults to `None`.
+        input_tensor: Keras tensor to use as the input, instead of `input_shape`. Defaults to
+            `None`.
+        pooling: the output where `include_top=False`: `None` for the last feature map, `"avg"` or
+            `"max"` for its average or maximum over all positions. Defaults to `None`.
+        classes: int, number of classes. Defaults to 10.
+        classifier_activation: activation of the classifier; `None` returns logits. Defaults to
             `"softmax"`.
         name: string, the model's name.
-        attention_module: `None`, a name of `list_attention()`, alone or with options as in
-            `"cbam_block(ratio=4)"`, a user's own as in `"my_modules.py:my_block"`, a Keras layer, a
-            callable on a feature map, or an `AttentionSpec`, whose `at` then stands over a default
-            `attention_at`.
-        attention_at: where it goes: `"block"` (default, in every block), `"stage"` (between
-            stages), `"head"` (before the classifier, as `x + attention(x)`), a place of the
-            architecture's own, or a tuple of them.
-        features_only: bool; if `True` the model returns one feature map per stage.
-        default_size: int, side of the image where neither shape nor tensor is given; set by the
-            architecture.
+        attention_module: `None`, a name from `list_attention()`, such a name with options as in
+            `"cbam_block(ratio=4)"`, a module of your own as in `"my_modules.py:my_block"`, a Keras
+            layer, a callable on a feature map, or an `AttentionSpec`, whose `at` applies where
+            `attention_at` has its default. Defaults to `None`.
+        attention_at: string, or a tuple of several: where attention goes. `"block"` is in every
+            block, `"stage"` between stages, `"head"` before the classifier, as
+            `x + attention(x)`; some architectures have a place of their own. Defaults to
+            `"block"`.
+        features_only: bool, whether the model returns one feature map per stage, as a dictionary,
+            instead of the head's output. Defaults to `False`.
+        default_size: int, height and width of the image if neither `input_shape` nor
+            `input_tensor` is given. The architecture sets it.
 
     Raises:
-        ValueError: a value that an option cannot take.
+        ValueError: if an option does not allow its value.
     """
 
     def __init__(
@@ -82,7 +87,7 @@ class Builder:
         self.attention_at = (
             (attention_at,) if isinstance(attention_at, str) else tuple(attention_at)
         )
-        self.sites = ["head"]
+        self.places = ["head"]
         self.features_only = features_only
         self.features: dict[str, keras.KerasTensor] = {}
         if input_tensor is not None and not isinstance(input_tensor, keras.KerasTensor):
@@ -93,24 +98,33 @@ class Builder:
             )
         self.input = input_tensor
 
-    def attend(self, x, name, sites=("block",)):
-        """The attention of the block called `name`.
+    def attend(self, x, name, places=("block",)):
+        """Applies the attention module, if `attention_at` names this place.
 
         Args:
             x: Keras tensor, a feature map.
-            name: string, the block's name; the attention is called `{name}_attention`.
-            sites: the values of `attention_at` that this place answers to.
+            name: string, prefix of the attention layer's name, `{name}_attention`.
+            places: tuple of strings, the values of `attention_at` that select this place.
 
         Returns:
-            The attended map, or `x` itself where there is to be no attention.
+            The feature map with attention applied, or `x` itself.
         """
-        self.sites += [site for site in sites if site not in self.sites]
-        if self.attention is None or not set(sites) & set(self.attention_at):
+        self.places += [place for place in places if place not in self.places]
+        if self.attention is None or not set(places) & set(self.attention_at):
             return x
         return self.attention(x, name=f"{name}_attention")
 
     def end_stage(self, x, name, last=False):
-        """Marks the end of a stage: a feature map to give out, and perhaps attention after it."""
+        """Ends a stage: keeps its feature map for `features_only`, and attends between stages.
+
+        Args:
+            x: Keras tensor, the stage's feature map.
+            name: string, the stage's name.
+            last: bool, whether no stage follows; `attention_at="stage"` then has no place here.
+
+        Returns:
+            The feature map that the next stage starts from.
+        """
         if not last:
             x = self.attend(x, name, ("stage",))
         self.features[name] = x
@@ -118,23 +132,23 @@ class Builder:
 
     @property
     def image_size(self):
-        """Height and width of the image, `None` where they are not known."""
+        """Height and width of the image, `None` where unknown."""
         shape = list(self.input.shape[1:])
         del shape[channel_axis() % 4 - 1]
         return tuple(shape)
 
     def is_below(self, least):
-        """Whether the height or the width is known to be less than `least`."""
+        """Whether the height or the width is known and less than `least`."""
         return any(size is not None and size < least for size in self.image_size)
 
     def require_size(self, least):
-        """Refuses an image that the network would shrink to nothing.
+        """Raises an error if the network would reduce the image to less than one pixel.
 
         Args:
-            least: int, the smallest height and width.
+            least: int, the smallest height and width that the network can process.
 
         Raises:
-            ValueError: the height or the width is smaller.
+            ValueError: if the height or the width is smaller.
         """
         height, width = self.image_size
         if self.is_below(least):
@@ -144,14 +158,17 @@ class Builder:
             )
 
     def model(self, x, dropout=0.0):
-        """Puts the head on the last feature map and returns the model.
+        """Adds the head to the last feature map and returns the model.
 
         Args:
             x: Keras tensor, the last feature map.
-            dropout: float, share of the pooled features that is dropped before the classifier.
+            dropout: float, dropout rate of the pooled features. Defaults to 0.0.
+
+        Returns:
+            A Functional `keras.Model`.
         """
         attended = self.attend(x, "head", ("head",))
-        self._check_sites()
+        self._check_places()
         if attended is not x:
             x = layers.Add(name="head_add")([x, attended])
         outputs = self.features if self.features_only else self._head(x, dropout)
@@ -163,11 +180,11 @@ class Builder:
             load_weights_by_name(model, self.weights)
         return speed_up(model)
 
-    def _check_sites(self):
-        if not self.attention_at or not set(self.attention_at) <= set(self.sites):
+    def _check_places(self):
+        if not self.attention_at or not set(self.attention_at) <= set(self.places):
             raise ValueError(
                 f"attention_at of {self.name} must be one or more of "
-                f"{', '.join(map(repr, sorted(self.sites)))}; received {self.attention_at!r}"
+                f"{', '.join(map(repr, sorted(self.places)))}; received {self.attention_at!r}"
             )
 
     def _head(self, x, dropout):
@@ -179,7 +196,7 @@ class Builder:
             return x
         if dropout:
             x = layers.Dropout(dropout, name="dropout")(x)
-        # float32 under mixed precision too: a softmax needs the range
+        # float32 under mixed precision too: softmax needs its range
         x = layers.Dense(self.classes, dtype="float32", name="logits")(x)
         if self.classifier_activation is not None:
             x = layers.Activation(self.classifier_activation, dtype="float32", name="predictions")(
@@ -189,7 +206,10 @@ class Builder:
 
 
 def takes_common_options(function: Callable[Options, Model]) -> Callable[Options, Model]:
-    """Decorates an architecture: `**common` becomes the visible, checked options of `Builder`."""
+    """Decorates an architecture: replaces `**common` in its signature by the options of `Builder`.
+
+    The decorated function raises a `ValueError` for an option that it does not have.
+    """
     parameters = inspect.signature(function).parameters
     own = {key: p for key, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
     common = inspect.signature(Builder).parameters
@@ -198,7 +218,7 @@ def takes_common_options(function: Callable[Options, Model]) -> Callable[Options
         *(
             p.replace(kind=p.KEYWORD_ONLY)
             for p in common.values()
-            if p.name not in own and p.name != "default_size"  # the architecture's, not the user's
+            if p.name not in own and p.name != "default_size"  # not for users to set
         ),
     ]
     known = [p.name for p in merged]
@@ -216,15 +236,42 @@ def takes_common_options(function: Callable[Options, Model]) -> Callable[Options
     return build
 
 
+def with_checks(function: Callable[..., Any], reference: str) -> Callable[..., keras.Model]:
+    """Wraps a user's own architecture: an error that the user can fix becomes a `ValueError`.
+
+    Args:
+        function: the architecture, a function that returns a model.
+        reference: string, how the user named it, `"my_models.py:my_network"`.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def build(*args: Any, **options: Any) -> keras.Model:
+        try:
+            signature.bind(*args, **options)
+        except TypeError as error:
+            known = ", ".join(signature.parameters)
+            raise ValueError(f"{reference}: {error}; it takes {known}") from None
+        model = function(*args, **options)
+        if not isinstance(model, keras.Model):
+            raise ValueError(f"{reference} must return a keras.Model, it returned {model!r}")
+        return model
+
+    return build
+
+
 def depth_error(name, depth, periods, rest=2, others=()):
-    """The error for a depth that is not kn+2, naming the nearest that are.
+    """Returns the error for a depth that is not `period * n + rest`; it names the nearest depths.
 
     Args:
         name: string, the architecture.
-        depth: what was received.
-        periods: list of ints, the k that the architecture can take.
-        rest: int, what is in the place of the 2.
-        others: depths that the architecture takes besides.
+        depth: the depth that was received.
+        periods: list of ints, the periods that the architecture allows.
+        rest: int. Defaults to 2.
+        others: depths that the architecture allows besides.
+
+    Returns:
+        A `ValueError`.
     """
     rule = " or ".join(f"{k}n+{rest}" for k in periods)
     rule = ", ".join([rule, *map(str, others)])

@@ -1,7 +1,8 @@
-"""DenseNet: every layer sees the outputs of all before it; for CIFAR and for ImageNet."""
+"""DenseNet: the input of a layer is the output of all layers before it; for CIFAR and ImageNet."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import layers
@@ -11,7 +12,7 @@ from .blocks import STEMS, channel_axis, conv, imagenet_stem, norm_relu
 from .builder import Builder, Shape, depth_error, takes_common_options
 from .checks import require_int, require_number, require_one_of
 
-# depth -> (growth rate, layers of the dense blocks); the paper's Table 1 (161: the authors' code)
+# depth -> (growth rate, layers of the dense blocks), Table 1 of the paper; 161: the authors' code
 DEPTHS = {
     121: (32, (6, 12, 24, 16)),
     161: (48, (6, 12, 36, 24)),
@@ -20,8 +21,18 @@ DEPTHS = {
     264: (32, (6, 12, 64, 48)),
 }
 CIFAR_GROWTH, CIFAR_STAGES, CIFAR_FILTERS = 12, 3, 16
-LAYERS_BESIDES = 4  # of a CIFAR depth: the first convolution, two transitions, the classifier
+OTHER_LAYERS = 4  # in a CIFAR depth: the first convolution, two transitions, the classifier
 EPSILON = 1.001e-5
+# published networks: (side of the image, classes) -> their options
+VARIANTS = {
+    (32, 10): [
+        {"depth": 40},
+        {"depth": 100},
+        {"depth": 100, "growth_rate": 24},
+        {"depth": 100, "bottleneck": True, "compression": 0.5},
+    ],
+    (224, 1000): [{"depth": depth} for depth in DEPTHS],
+}
 
 preprocess_input = partial(imagenet_utils.preprocess_input, mode="torch")
 
@@ -34,31 +45,34 @@ def DenseNet(
     bottleneck: bool | None = None,
     compression: float | None = None,
     dropout_rate: float = 0.0,
-    stem: str | None = None,
+    stem: Literal["cifar", "imagenet"] | None = None,
     name: str | None = None,
     **common: Any,
 ) -> keras.Model:
-    """DenseNet and DenseNet-BC: three dense blocks for CIFAR, four for ImageNet.
+    """DenseNet and DenseNet-BC, with three dense blocks for CIFAR or four for ImageNet.
 
-    Attention comes after each dense block and after each transition; `attention_at="stage"` is
-    after the transitions alone. The feature maps of `features_only` are those of the dense blocks.
+    Attention comes after every dense block and after every transition, and with
+    `attention_at="stage"` only after the transitions. `features_only` returns the outputs of the
+    dense blocks.
 
     Args:
         input_shape: tuple of three; height and width may be `None`. Defaults to `(32, 32, 3)` with
             the CIFAR stem and `(224, 224, 3)` with the ImageNet stem.
-        depth: int, layers with weights: 121, 161, 169, 201 or 264 (ImageNet), otherwise 3n+4, or
-            6n+4 with bottlenecks (CIFAR: 40, 100, 190, 250, ...). Defaults to 40.
-        growth_rate: int, channels that a layer adds. Defaults to 12 for CIFAR, 48 at depth 161 and
-            32 at the other ImageNet depths.
-        bottleneck: bool, whether a 1x1 convolution precedes every 3x3 one, which leaves half as
-            many layers of the dense block; ImageNet depths always have it. Defaults to `False` for
-            CIFAR.
-        compression: float, share of the channels that a transition keeps. Defaults to 1.0 for CIFAR
-            and 0.5 for ImageNet; DenseNet-BC is `bottleneck=True, compression=0.5`.
-        dropout_rate: float, share dropped after every convolution but the first; the paper has 0.2
+        depth: int, layers with weights: 121, 161, 169, 201, 264, or 3n+4 (bottlenecks: 6n+4). The
+            first five are for ImageNet, all others, such as 40, 100, 190 and 250, for CIFAR.
+            Defaults to 40.
+        growth_rate: int, channels that every layer adds. Defaults to 12 for CIFAR, 48 at depth 161
+            and 32 at the other ImageNet depths.
+        bottleneck: bool, whether a 1x1 convolution precedes every 3x3 convolution. A dense block of
+            a given depth then has half as many 3x3 convolutions. ImageNet depths always have
+            bottlenecks. Defaults to `False` for CIFAR.
+        compression: float, share of the channels that a transition keeps, at most 1. DenseNet-BC is
+            `bottleneck=True, compression=0.5`. Defaults to 1.0 for CIFAR and 0.5 for ImageNet.
+        dropout_rate: float, dropout rate after every convolution but the first. The paper has 0.2
             where it trains without augmentation. Defaults to 0.0.
-        stem: `"cifar"`, a 3x3 convolution; `"imagenet"`, a 7x7 convolution with stride 2 and a
-            max-pooling. Defaults to the one that the depth was published with.
+        stem: string, first layers, for small or for large images. `"cifar"` is a 3x3 convolution,
+            `"imagenet"` is a 7x7 convolution with stride 2 and a max pooling. Defaults to
+            `"imagenet"` at the ImageNet depths and to `"cifar"` at all others.
         name: string, the model's name. Defaults to `"densenet_{depth}"`.
         **common: the options of `models.builder.Builder`: `classes`, `attention_module`, ...
 
@@ -66,8 +80,8 @@ def DenseNet(
         A Functional `keras.Model`.
 
     Raises:
-        ValueError: a depth that layers of this kind cannot make, an image that is too small, or a
-            value an option cannot take.
+        ValueError: if layers of this kind cannot make `depth`, if the image is too small, or if an
+            option does not allow its value.
 
     Example:
 
@@ -102,7 +116,7 @@ def DenseNet(
         for number in range(1, count + 1):
             x = dense_layer(x, growth, bottleneck, dropout_rate, f"stage{stage}_layer{number}")
         x = net.attend(x, f"stage{stage}_block")
-        # attention between stages has its place after the transition
+        # attention between stages comes after the transition
         x = net.end_stage(x, f"stage{stage}", last=True)
         if stage < len(repeats):
             x = transition(x, kept, dropout_rate, f"stage{stage}_transition")
@@ -111,13 +125,13 @@ def DenseNet(
 
 
 def dense_layer(x, growth_rate, bottleneck, dropout_rate, name):
-    """Normalization, rectifier, 3x3 convolution, beside what came in; a 1x1 one before it or not.
+    """A pre-activation convolution, whose output is concatenated to its input.
 
     Args:
         x: Keras tensor of rank 4.
-        growth_rate: int, channels added.
-        bottleneck: bool, whether a 1x1 convolution to four times as many channels goes first.
-        dropout_rate: float, share dropped after each convolution.
+        growth_rate: int, channels of the 3x3 convolution.
+        bottleneck: bool, whether a 1x1 convolution to four times as many channels precedes it.
+        dropout_rate: float, dropout rate after each convolution.
         name: string, prefix of the layers' names.
 
     Returns:
@@ -133,7 +147,17 @@ def dense_layer(x, growth_rate, bottleneck, dropout_rate, name):
 
 
 def transition(x, compression, dropout_rate, name):
-    """Between dense blocks: a 1x1 convolution to a share of the channels, and half the size."""
+    """A 1x1 convolution that keeps a share of the channels, and a pooling to half the size.
+
+    Args:
+        x: Keras tensor of rank 4.
+        compression: float, share of the channels that is kept.
+        dropout_rate: float, dropout rate after the convolution.
+        name: string, prefix of the layers' names.
+
+    Returns:
+        A Keras tensor of rank 4.
+    """
     filters = max(1, int(x.shape[channel_axis()] * compression))
     x = conv(norm_relu(x, name, epsilon=EPSILON), filters, 1, name=f"{name}_conv")
     x = _drop(x, dropout_rate, f"{name}_dropout")
@@ -145,46 +169,29 @@ def _drop(x, rate, name):
 
 
 def _plan(depth, bottleneck):
-    """Growth rate and layers of the dense blocks that the depth was published with."""
+    """Returns the default growth rate and the layers of each dense block."""
     if depth in tuple(DEPTHS):
         return DEPTHS[depth]
     per_stages = CIFAR_STAGES * (2 if bottleneck else 1)
-    count = depth - LAYERS_BESIDES if isinstance(depth, int) else 0
+    count = depth - OTHER_LAYERS if isinstance(depth, int) else 0
     if count <= 0 or count % per_stages:
-        raise depth_error("densenet", depth, [per_stages], LAYERS_BESIDES, DEPTHS)
+        raise depth_error("densenet", depth, [per_stages], OTHER_LAYERS, DEPTHS)
     return CIFAR_GROWTH, (count // per_stages,) * CIFAR_STAGES
 
 
-def DenseNetImageNet121(
-    input_shape: Shape | None = None, classes: int = 1000, **options: Any
-) -> keras.Model:
-    """`DenseNet` with 121 layers, for the 1000 ImageNet classes."""
-    return DenseNet(input_shape, 121, classes=classes, **options)
+def _for_imagenet(depth: int) -> Callable[..., keras.Model]:
+    """Makes the alias for one of the ImageNet depths."""
+
+    def build(input_shape: Shape | None = None, classes: int = 1000, **options: Any) -> keras.Model:
+        return DenseNet(input_shape, depth, classes=classes, **options)
+
+    build.__name__ = build.__qualname__ = f"DenseNetImageNet{depth}"
+    build.__doc__ = f"An alias: `DenseNet` with {depth} layers, by default for 1000 classes."
+    return build
 
 
-def DenseNetImageNet161(
-    input_shape: Shape | None = None, classes: int = 1000, **options: Any
-) -> keras.Model:
-    """`DenseNet` with 161 layers, growth 48, for the 1000 ImageNet classes."""
-    return DenseNet(input_shape, 161, classes=classes, **options)
-
-
-def DenseNetImageNet169(
-    input_shape: Shape | None = None, classes: int = 1000, **options: Any
-) -> keras.Model:
-    """`DenseNet` with 169 layers, for the 1000 ImageNet classes."""
-    return DenseNet(input_shape, 169, classes=classes, **options)
-
-
-def DenseNetImageNet201(
-    input_shape: Shape | None = None, classes: int = 1000, **options: Any
-) -> keras.Model:
-    """`DenseNet` with 201 layers, for the 1000 ImageNet classes."""
-    return DenseNet(input_shape, 201, classes=classes, **options)
-
-
-def DenseNetImageNet264(
-    input_shape: Shape | None = None, classes: int = 1000, **options: Any
-) -> keras.Model:
-    """`DenseNet` with 264 layers, for the 1000 ImageNet classes."""
-    return DenseNet(input_shape, 264, classes=classes, **options)
+DenseNetImageNet121 = _for_imagenet(121)
+DenseNetImageNet161 = _for_imagenet(161)
+DenseNetImageNet169 = _for_imagenet(169)
+DenseNetImageNet201 = _for_imagenet(201)
+DenseNetImageNet264 = _for_imagenet(264)

@@ -1,13 +1,13 @@
 """What the Inception networks share: blocks of parallel branches, and the stem.
 
-A block is data: a tuple of branches. A branch is a tuple of steps, one after the other, and a step
-is one of
+A block is data: a tuple of branches. A branch is a tuple of steps, one after the other. A step is
+one of
 
-- `(filters, kernel_size, strides, padding)`, a convolution with normalization and rectifier; the
-  strides default to 1 and the padding to `"same"`;
-- `"average"`, a 3x3 average-pooling that keeps the size;
-- `"max"`, a 3x3 max-pooling with stride 2, unpadded;
-- a list of branches that part here and are concatenated again.
+- `(filters, kernel_size, strides, padding)`, a convolution with normalization and ReLU; strides
+  default to 1 and padding to `"same"`;
+- `"average"`, a 3x3 average pooling that keeps the size;
+- `"max"`, a 3x3 max pooling with stride 2, without padding;
+- a list of branches, which split here and are concatenated.
 """
 
 from collections import namedtuple
@@ -31,12 +31,12 @@ _IMAGENET = (
     (192, 3, 1, "valid"),
     "max",
 )
-# the same convolutions, none of which takes from the size
+# the same convolutions without strides, unpadded edges and poolings: they keep the size
 _CIFAR = tuple(step[:2] for step in _IMAGENET if step != "max")
 
 Stem = namedtuple("Stem", "steps, size, least")
-# name -> (steps, side of the images it is made for, smallest side); the two unpadded reductions
-# after the first stage leave one pixel of 7x7, and the published stem makes 7x7 of 75x75
+# name -> (steps, side of the images that it is made for, smallest side). The two reductions after
+# the first stage need a map of 7x7, which the published stem makes of 75x75.
 STEMS = {"cifar": Stem(_CIFAR, 32, 7), "imagenet": Stem(_IMAGENET, 299, 75)}
 
 
@@ -45,16 +45,16 @@ def inception_stem(net, stem=None):
 
     Args:
         net: the network's `Builder`.
-        stem: `"imagenet"`, as published: strides, unpadded convolutions and poolings leave an
-            eighth of the size (35x35 of 299x299); `"cifar"`, the same convolutions with strides 1
-            and `"same"` padding, and no pooling: images keep their size; or `None` (default):
-            `"cifar"` where the height or the width is known to be too small for `"imagenet"`.
+        stem: `"imagenet"`, as published, which leaves about an eighth of height and width (35x35
+            of 299x299), or `"cifar"`, the same convolutions with strides 1, `"same"` padding and
+            no pooling, which keeps the size. Defaults to `"cifar"` if the height or the width is
+            known to be too small for `"imagenet"`, and to `"imagenet"` otherwise.
 
     Returns:
         A Keras tensor of rank 4.
 
     Raises:
-        ValueError: the image is too small.
+        ValueError: if the image is too small for the stem.
     """
     if stem is None:
         stem = "cifar" if net.is_below(STEMS["imagenet"].least) else "imagenet"
@@ -63,10 +63,10 @@ def inception_stem(net, stem=None):
 
 
 def inception_a(direct, pooled):
-    """The block for the 35x35 map, which both networks begin with.
+    """The block for the 35x35 map, with which both networks begin.
 
     Args:
-        direct: int, channels of the lone 1x1 convolution.
+        direct: int, channels of the branch that is a single 1x1 convolution.
         pooled: int, channels of the 1x1 convolution after the pooling.
 
     Returns:
@@ -81,7 +81,7 @@ def inception_a(direct, pooled):
 
 
 def parallel(x, branches, name):
-    """Runs branches side by side and concatenates what they give.
+    """Applies parallel branches and concatenates their outputs.
 
     Args:
         x: Keras tensor of rank 4.
@@ -96,15 +96,15 @@ def parallel(x, branches, name):
 
 
 def unit(x, name, number, filters, kernel_size, strides=1, padding="same"):
-    """Convolution, normalization without a gamma and rectifier: what these networks consist of."""
-    # a gamma would do nothing that the next convolution cannot
+    """Convolution, normalization without a gamma, and ReLU."""
+    # the next convolution can take the place of a gamma, as ReLU keeps positive factors
     return conv_norm(
         x, filters, kernel_size, strides, name, number, padding=padding, epsilon=1e-3, scale=False
     )
 
 
 def _branch(x, steps, name):
-    # counted apart, so that layers have the same names in both stems
+    # two counters: the convolutions have the same names in both stems
     convs, pools = count(1), count(1)
     for step in steps:
         if isinstance(step, list):

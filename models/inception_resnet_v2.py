@@ -2,7 +2,7 @@
 
 from collections import namedtuple
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import layers
@@ -28,7 +28,7 @@ _RESIDUAL_A = (((32, 1),), ((32, 1), (32, 3)), ((32, 1), (48, 3), (64, 3)))
 _RESIDUAL_B = (((192, 1),), ((128, 1), (160, (1, 7)), (192, (7, 1))))
 _RESIDUAL_C = (((192, 1),), ((192, 1), (224, (1, 3)), (256, (3, 1))))
 
-# what a stage begins with, the branches of its residual blocks, their number and their scale
+# the block that a stage starts with; the branches, number and scale of its residual blocks
 Stage = namedtuple("Stage", "entry, branches, repeats, scale")
 STAGES = (
     Stage(inception_a(96, 64), _RESIDUAL_A, 10, 0.17),
@@ -36,32 +36,37 @@ STAGES = (
     Stage(_REDUCTION_B, _RESIDUAL_C, 10, 0.2),
 )
 
+# published networks: (side of the image, classes) -> their options; 32x32 takes the CIFAR stem
+VARIANTS: dict[tuple[int, int], list[dict]] = {(32, 10): [{}], (299, 1000): [{}]}
+# values of `attention_at` that only this architecture has
+OWN_PLACES = ("addition",)
+
 preprocess_input = partial(imagenet_utils.preprocess_input, mode="tf")
 
 
 @takes_common_options
 def InceptionResNetV2(
     input_shape: Shape | None = None,
-    stem: str | None = None,
+    stem: Literal["cifar", "imagenet"] | None = None,
     classes: int = 1000,
     name: str | None = None,
     **common: Any,
 ) -> keras.Model:
     """Inception-ResNet v2, the network of `keras.applications.InceptionResNetV2`.
 
-    Three stages of 10, 20 and 10 residual blocks, each stage after a block without a shortcut, on
-    maps of 35x35, 17x17 and 8x8 pixels for an image of 299x299. Attention comes on the residual
-    branch, before it is scaled and added; `attention_at="addition"` puts it after the addition and
-    its rectifier, the SE-POST of the SE paper.
+    Three stages of 10, 20 and 10 residual blocks on maps of 35x35, 17x17 and 8x8 pixels for an
+    image of 299x299. Every stage starts with a block without a shortcut. Attention comes on the
+    residual branch, before it is scaled and added. This architecture has a place of its own,
+    `attention_at="addition"`: after the addition and its ReLU, the SE-POST of the SE paper.
 
     Args:
         input_shape: tuple of three; height and width may be `None`. Defaults to `(299, 299, 3)`,
-            and to `(32, 32, 3)` with the CIFAR stem.
-        stem: `"imagenet"`, as published, for images of at least 75x75; `"cifar"`, the same five
-            convolutions with strides 1 and `"same"` padding, and no pooling, for images of at
-            least 7x7: the stages see 32x32, 15x15 and 7x7 pixels of an image of 32x32. Defaults
-            to `"cifar"` where the height or the width is known to be less than 75, and to
-            `"imagenet"` otherwise.
+            or to `(32, 32, 3)` if `stem="cifar"`.
+        stem: string, first layers, for small or for large images. `"imagenet"` is as published and
+            needs at least 75x75 pixels. `"cifar"` is the same five convolutions with strides 1,
+            `"same"` padding and no pooling, and needs at least 7x7 pixels; of an image of 32x32 the
+            three stages have maps of 32x32, 15x15 and 7x7. Defaults to `"cifar"` if the height or
+            the width is known to be less than 75, and to `"imagenet"` otherwise.
         classes: int, number of classes. Defaults to 1000.
         name: string, the model's name. Defaults to `"inception_resnet_v2"`.
         **common: the options of `models.builder.Builder`: `attention_module`, `pooling`, ...
@@ -70,7 +75,7 @@ def InceptionResNetV2(
         A Functional `keras.Model`.
 
     Raises:
-        ValueError: an image too small for the stem, or a value an option cannot take.
+        ValueError: if the image is too small for the stem, or an option does not allow its value.
 
     Example:
 
@@ -79,10 +84,10 @@ def InceptionResNetV2(
     Reference:
 
     - [Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning](
-      https://arxiv.org/abs/1602.07261); the scales and the last block are those of the authors'
-      code, which `keras.applications` follows
-    - [Squeeze-and-Excitation Networks](https://arxiv.org/abs/1709.01507), section 6.5, on where
-      the attention of a residual block can be
+      https://arxiv.org/abs/1602.07261); scales and last block as in the authors' code and in
+      `keras.applications`
+    - [Squeeze-and-Excitation Networks](https://arxiv.org/abs/1709.01507), section 6.5, on places
+      for attention in a residual block
     """
     require_one_of("stem", stem, (None, *STEMS))
     size = STEMS[stem or "imagenet"].size
@@ -97,7 +102,7 @@ def InceptionResNetV2(
     for number, (entry, branches, repeats, scale) in enumerate(STAGES, start=1):
         x = parallel(x, entry, f"stage{number}_entry")
         for block in range(1, repeats + 1):
-            # the very last block is neither scaled down nor rectified
+            # the last block of all has neither a scale nor a ReLU
             is_last = number == len(STAGES) and block == repeats
             x = _residual_block(
                 net,
@@ -112,7 +117,7 @@ def InceptionResNetV2(
 
 
 def _residual_block(net, x, branches, name, scale, activation):
-    """Branches, a 1x1 convolution up to the channels of `x`, and a scaled addition to it."""
+    """Adds to `x` the branches, after a 1x1 convolution to its channels, times a scale."""
     y = parallel(x, branches, name)
     # a bias, as no normalization follows
     y = conv(y, x.shape[channel_axis()], 1, name=f"{name}_up_conv", use_bias=True)
@@ -121,4 +126,4 @@ def _residual_block(net, x, branches, name, scale, activation):
     x = layers.Add(name=f"{name}_add")([x, y])
     if activation:
         x = activate(x, f"{name}_{activation}", activation)
-    return net.attend(x, f"{name}_addition", ("addition",))
+    return net.attend(x, f"{name}_addition", OWN_PLACES)

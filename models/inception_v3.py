@@ -1,7 +1,7 @@
 """Inception v3, with a stem for large or for small images."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras.applications import imagenet_utils
@@ -21,7 +21,7 @@ def _inception_b(width):
     )
 
 
-# 1x3 and 3x1 side by side
+# 1x3 and 3x1 in parallel
 _PAIR = [((384, (1, 3)),), ((384, (3, 1)),)]
 _INCEPTION_C = (
     ((320, 1),),
@@ -46,13 +46,16 @@ STAGES = (
     (_REDUCTION_B, _INCEPTION_C, _INCEPTION_C),
 )
 
+# published networks: (side of the image, classes) -> their options; 32x32 takes the CIFAR stem
+VARIANTS: dict[tuple[int, int], list[dict]] = {(32, 10): [{}], (299, 1000): [{}]}
+
 preprocess_input = partial(imagenet_utils.preprocess_input, mode="tf")
 
 
 @takes_common_options
 def InceptionV3(
     input_shape: Shape | None = None,
-    stem: str | None = None,
+    stem: Literal["cifar", "imagenet"] | None = None,
     classes: int = 1000,
     name: str | None = None,
     **common: Any,
@@ -64,12 +67,12 @@ def InceptionV3(
 
     Args:
         input_shape: tuple of three; height and width may be `None`. Defaults to `(299, 299, 3)`,
-            and to `(32, 32, 3)` with the CIFAR stem.
-        stem: `"imagenet"`, as published, for images of at least 75x75; `"cifar"`, the same five
-            convolutions with strides 1 and `"same"` padding, and no pooling, for images of at
-            least 7x7: the stages see 32x32, 15x15 and 7x7 pixels of an image of 32x32. Defaults
-            to `"cifar"` where the height or the width is known to be less than 75, and to
-            `"imagenet"` otherwise.
+            or to `(32, 32, 3)` if `stem="cifar"`.
+        stem: string, first layers, for small or for large images. `"imagenet"` is as published and
+            needs at least 75x75 pixels. `"cifar"` is the same five convolutions with strides 1,
+            `"same"` padding and no pooling, and needs at least 7x7 pixels; of an image of 32x32 the
+            three stages have maps of 32x32, 15x15 and 7x7. Defaults to `"cifar"` if the height or
+            the width is known to be less than 75, and to `"imagenet"` otherwise.
         classes: int, number of classes. Defaults to 1000.
         name: string, the model's name. Defaults to `"inception_v3"`.
         **common: the options of `models.builder.Builder`: `attention_module`, `pooling`, ...
@@ -78,7 +81,7 @@ def InceptionV3(
         A Functional `keras.Model`.
 
     Raises:
-        ValueError: an image too small for the stem, or a value an option cannot take.
+        ValueError: if the image is too small for the stem, or an option does not allow its value.
 
     Example:
 

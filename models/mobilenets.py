@@ -1,7 +1,7 @@
-"""MobileNet: depthwise separable convolutions, at any width, for small and for large images."""
+"""MobileNet: depthwise separable convolutions, at any width, for small or for large images."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import initializers, layers
@@ -12,14 +12,19 @@ from .builder import Builder, Shape, takes_common_options
 from .checks import require_int, require_number, require_one_of
 
 STEM_FILTERS = 32
-STAGES = ((64, 1), (128, 2), (256, 2), (512, 6), (1024, 2))  # channels, blocks
-# stem -> (strides of the first convolution, of the stages' first blocks, image's side, its least)
+STAGES = ((64, 1), (128, 2), (256, 2), (512, 6), (1024, 2))  # (channels, blocks)
+# stem -> (stride of the first convolution, strides of the stages, default and smallest side of the
+# image)
 STEMS = {
     "cifar": (1, (1, 1, 2, 2, 2), 32, 8),
     "imagenet": (2, (1, 2, 2, 2, 2), 224, 31),
 }
 SMALL_IMAGE = 64
 EPSILON = 1e-3
+# published networks: (side of the image, classes) -> their options; 32x32 takes the CIFAR stem
+VARIANTS: dict[tuple[int, int], list[dict]] = {(32, 10): [{}], (224, 1000): [{}, {"alpha": 0.7}]}
+# values of `attention_at` that only this architecture has
+OWN_PLACES = ("conv",)
 
 preprocess_input = partial(imagenet_utils.preprocess_input, mode="tf")
 
@@ -30,29 +35,28 @@ def MobileNet(
     alpha: float = 1.0,
     depth_multiplier: int = 1,
     dropout: float = 1e-3,
-    stem: str | None = None,
+    stem: Literal["cifar", "imagenet"] | None = None,
     classes: int = 1000,
     name: str | None = None,
     **common: Any,
 ) -> keras.Model:
     """MobileNet with 13 depthwise separable convolutions, at any width.
 
-    Attention comes after the last rectifier of a block. `attention_at="conv"` is this
-    architecture's own place: after the rectifier of every depthwise and every pointwise
-    convolution, as in the parameter counts of the CBAM paper.
+    Attention comes after the last ReLU6 of a block. This architecture has a place of its own,
+    `attention_at="conv"`: after the ReLU6 of every depthwise and every pointwise convolution, which
+    gives the parameter counts of the CBAM paper.
 
     Args:
         input_shape: tuple of three; height and width may be `None`. Defaults to `(224, 224, 3)`,
-            and with `stem="cifar"` to `(32, 32, 3)`.
-        alpha: float, multiplies the channels of every layer; fractions of a channel are cut off.
-            Defaults to 1.0.
+            or to `(32, 32, 3)` if `stem="cifar"`.
+        alpha: float, factor on the channels of all layers. Channels are rounded down. Defaults to
+            1.0.
         depth_multiplier: int, outputs of a depthwise convolution per input channel. Defaults to 1.
-        dropout: float, share of the pooled features dropped before the classifier. Defaults to
-            0.001.
-        stem: `"imagenet"`, the paper's strides, down to 1/32 of the size; `"cifar"`, stride 1 in
-            the first convolution and in the second stage, down to 1/8; or `None` (default):
-            `"cifar"` for images known to be less than 64 pixels high or wide, otherwise
-            `"imagenet"`, for images of unknown size too.
+        dropout: float, dropout rate before the classifier. Defaults to 0.001.
+        stem: string, first layers, for small or for large images. `"imagenet"` has the strides of
+            the paper, down to 1/32 of height and width. `"cifar"` has stride 1 in the first
+            convolution and in the second stage, down to 1/8. Defaults to `"cifar"` if the height
+            or the width is known to be less than 64, and to `"imagenet"` otherwise.
         classes: int, number of classes. Defaults to 1000.
         name: string, the model's name. Defaults to `"mobilenet_{alpha}"`.
         **common: the options of `models.builder.Builder`: `attention_module`, `attention_at`, ...
@@ -61,7 +65,7 @@ def MobileNet(
         A Functional `keras.Model`.
 
     Raises:
-        ValueError: an image that is too small for the stem, or a value an option cannot take.
+        ValueError: if the image is too small for the stem, or an option does not allow its value.
 
     Example:
 
@@ -82,7 +86,7 @@ def MobileNet(
     stem = stem or ("cifar" if net.is_below(SMALL_IMAGE) else "imagenet")
     stem_strides, stage_strides, _, least = STEMS[stem]
     net.require_size(least)
-    # Keras's padding here and in the blocks: symmetric zeros give other outputs
+    # Keras's padding, here and in the blocks, gives the outputs of `keras.applications`
     x = conv_norm(
         net.input,
         _scaled(STEM_FILTERS, alpha),
@@ -103,7 +107,19 @@ def MobileNet(
 
 
 def separable_block(net, x, filters, strides, name, multiplier=1):
-    """A 3x3 convolution of each channel by itself, then a 1x1 convolution across the channels."""
+    """A depthwise 3x3 convolution and a pointwise 1x1 convolution.
+
+    Args:
+        net: the network's `Builder`.
+        x: Keras tensor of rank 4.
+        filters: int, output channels.
+        strides: int, stride of the depthwise convolution.
+        name: string, prefix of the layers' names.
+        multiplier: int, outputs of the depthwise convolution per input channel. Defaults to 1.
+
+    Returns:
+        A Keras tensor of rank 4.
+    """
     padding = "same"
     if strides > 1:
         padding = "valid"
@@ -114,15 +130,15 @@ def separable_block(net, x, filters, strides, name, multiplier=1):
         padding=padding,
         depth_multiplier=multiplier,
         use_bias=False,
-        # fan_in would count all channels, of which an output sees one
+        # the fan-in would count all channels, though every output depends on one
         depthwise_initializer=initializers.VarianceScaling(2.0, mode="fan_out"),
         name=f"{name}_depthwise_conv",
     )(x)
     x = norm(x, f"{name}_depthwise_norm", EPSILON)
     x = activate(x, f"{name}_depthwise_relu6", "relu6")
-    x = net.attend(x, f"{name}_depthwise", ("conv",))
+    x = net.attend(x, f"{name}_depthwise", OWN_PLACES)
     x = conv_norm(x, filters, 1, 1, f"{name}_pointwise", activation="relu6", epsilon=EPSILON)
-    return net.attend(x, name, ("block", "conv"))
+    return net.attend(x, name, ("block", *OWN_PLACES))
 
 
 def _scaled(filters, alpha):

@@ -1,4 +1,4 @@
-"""The residual blocks of ResNet and its kin, and the stages they form."""
+"""The residual blocks of ResNet and ResNeXt, and the stages that they form."""
 
 from keras import layers
 
@@ -8,7 +8,19 @@ STRIDES_IN = ("3x3", "1x1")
 
 
 def basic_block(net, x, filters, strides, name, use_bias=False):
-    """Two 3x3 convolutions and a shortcut; attention after the last normalization."""
+    """Two 3x3 convolutions beside a shortcut, with attention after the last normalization.
+
+    Args:
+        net: the network's `Builder`.
+        x: Keras tensor of rank 4.
+        filters: int, output channels.
+        strides: int, stride of the first convolution and of the shortcut.
+        name: string, prefix of the layers' names.
+        use_bias: bool, whether the convolutions have a bias. Defaults to `False`.
+
+    Returns:
+        A Keras tensor of rank 4.
+    """
     y = conv_norm(x, filters, 3, strides, name, 1, use_bias=use_bias)
     y = conv_norm(y, filters, 3, 1, name, 2, activation=None, use_bias=use_bias)
     return _join(net, x, y, strides, name, use_bias)
@@ -17,18 +29,23 @@ def basic_block(net, x, filters, strides, name, use_bias=False):
 def bottleneck_block(
     net, x, filters, strides, name, width=None, groups=1, stride_in="3x3", use_bias=False
 ):
-    """1x1 down to the width, 3x3, 1x1 up to `filters`; attention as in `basic_block`.
+    """1x1, 3x3 and 1x1 convolutions beside a shortcut, with attention as in `basic_block`.
 
     Args:
         net: the network's `Builder`.
         x: Keras tensor of rank 4.
         filters: int, output channels.
-        strides: int.
+        strides: int, stride of the block and of the shortcut.
         name: string, prefix of the layers' names.
-        width: float, channels of the 3x3 convolution, as a share of `filters`. Defaults to 1/4.
-        groups: int, of the 3x3 convolution.
-        stride_in: which convolution strides, `"3x3"` or `"1x1"` (the first).
-        use_bias: bool, whether the convolutions have a bias.
+        width: float, channels of the first two convolutions, as a share of `filters`. Defaults to
+            1/4.
+        groups: int, groups of the 3x3 convolution. Defaults to 1.
+        stride_in: `"3x3"`, or `"1x1"` for the first convolution: the one that has the stride.
+            Defaults to `"3x3"`.
+        use_bias: bool, whether the convolutions have a bias. Defaults to `False`.
+
+    Returns:
+        A Keras tensor of rank 4.
     """
     inner = round(filters * (width or 1 / 4))
     first, second = (strides, 1) if stride_in == "1x1" else (1, strides)
@@ -39,6 +56,7 @@ def bottleneck_block(
 
 
 def _join(net, x, y, strides, name, use_bias):
+    """Attention on `y`, and the sum of `y` and the shortcut from `x`."""
     if strides != 1 or x.shape[channel_axis()] != y.shape[channel_axis()]:
         filters = y.shape[channel_axis()]
         x = conv_norm(
@@ -49,15 +67,15 @@ def _join(net, x, y, strides, name, use_bias):
 
 
 def residual_stages(net, x, block, repeats, filters, **options):
-    """Stages of residual blocks; every stage but the first halves the map.
+    """Stages of residual blocks; every stage but the first halves height and width.
 
     Args:
         net: the network's `Builder`.
         x: Keras tensor of rank 4.
         block: `basic_block` or `bottleneck_block`.
-        repeats: list of ints, blocks per stage.
-        filters: list of ints, output channels per stage.
-        **options: given on to every block.
+        repeats: list of ints, number of blocks in each stage.
+        filters: list of ints, output channels of each stage.
+        **options: further options of `block`.
 
     Returns:
         A Keras tensor of rank 4.

@@ -1,7 +1,7 @@
-"""ResNet 18 to 152 and their wide forms, with a stem for small or for large images."""
+"""ResNet with 18 to 152 layers, at any width, with a stem for small or for large images."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras.applications import imagenet_utils
@@ -11,7 +11,7 @@ from .builder import Builder, Shape, takes_common_options
 from .checks import require_number, require_one_of
 from .residual import STRIDES_IN, basic_block, bottleneck_block, residual_stages
 
-# depth -> (block, blocks in the four stages); the paper's Table 1
+# depth -> (block, blocks in each of the four stages), Table 1 of the paper
 DEPTHS = {
     18: (basic_block, (2, 2, 2, 2)),
     34: (basic_block, (3, 4, 6, 3)),
@@ -20,6 +20,15 @@ DEPTHS = {
     152: (bottleneck_block, (3, 8, 36, 3)),
 }
 WIDTHS = (64, 128, 256, 512)
+# published networks: (side of the image, classes) -> their options
+VARIANTS = {
+    (32, 10): [{"depth": depth} for depth in DEPTHS],
+    (224, 1000): [
+        *({"depth": depth, "stem": "imagenet"} for depth in DEPTHS),
+        {"depth": 18, "width": 1.5, "stem": "imagenet"},
+        {"depth": 18, "width": 2.0, "stem": "imagenet"},
+    ],
+}
 
 preprocess_input = partial(imagenet_utils.preprocess_input, mode="torch")
 
@@ -29,31 +38,33 @@ def resnet(
     input_shape: Shape | None = None,
     depth: int = 18,
     width: float = 1.0,
-    stem: str = "cifar",
-    stride_in: str = "3x3",
+    stem: Literal["cifar", "imagenet"] = "cifar",
+    stride_in: Literal["3x3", "1x1"] = "3x3",
     use_bias: bool = False,
     name: str | None = None,
     **common: Any,
 ) -> keras.Model:
-    """ResNet with four stages: 18, 34, 50, 101 and 152 layers, at any width.
+    """ResNet with four stages and 18, 34, 50, 101 or 152 layers, at any width.
 
     Attention comes after the last normalization of a block, before the addition.
 
     Args:
         input_shape: tuple of three; height and width may be `None`. Defaults to `(32, 32, 3)` with
             the CIFAR stem and `(224, 224, 3)` with the ImageNet stem.
-        depth: int, 18, 34 (basic blocks), 50, 101 or 152 (bottlenecks). Defaults to 18.
-        width: float, multiplies the channels of every stage, not of the stem; the CBAM paper's
-            WideResNet18 has 1.5 and 2.0. Defaults to 1.0.
-        stem: `"cifar"` (default), a 3x3 convolution; `"imagenet"`, a 7x7 convolution with stride 2
-            and a max-pooling.
-        stride_in: the convolution of a bottleneck that strides: `"3x3"` (default, as in the CBAM
-            authors' code and torchvision: a 1x1 convolution with stride 2 would pass over three of
-            four positions) or `"1x1"` (the ResNet paper, the GFLOPs of the CBAM paper,
-            `keras.applications`).
-        use_bias: bool, whether convolutions have a bias, of no use before a normalization; `True`
-            together with `stride_in="1x1"` is the network of `keras.applications`. Defaults to
-            `False`.
+        depth: int, layers with weights: 18, 34, 50, 101 or 152. 18 and 34 layers are basic blocks,
+            50 and more are bottlenecks. Defaults to 18.
+        width: float, factor on the channels of all stages. The stem keeps its 64 channels. The
+            CBAM paper's WideResNet18 has 1.5 and 2.0. Defaults to 1.0.
+        stem: string, first layers, for small or for large images. `"cifar"` is a 3x3 convolution,
+            `"imagenet"` is a 7x7 convolution with stride 2 and a max pooling. Defaults to
+            `"cifar"`.
+        stride_in: string, convolution of a bottleneck that has the stride. `"3x3"` is used by the
+            CBAM authors' code and torchvision: a 1x1 convolution with stride 2 skips three of four
+            positions. `"1x1"` is used by the ResNet paper, `keras.applications` and the GFLOPs of
+            the CBAM paper. Defaults to `"3x3"`.
+        use_bias: bool, whether convolutions have a bias. It has no effect before a normalization;
+            `True` together with `stride_in="1x1"` is the network of `keras.applications`. Defaults
+            to `False`.
         name: string, the model's name. Defaults to `"resnet_{depth}"`.
         **common: the options of `models.builder.Builder`: `classes`, `attention_module`, ...
 
@@ -61,7 +72,7 @@ def resnet(
         A Functional `keras.Model`.
 
     Raises:
-        ValueError: a depth that is not one of the five, or a value an option cannot take.
+        ValueError: if `depth` is not one of the five, or an option does not allow its value.
 
     Example:
 

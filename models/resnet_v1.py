@@ -1,7 +1,7 @@
-"""ResNet v1 for small images: three stages of residual blocks, 6n+2 or 9n+2 layers deep."""
+"""ResNet v1 for small images: three stages of residual blocks, 6n+2 or 9n+2 layers."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras.applications import imagenet_utils
@@ -11,11 +11,13 @@ from .blocks import cifar_stem
 from .builder import Builder, Shape, depth_error, takes_common_options
 from .residual import basic_block, bottleneck_block, residual_stages
 
-# block -> (its function, layers per three stages, output channels of the three stages)
+# block -> (its function, layers in one block of every stage, output channels of the stages)
 BLOCKS = {
     "basic": (basic_block, 6, (16, 32, 64)),
     "bottleneck": (bottleneck_block, 9, (64, 128, 256)),
 }
+# published networks: (side of the image, classes) -> their options
+VARIANTS = {(32, 10): [{"depth": depth} for depth in (20, 32, 44, 56, 110, 164, 1001)]}
 
 preprocess_input = partial(imagenet_utils.preprocess_input, mode="torch")
 
@@ -26,26 +28,28 @@ def resnet_v1(
     depth: int = 20,
     num_classes: int = 10,
     attention_module: AttentionModule = None,
-    block: str | None = None,
+    block: Literal["basic", "bottleneck"] | None = None,
     classes: int | None = None,
     name: str | None = None,
     **common: Any,
 ) -> keras.Model:
     """ResNet v1 as in the CIFAR experiments of the paper.
 
-    A 3x3 convolution of 16 channels and three stages of 16, 32 and 64 channels on maps of full,
-    half and quarter size. Attention comes after the last normalization of a block, before the
-    addition. The shortcut that changes size is a 1x1 convolution with normalization (the paper's
-    option B).
+    A 3x3 convolution with 16 channels precedes three stages. Basic blocks have 16, 32 and 64
+    channels, bottlenecks 64, 128 and 256, on maps of full, half and quarter size. Where size or
+    channels change, the shortcut is a 1x1 convolution with normalization (option B of the paper).
+    Attention comes after the last normalization of a block, before the addition.
 
     Args:
-        input_shape: tuple of three; height and width may be `None`. Defaults to 32x32 in color.
-        depth: int, layers with weights: 6n+2 in basic blocks (20, 32, 44, 56, 110, 164, ...), 9n+2
-            in bottlenecks (1001, ...). Defaults to 20.
+        input_shape: tuple of three; height and width may be `None`. Defaults to `(32, 32, 3)`.
+        depth: int, layers with weights: 6n+2 or 9n+2. Basic blocks make 6n+2 layers (20, 32, 44,
+            56, 110, 164, ...), bottlenecks 9n+2 (1001, ...). Defaults to 20.
         num_classes: int, number of classes. Defaults to 10.
-        attention_module: `None`, a registered name, a Keras layer, or a callable on a feature map.
-        block: `"basic"`, `"bottleneck"`, or `None` (default): basic where the depth fits.
-        classes: int, Keras's name for `num_classes`; wins where both are given.
+        attention_module: as in `models.builder.Builder`. Defaults to `None`.
+        block: string, kind of residual block. `"basic"` is two 3x3 convolutions, `"bottleneck"`
+            a 1x1, a 3x3 and a 1x1 convolution. Defaults to `"basic"` if `depth` is 6n+2 and to
+            `"bottleneck"` otherwise.
+        classes: int, the name in Keras for `num_classes`, which it overrides. Defaults to `None`.
         name: string, the model's name. Defaults to `"resnet_v1_{depth}"`.
         **common: the options of `models.builder.Builder`: `attention_at`, `include_top`, ...
 
@@ -53,7 +57,8 @@ def resnet_v1(
         A Functional `keras.Model`.
 
     Raises:
-        ValueError: a depth that the blocks cannot make, or a value an option cannot take.
+        ValueError: if blocks of this kind cannot make `depth` layers, or an option does not allow
+            its value.
 
     Example:
 

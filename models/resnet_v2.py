@@ -1,4 +1,4 @@
-"""ResNet v2 for small images: pre-activation bottlenecks, 9n+2 layers deep."""
+"""ResNet v2 for small images: three stages of pre-activation bottlenecks, 9n+2 layers."""
 
 from functools import partial
 from typing import Any
@@ -13,6 +13,8 @@ from .builder import Builder, Shape, depth_error, takes_common_options
 
 LAYERS_PER_BLOCK, STAGES = 3, 3
 FILTERS = (64, 128, 256)
+# published networks: (side of the image, classes) -> their options
+VARIANTS = {(32, 10): [{"depth": depth} for depth in (20, 56, 110, 164, 1001)]}
 
 preprocess_input = partial(imagenet_utils.preprocess_input, mode="torch")
 
@@ -29,16 +31,17 @@ def resnet_v2(
 ) -> keras.Model:
     """ResNet v2, with full pre-activation, as in the CIFAR experiments of the paper.
 
-    A 3x3 convolution of 16 channels, three stages of bottlenecks with 64, 128 and 256 output
-    channels, and a last normalization. Attention comes after the third convolution of a block,
-    before the addition.
+    A 3x3 convolution with 16 channels precedes three stages of bottlenecks with 64, 128 and 256
+    channels; normalization and ReLU follow the last. Attention comes after the third convolution
+    of a block, before the addition.
 
     Args:
-        input_shape: tuple of three; height and width may be `None`. Defaults to 32x32 in color.
-        depth: int, layers with weights: 9n+2 (20, 56, 110, 164, 1001, ...). Defaults to 20.
+        input_shape: tuple of three; height and width may be `None`. Defaults to `(32, 32, 3)`.
+        depth: int, layers with weights: 9n+2. These are 20, 56, 110, 164, 1001 and others.
+            Defaults to 20.
         num_classes: int, number of classes. Defaults to 10.
-        attention_module: `None`, a registered name, a Keras layer, or a callable on a feature map.
-        classes: int, Keras's name for `num_classes`; wins where both are given.
+        attention_module: as in `models.builder.Builder`. Defaults to `None`.
+        classes: int, the name in Keras for `num_classes`, which it overrides. Defaults to `None`.
         name: string, the model's name. Defaults to `"resnet_v2_{depth}"`.
         **common: the options of `models.builder.Builder`: `attention_at`, `include_top`, ...
 
@@ -46,7 +49,7 @@ def resnet_v2(
         A Functional `keras.Model`.
 
     Raises:
-        ValueError: a depth that is not 9n+2, or a value an option cannot take.
+        ValueError: if `depth` is not 9n+2, or an option does not allow its value.
 
     Example:
 
@@ -76,11 +79,11 @@ def resnet_v2(
 
 
 def preactivation_block(net, x, filters, strides, name):
-    """Normalization and rectifier before each of 1x1, 3x3, 1x1, and a shortcut past them all."""
+    """1x1, 3x3 and 1x1 convolutions, each after normalization and ReLU, beside a shortcut."""
     y = norm_relu(x, name, 1)
     shortcut = x
     if strides != 1 or x.shape[channel_axis()] != filters:
-        # the projection sees the activated map, as in the authors' code
+        # the shortcut starts after the first ReLU, as in the authors' code
         shortcut = conv(y, filters, 1, strides, f"{name}_shortcut_conv")
     y = conv(y, filters // 4, 1, strides, f"{name}_conv1")
     y = conv(norm_relu(y, name, 2), filters // 4, 3, name=f"{name}_conv2")

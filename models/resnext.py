@@ -1,7 +1,7 @@
 """ResNeXt: bottlenecks with grouped 3x3 convolutions, for CIFAR and for ImageNet."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras.applications import imagenet_utils
@@ -11,13 +11,18 @@ from .builder import Builder, Shape, takes_common_options
 from .checks import require_int, require_one_of
 from .residual import STRIDES_IN, bottleneck_block, residual_stages
 
-# depth -> (stem, blocks per stage, default cardinality, default width of a group in stage 1)
+# depth -> (stem, blocks in each stage, cardinality, width of a group in stage 1)
 DEPTHS = {
     29: ("cifar", (3, 3, 3), 8, 64),
     50: ("imagenet", (3, 4, 6, 3), 32, 4),
     101: ("imagenet", (3, 4, 23, 3), 32, 4),
 }
 FILTERS = (256, 512, 1024, 2048)
+# published networks: (side of the image, classes) -> their options
+VARIANTS = {
+    (32, 10): [{"depth": 29}, {"depth": 29, "cardinality": 16}],
+    (224, 1000): [{"depth": 50}, {"depth": 101}],
+}
 
 preprocess_input = partial(imagenet_utils.preprocess_input, mode="torch")
 
@@ -28,8 +33,8 @@ def ResNext(
     depth: int = 29,
     cardinality: int | None = None,
     width: int | None = None,
-    stride_in: str = "3x3",
-    stem: str | None = None,
+    stride_in: Literal["3x3", "1x1"] = "3x3",
+    stem: Literal["cifar", "imagenet"] | None = None,
     name: str | None = None,
     **common: Any,
 ) -> keras.Model:
@@ -40,14 +45,17 @@ def ResNext(
     Args:
         input_shape: tuple of three; height and width may be `None`. Defaults to `(32, 32, 3)` with
             the CIFAR stem and `(224, 224, 3)` with the ImageNet stem.
-        depth: int, 29, 50 or 101. Defaults to 29.
-        cardinality: int, groups of the 3x3 convolutions. Defaults to 8 at depth 29 (the paper has
-            16 too) and 32 otherwise.
-        width: int, channels of a group in the first stage; they double with every stage. Defaults
-            to 64 at depth 29 and 4 otherwise.
-        stride_in: the convolution of a bottleneck that strides: `"3x3"` (default; the ResNeXt
-            authors' code, torchvision) or `"1x1"` (the GFLOPs of the CBAM paper).
-        stem: `"cifar"` or `"imagenet"`. Defaults to the one that the depth was published with.
+        depth: int, layers with weights: 29, 50 or 101. Defaults to 29.
+        cardinality: int, groups of the 3x3 convolutions. Defaults to 8 at depth 29 (the paper also
+            has 16) and to 32 at the other depths.
+        width: int, channels of a group in the first stage. They double with every stage. Defaults
+            to 64 at depth 29 and to 4 at the other depths.
+        stride_in: string, convolution of a bottleneck that has the stride. `"3x3"` is used by the
+            ResNeXt authors' code and torchvision, `"1x1"` by the GFLOPs of the CBAM paper.
+            Defaults to `"3x3"`.
+        stem: string, first layers, for small or for large images. `"cifar"` is a 3x3 convolution,
+            `"imagenet"` is a 7x7 convolution with stride 2 and a max pooling. Defaults to
+            `"cifar"` at depth 29 and to `"imagenet"` at the other depths, as published.
         name: string, the model's name. Defaults to `"resnext_{depth}"`.
         **common: the options of `models.builder.Builder`: `classes`, `attention_module`, ...
 
@@ -55,7 +63,7 @@ def ResNext(
         A Functional `keras.Model`.
 
     Raises:
-        ValueError: a depth that is not one of the three, or a value an option cannot take.
+        ValueError: if `depth` is not one of the three, or an option does not allow its value.
 
     Example:
 
@@ -91,5 +99,5 @@ def ResNext(
 def ResNextImageNet(
     input_shape: Shape | None = None, depth: int = 50, classes: int = 1000, **options: Any
 ) -> keras.Model:
-    """`ResNext` with 50 or 101 layers in 32 groups of 4 channels, for the 1000 ImageNet classes."""
+    """An alias: `ResNext` with 50 layers and the 1000 classes of ImageNet as its defaults."""
     return ResNext(input_shape, depth, classes=classes, **options)

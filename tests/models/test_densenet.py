@@ -6,6 +6,7 @@ from transfer import check_same_outputs
 
 from models import densenet
 from models.densenet import DenseNet
+from models.resnext import ResNextImageNet
 from utils.evaluation.counting import trainable_params
 
 pytestmark = pytest.mark.once
@@ -63,6 +64,19 @@ def test_imagenet_264():
     assert model.get_layer("stem_conv").filters == 64
     assert model.output_shape == (None, 1000)
     assert model.name == "densenet_264"
+
+
+@pytest.mark.usefixtures("without_values")
+def test_aliases_for_imagenet():
+    for depth in densenet.DEPTHS:
+        alias = getattr(densenet, f"DenseNetImageNet{depth}")
+        assert alias.__name__ == f"DenseNetImageNet{depth}"
+        assert f"{depth} layers" in alias.__doc__
+    model = densenet.DenseNetImageNet121((32, 32, 3), 7, growth_rate=2)
+    assert (model.name, model.output_shape) == ("densenet_121", (None, 7))
+    model = ResNextImageNet((32, 32, 3), 50, 7, width=1)
+    assert (model.name, model.output_shape) == ("resnext_50", (None, 7))
+    assert model.get_layer("stage4_block3_conv2").groups == 32
 
 
 @pytest.mark.parametrize("options", [{"depth": 40}, {"depth": 40, **BC}, {"depth": 161}])

@@ -1,8 +1,9 @@
-"""What there is to choose from, and what each network costs."""
+"""Architectures, attention modules, data sets and configs, with the size of each network."""
 
+import sys
 from pathlib import Path
 
-from models import build_model, list_models
+from models import architecture, build_model, list_models
 from models.attention_module import list_attention
 
 from ..data.datasets import DATASETS
@@ -13,69 +14,67 @@ ROOT = Path(__file__).parent.parent.parent
 SIZES = ROOT / "results" / "model_sizes.json"
 COMPARISONS = ("configs/cbam-ablation/", "configs/results/")
 
-CIFAR = {"input_shape": (32, 32, 3), "classes": 10}
-IMAGENET = {"input_shape": (224, 224, 3), "classes": 1000}
-INCEPTION = {"input_shape": (299, 299, 3), "classes": 1000}
 
-# the published variants: architecture, image and classes, its options
-VARIANTS = [
-    *(("resnet_v1", CIFAR, {"depth": depth}) for depth in (20, 32, 44, 56, 110, 164, 1001)),
-    *(("resnet_v2", CIFAR, {"depth": depth}) for depth in (20, 56, 110, 164, 1001)),
-    *(("resnet", CIFAR, {"depth": depth}) for depth in (18, 34, 50, 101, 152)),
-    *(("resnet", IMAGENET, {"depth": d, "stem": "imagenet"}) for d in (18, 34, 50, 101, 152)),
-    ("resnet", IMAGENET, {"depth": 18, "width": 1.5, "stem": "imagenet"}),
-    ("resnet", IMAGENET, {"depth": 18, "width": 2.0, "stem": "imagenet"}),
-    ("resnext", CIFAR, {"depth": 29}),
-    ("resnext", CIFAR, {"depth": 29, "cardinality": 16}),
-    *(("resnext", IMAGENET, {"depth": depth}) for depth in (50, 101)),
-    *(("mobilenet", image, {}) for image in (CIFAR, IMAGENET)),
-    ("mobilenet", IMAGENET, {"alpha": 0.7}),
-    *(("densenet", CIFAR, {"depth": depth}) for depth in (40, 100)),
-    ("densenet", CIFAR, {"depth": 100, "growth_rate": 24}),
-    ("densenet", CIFAR, {"depth": 100, "bottleneck": True, "compression": 0.5}),
-    *(("densenet", IMAGENET, {"depth": depth}) for depth in (121, 161, 169, 201, 264)),
-    *(("inception_v3", image, {}) for image in (CIFAR, INCEPTION)),
-    *(("inception_resnet_v2", image, {}) for image in (CIFAR, INCEPTION)),
-]
-
-
-def measure_sizes(announce=print):
-    """Builds every published variant and writes its parameters and multiply-adds to `SIZES`.
+def published_variants(names=None):
+    """Yields the published variants that the architectures declare as `VARIANTS`.
 
     Args:
+        names: list of architectures. Defaults to all.
+
+    Yields:
+        `(name, side, classes, options)`: the architecture, the height and width of its image, the
+        number of classes, and a dictionary of the architecture's options.
+    """
+    for name in names or list_models():
+        for (side, classes), options_of_variants in _variants_of(name).items():
+            for options in options_of_variants:
+                yield name, side, classes, options
+
+
+def _variants_of(name):
+    return sys.modules[architecture(name).__module__].VARIANTS
+
+
+def measure_sizes(names=None, announce=print):
+    """Builds published variants, and writes their parameters and multiply-adds to `SIZES`.
+
+    Args:
+        names: list of architectures to measure; the rows of all others are kept. Defaults to all.
         announce: function that takes a line of text.
     """
-    rows = []
-    for name, image, options in VARIANTS:
-        rows.append(size_of(name, image, options))
-        announce(_line(rows[-1]))
-    write_json(SIZES, rows)
+    measured = []
+    for variant in published_variants(names):
+        measured.append(size_of(*variant))
+        announce(_line(measured[-1]))
+    kept = [row for row in read_json(SIZES) if names and row["model"] not in names]
+    # the sort is stable: the rows of an architecture stay in the order of its file
+    write_json(SIZES, sorted(kept + measured, key=lambda row: row["model"]))
 
 
-def size_of(name, image, options):
-    """Returns a row of `SIZES`: the variant with its parameters and multiply-adds."""
-    height, width, _ = image["input_shape"]
+def size_of(name, side, classes, options):
+    """Builds a variant and returns its row of `SIZES`, with its parameters and multiply-adds."""
+    shape = (side, side, 3)
     with without_values():
-        model = build_model(name, **image, **options)
+        model = build_model(name, input_shape=shape, classes=classes, **options)
         return {
             "model": name,
             "options": options,
-            "image": f"{height}x{width}",
-            "classes": image["classes"],
+            "image": f"{side}x{side}",
+            "classes": classes,
             "params": trainable_params(model),
             "multiply_adds": multiply_adds(model),
         }
 
 
 def listing():
-    """Returns architectures, attention modules, data sets and configs, as text."""
+    """Returns all choices of the command line and the table of published variants, as text."""
     configs = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "configs").rglob("*.json"))
     groups = {
         "models": list_models(),
         "attention": [*list_attention(), "none"],
         "datasets": DATASETS,
         "configs": [name for name in configs if not name.startswith(COMPARISONS)],
-        # the paper's ablation tables, not its numbers: there it is ResNet50 on ImageNet
+        # the variants of the paper's ablation tables, but on CIFAR-10 instead of ImageNet
         "for compare, on CIFAR-10": [name for name in configs if name.startswith(COMPARISONS)],
     }
     lines = [f"{name + ':':<10} {', '.join(names)}" for name, names in groups.items()]
