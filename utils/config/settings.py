@@ -4,10 +4,12 @@ Nothing here needs Keras, so that `--help` answers at once.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from models import list_models
 from models.attention.specification import AttentionSpec
+from models.signatures import Option, all_architecture_options
 
 from ..data.datasets import DATASETS
 from ..system.backend import BACKENDS
@@ -100,43 +102,60 @@ class Settings:
             object.__setattr__(self, field.name, value)
 
 
-@dataclasses.dataclass(frozen=True)
-class ArchitectureSettings(Settings):
-    """Which architecture, with its options; it checks them: most are not every architecture's."""
+KINDS = {int: integer(1), float: number(0), bool: boolean}  # of architectures' options
 
+
+def _architecture_fields() -> list[tuple[str, Any, Any]]:
+    """The fields of `ArchitectureSettings`: every option that some architecture declares."""
+    fields = []
+    for name, pairs in all_architecture_options().items():
+        choices = dict.fromkeys(word for _, found in pairs for word in found.choices)
+        kinds = {found.kind for _, found in pairs}
+        kind = choice(*choices) if choices else KINDS[float if float in kinds else kinds.pop()]
+        fields.append((name, Any, option(kind, _help_of_option(pairs))))
+    return fields
+
+
+def _help_of_option(pairs: Sequence[tuple[str, Option]]) -> str:
+    """What --help says of an option: who has it, and what it is there."""
+    having: dict[str, list[str]] = {}
+    for architecture, found in pairs:
+        having.setdefault(found.help, []).append(architecture)
+    return "; ".join(f"{', '.join(names)}: {help}" for help, names in having.items())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ArchitectureName(Settings):
     group = "network"
 
     model: str = setting(
         "resnet_v1",
         choice_or_own(*list_models(), metavar="MODEL"),
-        f"architecture: {', '.join(list_models())}, or a function of your own, FILE.py:FUNCTION",
+        f"architecture: {', '.join(list_models())}, alone or with any of its options, as in "
+        "'resnet(depth=50)'; or a function of your own, FILE.py:FUNCTION",
     )
-    depth: int | None = option(integer(1), "layers of the network")
-    width: float | None = option(number(0, above=True), "resnet: factor; resnext: of a group")
-    stem: str | None = option(
-        choice("cifar", "imagenet"), "first layers, for small or large images"
-    )
-    stride_in: str | None = option(choice("3x3", "1x1"), "convolution that strides in a bottleneck")
-    block: str | None = option(choice("basic", "bottleneck"), "resnet_v1: kind of block")
-    cardinality: int | None = option(integer(1), "resnext: groups of a convolution")
-    dropout: float | None = option(
-        number(0, below=1), "mobilenet: share dropped before the classifier"
-    )
-    dropout_rate: float | None = option(
-        number(0, below=1), "densenet: share dropped after every convolution but the first"
-    )
-    alpha: float | None = option(number(0, above=True), "mobilenet: factor on the channels")
-    depth_multiplier: int | None = option(integer(1), "mobilenet: depthwise outputs per channel")
-    growth_rate: int | None = option(integer(1), "densenet: channels that a layer adds")
-    bottleneck: bool | None = option(boolean, "densenet: 1x1 before each 3x3 convolution")
-    compression: float | None = option(number(0, above=True), "densenet: share that goes on")
+
+
+_ArchitectureOptions: Any = dataclasses.make_dataclass(
+    "_ArchitectureOptions",
+    _architecture_fields(),
+    bases=(_ArchitectureName,),
+    namespace={"group": "network"},
+    frozen=True,
+    kw_only=True,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ArchitectureSettings(_ArchitectureOptions):
+    """Which architecture, with its options; it checks them: most are not every architecture's."""
 
     def architecture_options(self) -> dict[str, Any]:
         """Returns the options of the architecture that are given, as a dictionary."""
         return _given(self, "architecture")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class AttentionSettings(Settings):
     """Which attention module, with its options; it checks them: most are not every module's."""
 
@@ -172,7 +191,7 @@ def _given(settings: Settings, of: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelSettings(AttentionSettings, ArchitectureSettings):
     """Which network: its architecture, its attention, and where that goes."""
 
@@ -196,7 +215,7 @@ class ModelSettings(AttentionSettings, ArchitectureSettings):
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSettings(Settings):
     """Which data set, and where it is."""
 
@@ -225,7 +244,7 @@ class DataSettings(Settings):
         }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class AugmentationSettings(Settings):
     """What is done to training images."""
 
@@ -245,7 +264,7 @@ class AugmentationSettings(Settings):
     cutout: int = setting(0, integer(0), "side of a square cut out of training images, in pixels")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizationSettings(Settings):
     """How the weights are learned."""
 
@@ -270,7 +289,7 @@ class OptimizationSettings(Settings):
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DeviceSettings(Settings):
     """What computes, and how exactly."""
 
@@ -290,7 +309,7 @@ class DeviceSettings(Settings):
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RecipeSettings(
     DeviceSettings, AugmentationSettings, OptimizationSettings, DataSettings, ModelSettings
 ):
@@ -311,7 +330,7 @@ class RecipeSettings(
 NOT_RECORDED = ("run_dir", "resume", "force", "host_id", "coordinator")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainSettings(RecipeSettings):
     """A run: its recipe and its seed, and whether it goes on with one that is there."""
 
