@@ -14,7 +14,7 @@ import keras
 from models import architecture
 from models.saving import load_model
 
-from ..config.settings import LEARNING_RATES
+from ..config.optimization import OPTIMIZERS
 from ..data.datasets import load_dataset
 from ..evaluation.counting import trainable_params
 from ..evaluation.evaluate import evaluate
@@ -288,7 +288,7 @@ def with_defaults(settings, dataset):
         dataset=dataset.name,
         depth=depth,
         backend=keras.backend.backend(),
-        learning_rate=settings.learning_rate or LEARNING_RATES[settings.optimizer],
+        learning_rate=settings.learning_rate or OPTIMIZERS[settings.optimizer].learning_rate,
         **source.data_defaults(settings),
     )
 
