@@ -3,10 +3,9 @@
 import dataclasses
 
 from ..system.backend import BACKENDS
+from ..system.export_formats import EXPORT_FORMATS, INT8_FORMATS
 from .parsing import boolean, choice, integer, optional, run_folder, several, text, words
 from .settings import ArchitectureSettings, AttentionSettings, ModelSettings, Settings, setting
-
-EXPORT_FORMATS = ("savedmodel", "onnx", "litert", "openvino", "torch")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,10 +51,12 @@ class EvaluateSettings(OfRun):
 class ExportSettings(OfRun):
     """What a finished run's network is exported to."""
 
-    format: str = setting(
-        "savedmodel", choice(*EXPORT_FORMATS), "savedmodel, onnx, litert, openvino or torch"
+    format: str = setting("savedmodel", choice(*EXPORT_FORMATS), ", ".join(EXPORT_FORMATS))
+    int8: bool = setting(
+        False,
+        boolean,
+        f"{', '.join(INT8_FORMATS)}: in 8-bit integers, calibrated on training images",
     )
-    int8: bool = setting(False, boolean, "litert: in 8-bit integers, calibrated on training images")
     rounds: int = setting(
         20, integer(0), "rounds in which both networks are timed once per batch; 0: no times"
     )
