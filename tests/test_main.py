@@ -119,7 +119,7 @@ def test_predictions_are_kept(run, cifar10_dir):
     assert predictions.probabilities.shape == (40, 10)
     np.testing.assert_allclose(predictions.probabilities.sum(axis=-1), 1, atol=1e-5)
     np.testing.assert_array_equal(predictions.labels, np.arange(40) % 10)
-    assert predictions.hits.mean() == pytest.approx(summary["test_accuracy"])
+    assert predictions.correct.mean() == pytest.approx(summary["test_accuracy"])
 
 
 def test_evaluate_gives_the_same_again(run, tmp_path):
@@ -223,7 +223,7 @@ def test_digits_and_default_folder(tmp_path, monkeypatch, capsys):
     main(["--dataset", "digits", "--depth", "8", *options])
     config = json.loads(Path("runs/digits-resnet_v1-8-cbam_block-seed0/config.json").read_text())
     assert config["attention_at"] == ["stage", "head"]
-    hint = "is that of guessing (2.30): try a smaller --learning-rate"
+    hint = "is that of guessing (2.30): try a lower --learning-rate"
     assert capsys.readouterr().out.count(hint) == 1  # at such a rate nothing is learned
 
 
@@ -305,7 +305,7 @@ def test_a_run_is_never_overwritten(run, cifar10_dir, capsys):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with pytest.raises(SystemExit):
         main([*SMALL, "--data-dir", str(cifar10_dir), "--run-dir", str(run)])
-    assert f"already holds a run; go on with it by --resume {run}" in capsys.readouterr().err
+    assert f"already holds a run; resume it with --resume {run}" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
