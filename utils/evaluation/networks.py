@@ -1,30 +1,41 @@
-"""Networks from settings, and from the folders of runs."""
+"""Networks built from settings, and loaded from the folders of runs."""
 
+from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
+from typing import Any
+
+import keras
 
 from models import build_model
 from models.attention_module import get_attention
 from models.saving import load_model
 
-from ..data.datasets import in_data_format
+from ..config.settings import ArchitectureSettings
+from ..data.datasets import Dataset, in_data_format
 from ..system.errors import UserError
 
 
-def network_from_settings(settings, attention, attention_options, **options):
-    """Builds the network that settings name.
+def network_from_settings(
+    settings: ArchitectureSettings,
+    attention: str,
+    attention_options: Mapping[str, Any],
+    **options: Any,
+) -> keras.Model:
+    """Builds the network that settings describe.
 
     Args:
         settings: an `ArchitectureSettings`.
-        attention: string, the attention module's name.
-        attention_options: dictionary of options for it.
-        **options: further options of `build_model`; what the settings say of the architecture
-            comes before them.
+        attention: string, the name of the attention module.
+        attention_options: dictionary of options of the attention module.
+        **options: options of `build_model`. Those that the settings give take precedence.
 
     Returns:
         A Functional `keras.Model`.
 
     Raises:
-        UserError: an architecture or attention module that is unknown, or an option it cannot take.
+        UserError: the attention module is unknown, or it or the architecture does not take an
+            option.
     """
     try:
         return build_model(
@@ -36,25 +47,25 @@ def network_from_settings(settings, attention, attention_options, **options):
         raise UserError(str(error)) from error
 
 
-def load_network(run, dataset=None):
+def load_network(run: str | PathLike[str], dataset: Dataset | None = None) -> keras.Model:
     """Loads the best network of a run.
 
     Args:
-        run: path of a run folder.
-        dataset: the `Dataset` that it is for; without one, whatever it is for is right.
+        run: path of the run's folder.
+        dataset: a `Dataset` that the network must fit. Defaults to `None`: it is not checked.
 
     Returns:
         A Keras model from raw pixels to class probabilities.
 
     Raises:
-        ValueError: it cannot be loaded, or does not fit the data.
+        ValueError: the network cannot be loaded, or does not fit the data.
     """
     network = load_model(Path(run) / "best.keras")
     if dataset is None:
         return network
     expected = in_data_format(dataset.x_test[:1]).shape[1:]
     if tuple(network.input_shape[1:]) != expected:
-        raise ValueError(f"it takes images of {network.input_shape[1:]}, not {expected}")
+        raise ValueError(f"it takes images of shape {network.input_shape[1:]}, not {expected}")
     if network.output_shape != (None, dataset.classes):
-        raise ValueError(f"it gives {network.output_shape}, not {dataset.classes} classes")
+        raise ValueError(f"its output is {network.output_shape}, not {dataset.classes} classes")
     return network

@@ -1,4 +1,4 @@
-"""The costs of attention modules, beside the network without."""
+"""The costs of attention modules, compared with the network without."""
 
 import pytest
 
@@ -13,6 +13,7 @@ def test_profile_of_modules():
     settings = ProfileSettings(depth=8, attention="cbam_block,se_block", ratio=4, rounds=0)
     costs = profile(settings)
     assert list(costs) == ["none", "cbam_block", "se_block"]
+    assert costs["se_block"].latency is costs["se_block"].training_step is None
     base, cbam = costs["none"], costs["cbam_block"]
     assert base.params == trainable_params(build_model("resnet_v1", depth=8))
     gates = sum(2 * c * (c // 4) + c // 4 + c + 98 for c in (16, 32, 64))
