@@ -38,7 +38,7 @@ def training(settings, count, batch_size):
     """A function that trains for a round on `count` devices."""
     from utils.data.datasets import Dataset
     from utils.system.backend_batches import keras_input
-    from utils.training.callbacks import EpochDraws
+    from utils.training.callbacks import SetEpoch
     from utils.training.devices import find_devices
     from utils.training.setup import make_setup
     from utils.training.train import with_defaults
@@ -60,7 +60,7 @@ def training(settings, count, batch_size):
         with devices.scope():
             setup.model.fit(
                 keras_input(batches),
-                callbacks=[EpochDraws(setup.batches)],
+                callbacks=[SetEpoch(setup.batches)],
                 shuffle=False,
                 verbose=0,
             )

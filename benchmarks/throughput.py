@@ -76,7 +76,7 @@ def our_loop(images, labels, steps, batch=BATCH, per_launch=1, **options):
     from utils.data.datasets import Dataset
     from utils.feeding.sources import image_source
     from utils.system.backend_batches import keras_input
-    from utils.training.callbacks import EpochDraws
+    from utils.training.callbacks import SetEpoch
     from utils.training.setup import build_network, training_model
     from utils.training.train import with_defaults
 
@@ -90,7 +90,7 @@ def our_loop(images, labels, steps, batch=BATCH, per_launch=1, **options):
     model.steps_per_execution = per_launch
 
     def run():
-        model.fit(keras_input(batches), callbacks=[EpochDraws(batches)], shuffle=False, verbose=0)
+        model.fit(keras_input(batches), callbacks=[SetEpoch(batches)], shuffle=False, verbose=0)
 
     return run, network
 

@@ -119,7 +119,7 @@ def test_predictions_are_kept(run, cifar10_dir):
     assert predictions.probabilities.shape == (40, 10)
     np.testing.assert_allclose(predictions.probabilities.sum(axis=-1), 1, atol=1e-5)
     np.testing.assert_array_equal(predictions.labels, np.arange(40) % 10)
-    assert predictions.hits.mean() == pytest.approx(summary["test_accuracy"])
+    assert predictions.correct.mean() == pytest.approx(summary["test_accuracy"])
 
 
 def test_evaluate_gives_the_same_again(run, tmp_path):
@@ -224,7 +224,7 @@ def test_digits_and_default_folder(tmp_path, monkeypatch, capsys):
     folder = "digits-resnet_v1-8-cbam_block-at_stage+head-epochs2-learning_rate1e-09-seed0"
     config = json.loads((Path("runs") / folder / "config.json").read_text())
     assert config["attention_at"] == ["stage", "head"]
-    hint = "is that of guessing (2.30): try a smaller --learning-rate"
+    hint = "is that of guessing (2.30): try a lower --learning-rate"
     assert capsys.readouterr().out.count(hint) == 1  # at such a rate nothing is learned
 
 

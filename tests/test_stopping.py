@@ -82,7 +82,7 @@ def test_a_signal_ends_with_a_checkpoint(number, step, whole, cifar10_dir, tmp_p
     run = tmp_path / "run"
     at_step(monkeypatch, step, lambda logs: signal.raise_signal(number))
     said = refused(capsys, 128 + number, start, cifar10_dir, run)
-    assert said == f"stopped; go on with: python main.py train --resume {run}"
+    assert said == f"stopped; resume with: python main.py train --resume {run}"
     # an epoch that is at its last step is ended first
     expected = {2: "00000-step-0000002", 4: "00001-step-0000000", 8: "00002-step-0000000"}
     assert checkpoints(run / "last")[-1].name == f"epoch-{expected[step]}"
@@ -117,8 +117,8 @@ def test_a_damaged_checkpoint(copy, whole, capsys):
     (newest / "variables.npz").write_bytes(content)
     resume(copy)
     said = capsys.readouterr().out
-    assert f"{newest} is damaged (variables.npz does not have its checksum)" in said
-    assert "going on after epoch 1, step 0" in said
+    assert f"{newest} is damaged (variables.npz does not match its checksum)" in said
+    assert "resuming after epoch 1, step 0" in said
     assert same_result(copy, whole)
     for path in checkpoints(copy / "last"):
         (path / "state.json").write_text("{}")
@@ -227,7 +227,7 @@ def test_a_full_disk(module, whole, cifar10_dir, tmp_path, capsys, monkeypatch):
     said = refused(capsys, 1, start, cifar10_dir, run)
     assert said == (
         f"error: {run} cannot be written to: No space left on device; what was written before "
-        f"stands; go on with: python main.py train --resume {run}"
+        f"is kept; resume with: python main.py train --resume {run}"
     )
     monkeypatch.undo()
     assert not list(run.rglob("*partial*"))

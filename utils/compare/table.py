@@ -106,7 +106,7 @@ def read_result(run, dataset):
     if missing or len(history) != run.settings.epochs:
         lacking = missing[0] if missing else f"row for each of {run.settings.epochs} epochs"
         raise UserError(f"{run.folder}/metrics.csv has no {lacking}; remove that folder")
-    return Result(run, predictions.hits, predictions.confusion, history, float(speed))
+    return Result(run, predictions.correct, predictions.confusion, history, float(speed))
 
 
 def base_of(variants):

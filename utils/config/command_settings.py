@@ -3,6 +3,7 @@
 import dataclasses
 
 from ..system.backend import BACKENDS
+from ..system.export_formats import EXPORT_FORMATS, INT8_FORMATS
 from .parsing import (
     boolean,
     choice,
@@ -15,8 +16,6 @@ from .parsing import (
     text,
 )
 from .settings import ArchitectureSettings, AttentionSettings, ModelSettings, Settings, setting
-
-EXPORT_FORMATS = ("savedmodel", "onnx", "litert", "openvino", "torch")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,10 +71,12 @@ class ExportSettings(OfRun):
 
     group = "export"
 
-    format: str = setting(
-        "savedmodel", choice(*EXPORT_FORMATS), "savedmodel, onnx, litert, openvino or torch"
+    format: str = setting("savedmodel", choice(*EXPORT_FORMATS), "to write")
+    int8: bool = setting(
+        False,
+        boolean,
+        f"{', '.join(INT8_FORMATS)}: in 8-bit integers, calibrated on training images",
     )
-    int8: bool = setting(False, boolean, "litert: in 8-bit integers, calibrated on training images")
     rounds: int = setting(
         20, integer(0), "rounds in which both networks are timed once per batch; 0: no times"
     )

@@ -14,6 +14,7 @@ from models.signatures import Option, all_architecture_options
 from ..data.datasets import DATASETS
 from ..system.backend import BACKENDS
 from ..system.errors import UserError
+from .optimization import OPTIMIZERS, SCHEDULES, learning_rate_help, optimizer_help
 from .parsing import (
     Kind,
     SettingError,
@@ -36,8 +37,6 @@ from .parsing import (
     words,
 )
 
-SCHEDULES = ("one_cycle", "cosine", "step", "constant")
-LEARNING_RATES = {"sgd": 0.2, "adam": 1e-3}
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -272,9 +271,9 @@ class OptimizationSettings(Settings):
 
     epochs: int = setting(30, integer(1), "passes over the training set")
     batch_size: int = setting(128, integer(1), "images per step")
-    optimizer: str = setting("sgd", choice(*LEARNING_RATES), "sgd has Nesterov momentum 0.9")
+    optimizer: str = setting("sgd", choice(*OPTIMIZERS), optimizer_help())
     learning_rate: float | None = setting(
-        None, optional(number(0, above=True)), "peak; 0.2 for sgd and 0.001 for adam if not given"
+        None, optional(number(0, above=True)), learning_rate_help()
     )
     schedule: str = setting("one_cycle", choice(*SCHEDULES), "learning rate over the run")
     weight_decay: float = setting(

@@ -1,7 +1,9 @@
-"""What a network costs, counted: parameters, multiply-adds, memory of activations."""
+"""Counted costs of a network: parameters, multiply-adds, memory of activations."""
 
 import contextlib
 import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import keras
 from keras import layers
@@ -9,34 +11,39 @@ from keras import layers
 _WITH_KERNEL = (layers.Conv1D, layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 
 
-def without_values():
-    """A context in which networks are built without values for their weights, to be counted only.
+def without_values() -> contextlib.AbstractContextManager[object]:
+    """A context in which networks are built without values for their weights, for counting only.
 
-    It takes a third of the time, and hardly any memory.
+    Building them takes a third of the time, and hardly any memory.
     """
     return keras.StatelessScope(initialize_variables=False)
 
 
-def trainable_params(model):
-    """Number of trainable parameters, as papers count them."""
+def trainable_params(model: keras.Model) -> int:
+    """Counts the trainable parameters of a network, as papers do.
+
+    Args:
+        model: a `keras.Model`.
+    """
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
-def multiply_adds(model, input_shape=None):
-    """Number of multiply-adds of a network for one image, as papers count them.
+def multiply_adds(model: keras.Model, input_shape: tuple[int, int, int] | None = None) -> int:
+    """Counts the multiply-adds of a network for one image, as papers do.
 
-    Convolutions and dense layers count, those inside attention layers too; additions of biases,
-    normalization, activations and pooling do not.
+    Convolutions and dense layers count, including those inside attention layers. Additions of
+    biases, normalization, activations and pooling do not count.
 
     Args:
-        model: a `keras.Model` that takes one image.
-        input_shape: tuple of three, the shape of the image. Defaults to that of the model's input.
+        model: a `keras.Model` of one input, a batch of images.
+        input_shape: tuple of three ints, the shape of an image. Defaults to that of the model's
+            input.
 
     Returns:
         An int.
 
     Raises:
-        ValueError: the image's size is not known.
+        ValueError: neither the model nor `input_shape` gives the image's size.
 
     Example:
 
@@ -47,44 +54,51 @@ def multiply_adds(model, input_shape=None):
     return sum(_per_call(model, model_layers, _multiply_adds_of, input_shape))
 
 
-def activation_bytes(model, input_shape=None):
-    """Memory of all layers' outputs for one image, what a training step keeps for the gradients.
+def activation_bytes(model: keras.Model, input_shape: tuple[int, int, int] | None = None) -> int:
+    """Estimates the memory of a network's activations for one image.
 
-    Outputs of layers inside attention layers count too. What an operation keeps beside its output,
-    and what a compiler saves by fusing layers, is not known here: this is an estimate to compare
-    networks by.
+    A training step keeps activations for the gradients. The estimate is the size of all layers'
+    outputs, including layers inside attention layers. It ignores what operations keep beside their
+    outputs and what compilers save by fusing layers, and serves to compare networks.
 
     Args:
-        model: a `keras.Model` that takes one image.
-        input_shape: tuple of three, the shape of the image. Defaults to that of the model's input.
+        model: a `keras.Model` of one input, a batch of images.
+        input_shape: tuple of three ints, the shape of an image. Defaults to that of the model's
+            input.
 
     Returns:
-        An int.
+        An int, bytes.
 
     Raises:
-        ValueError: the image's size is not known.
+        ValueError: neither the model nor `input_shape` gives the image's size.
     """
     model_layers = [layer for layer in _all_layers(model) if not isinstance(layer, keras.Model)]
     return sum(_per_call(model, model_layers, _bytes_of, input_shape))
 
 
-def _per_call(model, model_layers, measure, input_shape):
-    """What `measure(layer, output)` says of every call of every one of the layers."""
+def _per_call(
+    model: keras.Model,
+    model_layers: Iterable[keras.Layer],
+    measure: Callable[[keras.Layer, Any], int],
+    input_shape: tuple[int, int, int] | None,
+) -> list[int]:
+    """Returns `measure(layer, outputs)` for every call of every one of the layers."""
     shape = tuple(input_shape or model.inputs[0].shape[1:])
     if None in shape:
         raise ValueError(
-            f"the cost depends on the image's size, and the model leaves it open: {shape}"
+            f"the cost depends on the image's size, which the model leaves open: {shape}; give "
+            "input_shape"
         )
-    found = []
-    with contextlib.ExitStack() as hooks:
+    measured: list[int] = []
+    with contextlib.ExitStack() as stack:
         for layer in model_layers:
-            hooks.enter_context(_watched(layer, measure, found))
-        _Traced(model).compute_output_spec(keras.KerasTensor((1, *shape)))
-    return found
+            stack.enter_context(_measuring_calls(layer, measure, measured))
+        _SymbolicCall(model).compute_output_spec(keras.KerasTensor((1, *shape)))
+    return measured
 
 
-class _Traced(layers.Layer):
-    """Has no output shape of its own: Keras finds it by tracing `call`, at no computation."""
+class _SymbolicCall(layers.Layer):
+    """Calls a model without computing: as it defines no output shape, Keras traces `call`."""
 
     def __init__(self, model):
         super().__init__()
@@ -95,21 +109,21 @@ class _Traced(layers.Layer):
 
 
 def _all_layers(model):
-    """The layers in a model, however deep, each once; Keras has no public way inside layers."""
+    """Returns all layers of a model and inside its layers, each once."""
     return list({id(layer): layer for layer in model._flatten_layers(include_self=False)}.values())
 
 
 @contextlib.contextmanager
-def _watched(layer, measure, found):
-    """Adds `measure(layer, output)` to `found` at every call of `layer`."""
+def _measuring_calls(layer, measure, measured) -> Iterator[None]:
+    """A context in which every call of `layer` appends `measure(layer, outputs)` to `measured`."""
     call, fast_form = layer.call, vars(layer).get("call")
 
-    def watched(*args, **kwargs):
+    def measured_call(*args, **kwargs):
         y = call(*args, **kwargs)
-        found.append(measure(layer, y))
+        measured.append(measure(layer, y))
         return y
 
-    layer.call = watched
+    layer.call = measured_call
     try:
         yield
     finally:
@@ -125,7 +139,7 @@ def _multiply_adds_of(layer, y):
 
 
 def _bytes_of(layer, outputs):
-    # the layer's own word for it: PyTorch traces half precision in float32
+    # not that of the outputs: in symbolic calls, PyTorch computes half precision in float32
     width = {"float64": 8, "float16": 2, "bfloat16": 2}.get(layer.compute_dtype, 4)
     tensors = [y for y in keras.tree.flatten(outputs) if hasattr(y, "shape")]
     return width * sum(math.prod(y.shape) for y in tensors)

@@ -1,12 +1,15 @@
-"""A trained network against the test set."""
+"""The evaluation of a trained network on the test set."""
 
 import dataclasses
+from os import PathLike
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from models.saving import load_model
 
+from ..data.datasets import Dataset
 from ..feeding.sources import image_source
 from ..plots.confusion_matrix import plot_confusion_matrix
 from ..runs.predictions import Predictions, write_predictions
@@ -17,25 +20,26 @@ from ..system.files import replacing, write_json
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What a network makes of the test set.
+    """The results of a network on the test set.
 
     Args:
         accuracy: float in [0, 1].
         loss: float, mean cross-entropy in nats.
-        confusion: int array `(classes, classes)`, rows the true class, columns the predicted one.
+        confusion: int array `(classes, classes)`, a row per true class, a column per predicted
+            class.
         class_names: tuple of strings.
-        predictions: a `Predictions`, of every test image.
+        predictions: a `Predictions` of all test images.
     """
 
     accuracy: float
     loss: float
     confusion: np.ndarray
-    class_names: tuple
+    class_names: tuple[str, ...]
     predictions: Predictions
 
     @property
-    def class_accuracies(self):
-        """Dictionary from class name to accuracy; `None` for a class without test images."""
+    def class_accuracies(self) -> dict[str, float | None]:
+        """Dictionary from class names to accuracies; `None` for a class without test images."""
         totals = self.confusion.sum(axis=1)
         hits = np.diag(self.confusion)
         return {
@@ -44,12 +48,12 @@ class Evaluation:
         }
 
 
-def evaluate(network, dataset):
+def evaluate(network: keras.Model, dataset: Dataset) -> Evaluation:
     """Evaluates a network on a test set.
 
     Args:
         network: Keras model from raw pixels to class probabilities.
-        dataset: a `utils.data.datasets.Dataset`.
+        dataset: a `Dataset`.
 
     Returns:
         An `Evaluation`.
@@ -67,20 +71,23 @@ def evaluate(network, dataset):
     )
 
 
-def evaluate_run(run, data_dir=None):
-    """Evaluates the best network of a run and writes what was found into the run's folder.
+def evaluate_run(
+    run: str | PathLike[str], data_dir: str | PathLike[str] | None = None
+) -> Evaluation:
+    """Evaluates the best network of a run, and writes the results into the run's folder.
 
     Writes `evaluation.json`, `predictions.npz`, `confusion_matrix.csv` and `confusion_matrix.png`.
 
     Args:
-        run: path of a run folder.
-        data_dir: path of the folder with the data; the run's own by default.
+        run: path of the run's folder.
+        data_dir: path of the folder with the data. Defaults to the run's own.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        UserError: the folder is no run, its data set cannot be had, or its network does not fit.
+        UserError: the folder is not that of a run, its data set cannot be loaded, or its network
+            cannot be loaded or does not fit the data.
     """
     run = Path(run)
     config = read_config(run)
@@ -91,7 +98,7 @@ def evaluate_run(run, data_dir=None):
         if classes != dataset.classes:
             raise ValueError(f"it has {classes} classes, {dataset.name} has {dataset.classes}")
         result = evaluate(network, dataset)
-    except Exception as error:  # a file from anywhere can hold any network
+    except Exception as error:  # the file can hold any network, which can raise any error
         raise UserError(f"{run}/best.keras cannot be evaluated: {error}") from error
     write_json(
         run / "evaluation.json",

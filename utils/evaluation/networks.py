@@ -1,5 +1,6 @@
-"""Networks from settings, and from the folders of runs."""
+"""Networks built from settings, and loaded from the folders of runs."""
 
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,26 @@ from models.saving import load_model
 from models.specification import parse_specification
 
 from ..config.settings import ArchitectureSettings, ModelSettings
-from ..data.datasets import in_data_format
+from ..data.datasets import Dataset, in_data_format
 from ..system.errors import UserError
 
 
 def network_from_settings(
     settings: ArchitectureSettings, attention: AttentionSpec, **options: Any
 ) -> keras.Model:
-    """Builds the network that settings name.
+    """Builds the network that settings describe.
 
     Args:
         settings: an `ArchitectureSettings`.
         attention: an `AttentionSpec`.
-        **options: further options of `build_model`; what the settings say of the architecture
-            stands over them.
+        **options: options of `build_model`. Those that the settings give take precedence.
 
     Returns:
         A Functional `keras.Model`.
 
     Raises:
-        UserError: an architecture or attention module that is unknown, or an option it cannot take.
+        UserError: the attention module is unknown, or it or the architecture does not take an
+            option.
     """
     try:
         return build_model(
@@ -45,13 +46,14 @@ def network_from_settings(
 
 
 def check_network(settings: ModelSettings) -> None:
-    """Checks that a network can be what settings say, before data is loaded for it.
+    """Checks the names and options of a network, before data is loaded for it.
 
     Args:
         settings: a `ModelSettings`.
 
     Raises:
-        UserError: an architecture or attention module that is unknown, or an option it cannot take.
+        UserError: the architecture or the attention module is unknown, or does not take an option
+            or its value.
     """
     try:
         check_attention(settings.attention_spec)
@@ -60,25 +62,25 @@ def check_network(settings: ModelSettings) -> None:
         raise UserError(str(error)) from error
 
 
-def load_network(run, dataset=None):
+def load_network(run: str | PathLike[str], dataset: Dataset | None = None) -> keras.Model:
     """Loads the best network of a run.
 
     Args:
-        run: path of a run folder.
-        dataset: the `Dataset` that it is for; without one, whatever it is for is right.
+        run: path of the run's folder.
+        dataset: a `Dataset` that the network must fit. Defaults to `None`: it is not checked.
 
     Returns:
         A Keras model from raw pixels to class probabilities.
 
     Raises:
-        ValueError: it cannot be loaded, or does not fit the data.
+        ValueError: the network cannot be loaded, or does not fit the data.
     """
     network = load_model(Path(run) / "best.keras")
     if dataset is None:
         return network
     expected = in_data_format(dataset.x_test[:1]).shape[1:]
     if tuple(network.input_shape[1:]) != expected:
-        raise ValueError(f"it takes images of {network.input_shape[1:]}, not {expected}")
+        raise ValueError(f"it takes images of shape {network.input_shape[1:]}, not {expected}")
     if network.output_shape != (None, dataset.classes):
-        raise ValueError(f"it gives {network.output_shape}, not {dataset.classes} classes")
+        raise ValueError(f"its output is {network.output_shape}, not {dataset.classes} classes")
     return network

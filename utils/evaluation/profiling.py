@@ -1,6 +1,7 @@
-"""What attention costs a network: counted, and timed in turn."""
+"""The command `profile`: what attention modules cost a network, counted and timed."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 from tqdm import tqdm
@@ -8,6 +9,7 @@ from tqdm import tqdm
 from models.attention.specification import NONE, AttentionSpec
 from models.attention_module import list_attention
 
+from ..config.command_settings import ProfileSettings
 from ..system.backend import jit_compile
 from ..system.errors import UserError
 from ..system.timing import ratios, time_in_turn
@@ -15,48 +17,54 @@ from .counting import activation_bytes, multiply_adds, trainable_params
 from .networks import network_from_settings
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Cost:
-    """What one network costs; the times are multiples of the network without attention."""
+    """The costs of a network.
+
+    Args:
+        params: int, trainable parameters.
+        multiply_adds: int, multiply-adds for one image.
+        activation_bytes: int, estimated memory of the activations for one image, in bytes.
+        latency: float, time to predict a batch, as a multiple of that of the network without
+            attention; `None` if it is not timed.
+        training_step: float, time of a training step, likewise.
+    """
 
     params: int
     multiply_adds: int
     activation_bytes: int
-    latency: float | None = None
-    training_step: float | None = None
+    latency: float | None
+    training_step: float | None
 
 
-def profile(settings):
+def profile(settings: ProfileSettings) -> dict[str, Cost]:
     """Compares the costs of a network with each of several attention modules.
 
     Args:
         settings: a `ProfileSettings`.
 
     Returns:
-        A dictionary from the modules' names, `"none"` first, to their `Cost`.
+        A dictionary from the names of the modules, `"none"` first, to their `Cost`.
 
     Raises:
-        UserError: an unknown module, or an option that a module or the architecture cannot take.
+        UserError: a module is unknown, or a module or the architecture does not take an option.
     """
     if settings.attention is None and settings.attention_options():
         options = ", ".join(settings.attention_options())
-        raise UserError(f"not every module has {options}; name the modules with --attention")
+        raise UserError(
+            f"not every attention module takes {options}; name the modules with --attention"
+        )
     specs = dict.fromkeys([AttentionSpec(at=settings.attention_at), *_specs(settings)])
     networks = {str(spec): _network(settings, spec) for spec in specs}
-    costs = {
-        name: Cost(trainable_params(network), multiply_adds(network), activation_bytes(network))
+    counts = {
+        name: (trainable_params(network), multiply_adds(network), activation_bytes(network))
         for name, network in networks.items()
     }
-    if settings.rounds:
-        rng = np.random.default_rng(0)
-        images = rng.normal(size=(settings.batch_size, *networks["none"].input_shape[1:]))
-        images = images.astype("float32")
-        labels = rng.integers(0, settings.classes, settings.batch_size)
-        latency = _timed(settings, networks, lambda m: lambda: m.predict_on_batch(images))
-        step = _timed(settings, networks, lambda m: lambda: m.train_on_batch(images, labels))
-        for name, cost in costs.items():
-            cost.latency, cost.training_step = latency[name], step[name]
-    return costs
+    times = _times(settings, networks) if settings.rounds else ({}, {})
+    return {
+        name: Cost(*counted, *(ratio.get(name) for ratio in times))
+        for name, counted in counts.items()
+    }
 
 
 def _specs(settings):
@@ -70,9 +78,21 @@ def _specs(settings):
         raise UserError(str(error)) from error
 
 
-def _timed(settings, networks, contestant):
-    runs = {name: contestant(network) for name, network in networks.items()}
-    return ratios(time_in_turn(runs, settings.rounds, tqdm), "none")
+def _times(settings, networks):
+    """Times predictions and training steps: two dictionaries from names to ratios to `"none"`."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(settings.batch_size, *networks["none"].input_shape[1:]))
+    images = images.astype("float32")
+    labels = rng.integers(0, settings.classes, settings.batch_size)
+
+    def timed(contestant):
+        runs = {name: contestant(network) for name, network in networks.items()}
+        return ratios(time_in_turn(runs, settings.rounds, tqdm), "none")
+
+    return (
+        timed(lambda network: lambda: network.predict_on_batch(images)),
+        timed(lambda network: lambda: network.train_on_batch(images, labels)),
+    )
 
 
 def _network(settings, spec):
@@ -87,8 +107,8 @@ def _network(settings, spec):
     return network
 
 
-def cost_table(costs):
-    """Returns the costs as aligned lines of text, one per network.
+def cost_table(costs: Mapping[str, Cost]) -> str:
+    """Formats costs as a table of text, with a line per network.
 
     Args:
         costs: what `profile` returns.

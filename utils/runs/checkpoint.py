@@ -1,7 +1,7 @@
-"""Checkpoints: folders that hold all the state of a run, each whole or not there.
+"""Checkpoints: folders that hold the whole state of a run, each complete or absent.
 
-A checkpoint is written beside its place with a checksum of every file, flushed to disk, and
-renamed. The one before stays until the next stands, so that there are two from the second on.
+A checkpoint is written to a temporary folder with a checksum of every file, flushed to disk, and
+renamed. The newest two are kept, so that a damaged one has another before it.
 """
 
 import contextlib
@@ -12,7 +12,10 @@ import os
 import re
 import shutil
 import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +23,8 @@ from ..system.errors import RunError
 from ..system.files import flush_folder
 
 FORMAT = 1
-KEPT = 2
+KEPT = 2  # checkpoints
+CHECKPOINTS = "last"  # their folder, in that of a run
 VARIABLES, STATE, SUMS = "variables.npz", "state.json", "SHA256SUMS"
 LARGEST_STATE = 64 * 2**20  # bytes; a row of metrics takes about 300
 _NAME = re.compile(r"epoch-(\d+)-step-(\d+)")
@@ -33,45 +37,58 @@ class Checkpoint:
     Args:
         path: path of its folder.
         variables: dictionary from names to arrays.
-        state: dictionary, as JSON can hold it.
+        state: dictionary of values that JSON can hold.
     """
 
     path: Path
-    variables: dict
-    state: dict
+    variables: dict[str, np.ndarray]
+    state: dict[str, Any]
 
 
 class DamagedCheckpoint(Exception):
-    """Says in which way a checkpoint is not what was written."""
+    """A checkpoint differs from what was written; the message says how."""
 
 
-def checkpoint_name(epoch, step):
-    """The name of the folder: epochs that are finished, and steps of the next one."""
+def checkpoint_name(epoch: int, step: int) -> str:
+    """Returns the name of a checkpoint's folder.
+
+    Args:
+        epoch: int, number of finished epochs.
+        step: int, number of finished steps of the epoch after these.
+    """
     return f"epoch-{epoch:05d}-step-{step:07d}"
 
 
-def checkpoints(folder):
+def checkpoints(folder: str | PathLike[str]) -> list[Path]:
     """Returns the paths of the checkpoints in a folder, the oldest first."""
-    found = [path for path in Path(folder).glob("*") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: tuple(map(int, _NAME.fullmatch(path.name).groups())))
+    names = ((path, _NAME.fullmatch(path.name)) for path in Path(folder).glob("*"))
+    found = [(tuple(map(int, name.groups())), path) for path, name in names if name]
+    return [path for _, path in sorted(found)]
 
 
-def write_checkpoint(folder, name, variables, state, files=()):
+def write_checkpoint(
+    folder: str | PathLike[str],
+    name: str,
+    variables: Mapping[str, np.ndarray],
+    state: Mapping[str, Any],
+    files: Iterable[Path] = (),
+) -> Path:
     """Writes a checkpoint, and removes all but the newest two.
 
     Args:
         folder: path of the folder of checkpoints.
         name: string, from `checkpoint_name`.
         variables: dictionary from names to arrays.
-        state: dictionary of what JSON can hold.
-        files: paths of further files to keep; they are linked where the file system can.
+        state: dictionary of values that JSON can hold.
+        files: paths of further files to keep. They are hard-linked if the file system allows it,
+            and copied otherwise. Defaults to none.
 
     Returns:
         The path of the checkpoint.
 
     Raises:
-        RunError: a variable is not finite; nothing is written.
-        OSError: it cannot be written, such as on a full disk; nothing is left of it then.
+        RunError: a variable is not finite. Nothing is written.
+        OSError: the checkpoint cannot be written, such as on a full disk. No part of it remains.
     """
     for key, value in variables.items():
         if np.issubdtype(value.dtype, np.inexact) and not np.isfinite(value).all():
@@ -81,7 +98,7 @@ def write_checkpoint(folder, name, variables, state, files=()):
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
-        np.savez(temporary / VARIABLES, **variables)
+        np.savez(temporary / VARIABLES, **dict[str, Any](variables))
         (temporary / STATE).write_text(json.dumps({"format": FORMAT, **state}))
         for path in files:
             _link(path, temporary / path.name)
@@ -92,19 +109,20 @@ def write_checkpoint(folder, name, variables, state, files=()):
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
         flush_folder(temporary)
-        shutil.rmtree(target, ignore_errors=True)  # a damaged one, which was passed over
+        # a damaged checkpoint that `newest_checkpoint` skipped may have this name
+        shutil.rmtree(target, ignore_errors=True)
         os.rename(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     flush_folder(folder)
-    # what a killed process left half-written, too
+    # temporary folders are left by processes that were killed while writing
     for old in (*checkpoints(folder)[:-KEPT], *Path(folder).glob(".*.partial")):
         shutil.rmtree(old, ignore_errors=True)
     return target
 
 
-def read_checkpoint(path):
-    """Reads a checkpoint that is what was written.
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint and verifies that it is what was written.
 
     Args:
         path: path of its folder.
@@ -113,7 +131,7 @@ def read_checkpoint(path):
         A `Checkpoint`.
 
     Raises:
-        DamagedCheckpoint: a file is missing, foreign, or not the one that was written.
+        DamagedCheckpoint: a file is missing, was added, or was changed.
     """
     try:
         _check_sums(path)
@@ -124,7 +142,8 @@ def read_checkpoint(path):
             raise DamagedCheckpoint(f"{STATE} is not of format {FORMAT}")
         with zipfile.ZipFile(path / VARIABLES) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise DamagedCheckpoint(f"{VARIABLES} is compressed")  # perhaps to fill the memory
+                # a small compressed file could expand until the memory is full
+                raise DamagedCheckpoint(f"{VARIABLES} is compressed")
         with np.load(path / VARIABLES, allow_pickle=False) as archive:
             variables = {name: archive[name] for name in archive.files}
     except DamagedCheckpoint:
@@ -134,28 +153,31 @@ def read_checkpoint(path):
     return Checkpoint(path, variables, state)
 
 
-def newest_checkpoint(folder, announce=print):
-    """Reads the newest checkpoint that is whole.
+def newest_checkpoint(
+    folder: str | PathLike[str], announce: Callable[[str], object] = print
+) -> Checkpoint | None:
+    """Reads the newest checkpoint that is not damaged.
 
     Args:
         folder: path of the folder of checkpoints.
-        announce: function that takes a line of text; told of every one that is passed over.
+        announce: function that takes a line of text, called for every damaged checkpoint. Defaults
+            to `print`.
 
     Returns:
-        A `Checkpoint`, or `None` if there is none at all.
+        A `Checkpoint`, or `None` if the folder holds none.
 
     Raises:
-        RunError: there are checkpoints, and all are damaged.
+        RunError: all checkpoints in the folder are damaged.
     """
     found = checkpoints(folder)
     for path in reversed(found):
         try:
             return read_checkpoint(path)
         except DamagedCheckpoint as error:
-            announce(f"{path} is damaged ({error}); taking the one before")
+            announce(f"{path} is damaged ({error}); using the checkpoint before it")
     if found:
         raise RunError(
-            f"all checkpoints in {folder} are damaged; remove that folder to begin the run anew"
+            f"all checkpoints in {folder} are damaged; remove that folder to start the run over"
         )
     return None
 
@@ -165,10 +187,10 @@ def _check_sums(path):
     sums = dict(reversed(line.split("  ", 1)) for line in lines)
     present = {file.name for file in path.iterdir()} - {SUMS}
     if set(sums) != present or not {VARIABLES, STATE} <= present:
-        raise DamagedCheckpoint(f"it holds {sorted(present)}, and its checksums {sorted(sums)}")
-    for name, wanted in sums.items():
-        if _sha256(path / name) != wanted:
-            raise DamagedCheckpoint(f"{name} does not have its checksum")
+        raise DamagedCheckpoint(f"it holds {sorted(present)}, but {SUMS} lists {sorted(sums)}")
+    for name, expected in sums.items():
+        if _sha256(path / name) != expected:
+            raise DamagedCheckpoint(f"{name} does not match its checksum")
 
 
 def _sha256(path):
@@ -177,7 +199,7 @@ def _sha256(path):
 
 
 def _link(source, target):
-    """Another name for the same file, or a copy; whoever replaces the one leaves the other."""
+    """Hard-links or copies a file: replacing the source later does not change the target."""
     with contextlib.suppress(OSError):
         os.link(source, target)
         return

@@ -1,7 +1,9 @@
-"""What a network said of every test image, kept so that statistics need no training again."""
+"""A network's predictions for every test image, saved so that statistics need no new run."""
 
 import dataclasses
 import zipfile
+from collections.abc import Callable
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -25,29 +27,32 @@ class Predictions:
     labels: np.ndarray
 
     @property
-    def hits(self):
-        """Boolean array `(n,)`: which images were told right."""
+    def correct(self) -> np.ndarray:
+        """Boolean array `(n,)`: which images are classified correctly."""
         return self.probabilities.argmax(axis=-1) == self.labels
 
     @property
-    def confusion(self):
-        """Int array `(classes, classes)`: rows the true class, columns the predicted one."""
+    def confusion(self) -> np.ndarray:
+        """Int array `(classes, classes)`: a row per true class, a column per predicted class."""
         from sklearn.metrics import confusion_matrix
 
         classes = np.arange(self.probabilities.shape[1])
         return confusion_matrix(self.labels, self.probabilities.argmax(axis=-1), labels=classes)
 
 
-def in_batches(predict, images, batch_size):
-    """Predicts images that are in memory.
+def in_batches(
+    predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int
+) -> np.ndarray:
+    """Predicts images that are in memory, batch by batch.
 
-    Keras's `predict` would do, but for what it costs on TensorFlow; see `backend_batches`.
+    Unlike Keras's `predict` it does not go through `tf.data` on TensorFlow, which can wait for
+    seconds at the end of a data set; see `utils.system.backend_batches`.
 
     Args:
         predict: function from a batch to an array `(batch, ...)`, such as a network's
             `predict_on_batch`.
         images: array `(n, ...)`, `n` at least 1.
-        batch_size: int.
+        batch_size: int, images per batch.
 
     Returns:
         An array `(n, ...)`.
@@ -56,40 +61,49 @@ def in_batches(predict, images, batch_size):
     return np.concatenate([predict(images[start : start + batch_size]) for start in starts])
 
 
-def write_predictions(run, predictions):
-    """Writes `predictions.npz` into a run's folder; the same predictions give the same bytes."""
+def write_predictions(run: str | PathLike[str], predictions: Predictions) -> None:
+    """Writes `predictions.npz` into a run's folder; the same predictions give the same bytes.
+
+    Args:
+        run: path of the run's folder.
+        predictions: a `Predictions`.
+    """
     with replacing(Path(run) / FILE) as temporary:
         np.savez(temporary, probabilities=predictions.probabilities, labels=predictions.labels)
 
 
-def read_predictions(run):
-    """Reads the `predictions.npz` of a run's folder, which may hold anything.
+def read_predictions(run: str | PathLike[str]) -> Predictions:
+    """Reads and checks the `predictions.npz` of a run's folder.
+
+    Args:
+        run: path of the run's folder.
 
     Returns:
         A `Predictions`.
 
     Raises:
-        UserError: there is no such file, or it does not hold predictions.
+        UserError: the file is missing, or does not hold predictions.
     """
     path = Path(run) / FILE
     if not path.is_file():
-        raise UserError(f"{path} is not there; 'python main.py evaluate {run}' writes it")
+        raise UserError(f"{path} does not exist; 'python main.py evaluate {run}' writes it")
     try:
         with zipfile.ZipFile(path) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise ValueError("it is compressed")  # perhaps to fill the memory
+                # a small compressed file could expand until the memory is full
+                raise ValueError("it is compressed")
         with np.load(path, allow_pickle=False) as archive:
             found = Predictions(archive["probabilities"], archive["labels"])
         _check(found)
     except Exception as error:  # a damaged file can fail in any way
         raise UserError(
             f"{path} is damaged ({error or type(error).__name__}); "
-            f"'python main.py evaluate {run}' writes it anew"
+            f"'python main.py evaluate {run}' writes it again"
         ) from error
     return found
 
 
-def _check(found):
+def _check(found: Predictions) -> None:
     probabilities, labels = found.probabilities, found.labels
     if probabilities.dtype != "float32" or probabilities.ndim != 2 or not probabilities.size:
         raise ValueError(f"probabilities are {probabilities.dtype} {probabilities.shape}")
@@ -98,4 +112,4 @@ def _check(found):
     if not np.isfinite(probabilities).all():
         raise ValueError("a probability is not finite")
     if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
-        raise ValueError("a label is of no class")
+        raise ValueError(f"a label is not in 0 to {probabilities.shape[1] - 1}")

@@ -1,54 +1,64 @@
-"""How far a run is, and every variable that training changes: together, all that a run needs."""
+"""The state of a training: its progress, and every variable that training changes."""
 
 import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import keras
+import numpy as np
 from keras import ops
 
 from ..system.backend import random_state, restore_random_state
 from ..system.backend_devices import device_parts
 from ..system.errors import RunError, UserError
+from .checkpoint import Checkpoint
 
 
 @dataclasses.dataclass
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Args:
-        epoch: int, epochs that are finished.
-        step: int, steps of the next epoch that are done.
-        history: list of dictionaries, a row of `metrics.csv` for every finished epoch.
-        best_epoch: int, the epoch that `best.keras` is of, or `None`.
-        seconds: float, how long the run took so far.
+        epoch: int, number of finished epochs. Defaults to 0.
+        step: int, number of finished steps of the epoch after these. Defaults to 0.
+        history: list of dictionaries, a row of `metrics.csv` for every finished epoch. Defaults to
+            none.
+        best_epoch: int, the epoch whose network `best.keras` holds, from 1 on. Defaults to `None`:
+            no epoch is finished yet.
+        seconds: float, how long the run has taken so far. Defaults to 0.
     """
 
     epoch: int = 0
     step: int = 0
-    history: list = dataclasses.field(default_factory=list)
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     best_epoch: int | None = None
     seconds: float = 0.0
 
     @property
-    def best(self):
+    def best(self) -> dict[str, float] | None:
         """The row of the best epoch, or `None`."""
         return None if self.best_epoch is None else self.history[self.best_epoch - 1]
 
 
-def progress_from(checkpoint, steps):
-    """Reads a `Progress` out of a checkpoint.
+def progress_from(checkpoint: Checkpoint, steps: int) -> Progress:
+    """Reads the progress of a run from a checkpoint.
 
     Args:
         checkpoint: a `Checkpoint`.
-        steps: int, steps in an epoch.
+        steps: int, steps per epoch.
+
+    Returns:
+        A `Progress`.
 
     Raises:
-        RunError: it holds none that this run could have.
+        RunError: the checkpoint does not hold a progress that a run with so many steps can have.
     """
     state = checkpoint.state
     try:
         progress = Progress(**state["progress"])
         rows = [row["epoch"] for row in progress.history]
         fits = rows == list(range(1, progress.epoch + 1)) and 0 <= progress.step < steps
-        fits &= progress.best_epoch in (rows or [None])
+        fits &= progress.best_epoch in rows if rows else progress.best_epoch is None
         fits &= isinstance(state["config"], dict) and isinstance(state["environment"], dict)
         fits &= isinstance(state["data"], str)
     except (KeyError, TypeError):
@@ -58,12 +68,12 @@ def progress_from(checkpoint, steps):
     return progress
 
 
-def prepare(model, classes):
-    """Makes the variables that Keras would make in the first step, so that they can be restored.
+def build_training_variables(model: keras.Model, classes: int) -> None:
+    """Creates the variables that Keras would create in the first step: they can be restored then.
 
     Args:
         model: a compiled `keras.Model`.
-        classes: int.
+        classes: int, number of classes.
     """
     model.optimizer.build(model.trainable_variables)
     one = ops.zeros((1,), "int32")
@@ -71,22 +81,27 @@ def prepare(model, classes):
     model.reset_metrics()
 
 
-def training_variables(model, groups=("model", "optimizer", "metrics"), constant=()):
-    """The variables that training changes.
+def training_variables(
+    model: keras.Model,
+    groups: Iterable[str] = ("model", "optimizer", "metrics"),
+    constant_layers: Iterable[keras.Layer] = (),
+) -> dict[str, Any]:
+    """Returns the variables that training changes.
 
     Args:
-        model: a compiled `keras.Model` that `prepare` has been called with.
-        groups: which: of `"model"` (weights, statistics, random states), `"optimizer"` (its moving
-            averages too), `"metrics"`.
-        constant: layers whose variables are left out.
+        model: a compiled `keras.Model`, after `build_training_variables`.
+        groups: one or more of `"model"` (weights, statistics, states of random generators),
+            `"optimizer"` (with the moving averages of the weights) and `"metrics"`. Defaults to
+            all of them.
+        constant_layers: layers whose variables are omitted. Defaults to none.
 
     Returns:
-        A dictionary from names to Keras variables, or their parts on several devices, in the same
-        order for the same settings.
+        A dictionary from names to Keras variables, or to their replicas on several devices. The
+        same settings give the same order.
     """
-    left_out = {id(variable) for layer in constant for variable in layer.variables}
+    omitted = {id(variable) for layer in constant_layers for variable in layer.variables}
     found = {
-        "model": [v for v in model.variables if id(v) not in left_out],
+        "model": [v for v in model.variables if id(v) not in omitted],
         "optimizer": model.optimizer.variables,
         "metrics": model.metrics_variables,
     }
@@ -98,21 +113,28 @@ def training_variables(model, groups=("model", "optimizer", "metrics"), constant
     }
 
 
-def values_of(variables):
-    """Returns the values, and the backend's random state, as a dictionary from names to arrays."""
+def values_of(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Returns the values of variables, and the backend's random state.
+
+    Args:
+        variables: what `training_variables` returns.
+
+    Returns:
+        A dictionary from names to arrays.
+    """
     values = {name: ops.convert_to_numpy(variable) for name, variable in variables.items()}
     return {**values, **random_state()}
 
 
-def restore(variables, values):
-    """Gives the variables, and the backend's random state, the values that they had.
+def restore(variables: Mapping[str, Any], values: Mapping[str, np.ndarray]) -> None:
+    """Restores the values of variables, and the backend's random state.
 
     Args:
         variables: what `training_variables` returns.
-        values: what `values_of` returned.
+        values: what `values_of` returned for the same variables.
 
     Raises:
-        UserError: they are not those of this network; nothing is restored then.
+        UserError: names or shapes differ. Nothing is restored then.
     """
     random = {name: value for name, value in values.items() if name.startswith("random/")}
     wanted = {name: tuple(variable.shape) for name, variable in variables.items()}
@@ -120,8 +142,8 @@ def restore(variables, values):
     if wanted != found:
         misfits = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
         raise UserError(
-            "the checkpoint is not of this network: "
-            f"{', '.join(misfits[:5])} differ (within an epoch, also on other devices)"
+            f"the checkpoint is of another network: {', '.join(misfits[:5])} differ (a checkpoint "
+            "within an epoch also differs by the number of devices)"
         )
     for name, variable in variables.items():
         variable.assign(values[name])

@@ -4,6 +4,9 @@ import contextlib
 import csv
 import math
 import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import keras
 from tqdm import tqdm
@@ -12,26 +15,44 @@ from models.saving import save_model
 
 from ..plots.curves import plot_curves
 from ..system.files import replacing
+from .progress import Progress
 
 COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds",
            "images_per_second")  # fmt: skip
+Logs = Mapping[str, float]  # metrics, as Keras passes them to callbacks
 
 
 class RunRecorder(keras.callbacks.Callback):
-    """Writes `metrics.csv`, `curves.png` and `best.keras` after every epoch, and says how it goes.
+    """Writes `metrics.csv`, `curves.png` and `best.keras` after every epoch, and shows progress.
+
+    Progress is a bar and a line per epoch.
 
     Args:
         path: path of the run's folder.
         network: Keras model to save, from raw pixels to probabilities.
-        progress: a `Progress`, which gets a row for every epoch and the best of them.
-        epochs, steps: ints, of the whole run and in an epoch.
-        batch_size: int.
-
-    The attribute `saving_context` is a function that gives the context in which the network is
-    saved, and `writes` whether anything is written at all: of several hosts, one writes.
+        progress: a `Progress`. Every epoch adds a row to its history, and updates its best epoch.
+        epochs: int, epochs of the whole run.
+        steps: int, steps per epoch.
+        batch_size: int, images per step.
+        saving_context: function that returns the context in which the network is saved, called on
+            every host. Defaults to a context that does nothing.
+        write_files: bool, whether this process writes files and shows progress: of several hosts,
+            one does. Defaults to `True`.
     """
 
-    def __init__(self, path, network, progress, epochs, steps, batch_size):
+    def __init__(
+        self,
+        path: Path,
+        network: keras.Model,
+        progress: Progress,
+        epochs: int,
+        steps: int,
+        batch_size: int,
+        saving_context: Callable[
+            [], contextlib.AbstractContextManager[object]
+        ] = contextlib.nullcontext,
+        write_files: bool = True,
+    ) -> None:
         super().__init__()
         self.path = path
         self.network = network
@@ -39,40 +60,45 @@ class RunRecorder(keras.callbacks.Callback):
         self.epochs = epochs
         self.steps = steps
         self.batch_size = batch_size
-        self.saving_context = contextlib.nullcontext
-        self.writes = True
-        self.bar = None
+        self.saving_context = saving_context
+        self.write_files = write_files
+        self.bar: Any = None  # a `tqdm` bar, while training
         self.hinted = False
 
-    def on_train_begin(self, logs=None):
-        done = self.progress.epoch * self.steps + self.progress.step
-        # no bar in a log file; the line per epoch is there all the same
-        hidden = None if self.writes else True
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        # `None` hides the bar where output is no terminal, such as in a log file
+        hidden = None if self.write_files else True
         self.bar = tqdm(
-            total=self.epochs * self.steps, initial=done, unit="step", leave=False, disable=hidden
+            total=self.epochs * self.steps,
+            initial=self._steps_done(),
+            unit="step",
+            leave=False,
+            disable=hidden,
         )
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         self.close()
 
-    def close(self):
-        """Takes the progress bar away, however the training ended."""
+    def close(self) -> None:
+        """Removes the progress bar; to be called however the training ends."""
         if self.bar is not None:
             self.bar.close()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}")
         self.started, self.skipped = time.perf_counter(), self.progress.step
-        self.trained = None
+        self.trained: float | None = None
 
-    def on_train_batch_end(self, batch, logs=None):
-        done = self.progress.epoch * self.steps + self.progress.step
-        self.bar.update(done - self.bar.n)
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.bar.update(self._steps_done() - self.bar.n)
 
-    def on_test_begin(self, logs=None):
+    def _steps_done(self):
+        return self.progress.epoch * self.steps + self.progress.step
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
         self.trained = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         now = time.perf_counter()
         images = (self.steps - self.skipped) * self.batch_size
         row = {
@@ -84,30 +110,28 @@ class RunRecorder(keras.callbacks.Callback):
         }
         best = self.progress.best
         self.progress.history.append(row)
-        if self.writes:
+        if self.write_files:
             self.bar.write(_line(row, self.epochs))
             self._hint(row["loss"])
             self._write_metrics()
             plot_curves(self.path / "curves.png", self.progress.history, self.path.name)
         if _is_better(row, best):
-            self.progress.best_epoch = row["epoch"]
-            with (
-                self.saving_context()
-            ):  # on every host: what is put in place is on all their devices
+            self.progress.best_epoch = epoch + 1
+            with self.saving_context():  # changes variables, which are on the devices of all hosts
                 self._save()
 
     def _save(self):
-        if self.writes:
+        if self.write_files:
             with replacing(self.path / "best.keras") as temporary:
                 save_model(self.network, temporary)
 
     def _hint(self, loss):
-        """Says once what to try where an epoch has taught a network nothing."""
+        """Prints once what to try if a network has learned nothing in an epoch."""
         guessing = math.log(self.network.output_shape[-1])
         if loss > 0.998 * guessing and not self.hinted:
             self.hinted = True
             self.bar.write(
-                f"a loss of {loss:.2f} is that of guessing ({guessing:.2f}): try a smaller "
+                f"a loss of {loss:.2f} is that of guessing ({guessing:.2f}): try a lower "
                 "--learning-rate, --optimizer adam, or, with CBAM, --attention-batch-norm"
             )
 
@@ -120,12 +144,12 @@ class RunRecorder(keras.callbacks.Callback):
             writer.writerows(history)
 
 
-def _is_better(row, best):
-    """Whether to save the network: by the validation split, or always where there is none."""
+def _is_better(row: dict[str, float], best: dict[str, float] | None) -> bool:
+    """Compares validation accuracies; without a validation split the latest epoch is the best."""
     return best is None or "val_accuracy" not in row or row["val_accuracy"] > best["val_accuracy"]
 
 
-def _line(row, epochs):
+def _line(row: dict[str, float], epochs: int) -> str:
     parts = [f"epoch {row['epoch']}/{epochs}", f"loss {row['loss']:.4f}"]
     parts.append(f"accuracy {row['accuracy']:.4f}")
     if "val_loss" in row:

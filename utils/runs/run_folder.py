@@ -1,15 +1,18 @@
-"""The folder of a run: made once, filled epoch by epoch, every file whole at any instant."""
+"""The folder of a run: created once, filled epoch by epoch, every file complete at any instant."""
 
 import contextlib
 import csv
 import dataclasses
 import math
+from collections.abc import Callable, Iterator
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import filelock
 
-from ..config.settings import DataSettings
-from ..data.datasets import load_dataset
+from ..config.settings import DataSettings, TrainSettings
+from ..data.datasets import Dataset, load_dataset
 from ..system.errors import UserError
 from ..system.files import read_json, write_json
 from .own_code import import_own_code
@@ -17,11 +20,14 @@ from .own_code import import_own_code
 LOCK = "lock"
 
 
-def check_run_dir(path):
-    """Refuses a folder that a new run could not have to itself.
+def check_run_dir(path: str | PathLike[str]) -> None:
+    """Checks that a new run can be written to a folder, which need not exist.
+
+    Args:
+        path: path of the folder.
 
     Raises:
-        UserError: it holds a run or anything else, or is no folder.
+        UserError: it holds a run or any other file, or is not a folder.
     """
     path = Path(path)
     if (path / "config.json").exists():
@@ -30,44 +36,52 @@ def check_run_dir(path):
             "with --run-dir"
         )
     if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is no folder; name another with --run-dir")
+        raise UserError(f"{path} is not a folder; name another with --run-dir")
     if path.is_dir() and any(entry.name != LOCK for entry in path.iterdir()):
         raise UserError(f"{path} is not empty; name another folder with --run-dir")
 
 
-def create_run_dir(path, settings):
-    """Writes the `config.json` of a new run into its folder, which `locked` has made.
+def create_run_dir(path: Path, settings: TrainSettings) -> None:
+    """Writes the `config.json` of a new run into its folder, which `locked` has created.
 
     Args:
         path: path of the folder.
-        settings: `TrainSettings` with every default filled in.
+        settings: a `TrainSettings` with its defaults filled in.
+
+    Raises:
+        UserError: as `check_run_dir`.
     """
     check_run_dir(path)
     write_json(path / "config.json", settings.config())
 
 
 @contextlib.contextmanager
-def locked(path):
-    """Makes the folder of a run if it is not there, and keeps every other process out of it.
+def locked(path: str | PathLike[str]) -> Iterator[None]:
+    """A context in which this process alone writes to the folder of a run.
 
-    The lock file holds the process number and the host; one whose process is gone is taken over.
+    It creates the folder if needed, and removes it at the end if nothing was written. The lock file
+    holds the number of the process and the name of the host; a lock is broken if its process has
+    ended.
+
+    Args:
+        path: path of the folder.
 
     Raises:
-        UserError: another process has it, or it cannot be made.
+        UserError: another process holds the lock, or the folder cannot be created or written to.
     """
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{path} cannot be made: {error.strerror}") from None
+        raise UserError(f"{path} cannot be created: {error.strerror}") from None
     lock = filelock.SoftFileLock(path / LOCK, timeout=1, poll_interval=0.1)
     try:
         lock.acquire()
     except filelock.Timeout:
         pid, host = [*(path / LOCK).read_text().split(), "?", "?"][:2]
         raise UserError(
-            f"{path} is in use by process {pid} on {host}; wait for it, or, if it is gone, remove "
-            f"{path / LOCK}"
+            f"{path} is in use by process {pid} on {host}; wait until it ends, or, if it no longer "
+            f"runs, remove {path / LOCK}"
         ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be written to: {error.strerror}") from None
@@ -79,14 +93,17 @@ def locked(path):
             path.rmdir()
 
 
-def read_metrics(path):
-    """Reads the `metrics.csv` of a run's folder, which may hold anything.
+def read_metrics(path: str | PathLike[str]) -> list[dict[str, float]]:
+    """Reads and checks the `metrics.csv` of a run's folder.
+
+    Args:
+        path: path of the run's folder.
 
     Returns:
         A list of dictionaries from the columns' names to finite floats, one per epoch.
 
     Raises:
-        UserError: there is no such file, or it holds something else.
+        UserError: the file is missing, or does not hold the metrics of at least one epoch.
     """
     path = Path(path) / "metrics.csv"
     try:
@@ -96,25 +113,29 @@ def read_metrics(path):
                 for row in csv.DictReader(file, restkey="more than columns")
             ]
         if not rows or not all(map(math.isfinite, (v for row in rows for v in row.values()))):
-            raise ValueError("an epoch or a finite number is missing")
+            raise ValueError("it has no epoch, or a value that is not finite")
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise UserError(f"{path} does not hold the epochs of a run: {error}") from None
+        raise UserError(f"{path} does not hold the metrics of a run: {error}") from None
     return rows
 
 
-def load_run_dataset(config, data_dir=None, announce=print):
+def load_run_dataset(
+    config: dict[str, Any],
+    data_dir: str | PathLike[str] | None = None,
+    announce: Callable[[str], object] = print,
+) -> Dataset:
     """Loads the data set of a run.
 
     Args:
         config: dictionary, what `read_config` returns.
-        data_dir: path of the folder with the data; the run's own by default.
-        announce: function that takes a line of text.
+        data_dir: path of the folder with the data. Defaults to the run's own.
+        announce: function that takes a line of text. Defaults to `print`.
 
     Returns:
         A `Dataset`.
 
     Raises:
-        UserError: it cannot be had.
+        UserError: the data set cannot be found, downloaded or read.
     """
     settings = _data_settings(config)
     if data_dir is not None:
@@ -122,15 +143,22 @@ def load_run_dataset(config, data_dir=None, announce=print):
     return load_dataset(**settings.load_options(), announce=announce)
 
 
-def read_config(run):
-    """Reads the `config.json` of a run folder.
+def read_config(run: str | PathLike[str]) -> dict[str, Any]:
+    """Reads the `config.json` of a run, and checks its settings of the data.
+
+    Args:
+        run: path of the run's folder.
+
+    Returns:
+        A dictionary from the names of settings to their values.
 
     Raises:
-        UserError: the folder is no run, or the file says nothing usable about its data.
+        UserError: the folder is not that of a run, or a setting of the data is missing or not
+            valid.
     """
     path = Path(run) / "config.json"
     if not path.is_file():
-        raise UserError(f"{run} is no run folder: it has no config.json")
+        raise UserError(f"{run} is not the folder of a run: it has no config.json")
     config = read_json(path)
     if not isinstance(config, dict) or "dataset" not in config:
         raise UserError(f"{path} is not the configuration of a run")
@@ -147,15 +175,16 @@ def _data_settings(config):
     return DataSettings(**{name: config[name] for name in names if name in config})
 
 
-def read_class_names(run, count):
-    """Reads what a run calls its classes, for where its data set is not at hand.
+def read_class_names(run: str | PathLike[str], count: int) -> tuple[str, ...]:
+    """Reads the names of a run's classes without its data set, from `summary.json`.
 
     Args:
-        run: path of a run folder.
-        count: int, how many classes there are.
+        run: path of the run's folder.
+        count: int, number of classes.
 
     Returns:
-        A tuple of strings; numbers where the run has not ended, or says nothing usable.
+        A tuple of `count` different strings: `"class 0"`, `"class 1"` and so on if the run is not
+        finished, or its summary does not hold such names.
     """
     path = Path(run) / "summary.json"
     summary = read_json(path) if path.is_file() else {}

@@ -1,39 +1,43 @@
-"""A moving average of the weights, in their place whenever the network is judged or saved."""
+"""A moving average of the weights, which replaces them while the network is validated or saved."""
 
 import contextlib
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 from keras import ops
 
+from ..runs.recorder import Logs
+
 
 class WeightAverages(keras.callbacks.Callback):
-    """Puts the optimizer's averages in the place of the weights during every validation.
+    """Replaces the weights by the optimizer's moving averages during every validation.
 
-    Keras's own `SwapEMAWeights` swaps by adding and subtracting, which changes the last bits of the
-    weights; this one keeps them as they are.
+    Keras's own `SwapEMAWeights` swaps them by adding and subtracting, which changes the last bits
+    of the weights. This callback restores the same bits.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._stack = contextlib.ExitStack()
 
-    def on_test_begin(self, logs=None):
-        self._stack.enter_context(self.in_place())
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        self._stack.enter_context(self.average_weights())
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: Logs | None = None) -> None:
         self._stack.close()
 
     @contextlib.contextmanager
-    def in_place(self):
-        """A context in which the model has the averages for weights."""
+    def average_weights(self) -> Iterator[None]:
+        """A context in which the weights of the model are the moving averages."""
         optimizer = self.model.optimizer
-        optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of loss scaling
+        # with `mixed_float16`, Keras wraps the optimizer in one that scales the loss
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         weights = self.model.trainable_variables
         # Keras has no public way to them
         averages = optimizer._model_variables_moving_average
-        # copies: no two variables may share memory, which JAX gives away in a step
-        kept, means = (
+        # copies: JAX donates the memory of variables to a step, so no two of them may share it
+        original, means = (
             [np.array(ops.convert_to_numpy(variable)) for variable in variables]
             for variables in (weights, averages)
         )
@@ -41,7 +45,7 @@ class WeightAverages(keras.callbacks.Callback):
         try:
             yield
         finally:
-            _assign(weights, kept)
+            _assign(weights, original)
 
 
 def _assign(variables, values):

@@ -1,47 +1,56 @@
-"""What happens around the steps of a training, beside what is recorded."""
+"""Callbacks of a training, except the recorder: epochs, progress, finite losses, checkpoints."""
 
 import math
 import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 
-from ..runs.checkpoint import checkpoint_name, write_checkpoint
-from ..runs.progress import restore, training_variables, values_of
+from ..runs.checkpoint import CHECKPOINTS, checkpoint_name, write_checkpoint
+from ..runs.progress import Progress, restore, training_variables, values_of
+from ..runs.recorder import Logs
 from ..system.backend import synchronize
 from ..system.errors import Interrupted, RunError
 
 
-class EpochDraws(keras.callbacks.Callback):
-    """Tells the batches which epoch's draws to give."""
+class SetEpoch(keras.callbacks.Callback):
+    """Sets the epoch of the training batches, which decides their order and augmentation.
 
-    def __init__(self, batches):
+    Args:
+        batches: training batches with an attribute `epoch`, such as an `EpochBatches`.
+    """
+
+    def __init__(self, batches: Any) -> None:
         super().__init__()
         self.batches = batches
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self.batches.epoch = epoch
 
 
 class CountSteps(keras.callbacks.Callback):
-    """Keeps a `Progress` up to date; to stand before all that look at it.
+    """Updates the progress of a run; it must come before all callbacks that read the progress.
 
     Args:
         progress: a `Progress`.
-        batches: those of an epoch, such as an `EpochBatches`.
-        started: float, since when to count seconds, on the clock of `time.perf_counter`.
+        batches: training batches with an attribute `skip`, such as an `EpochBatches`.
+        started: float, when the run began, on the clock of `time.perf_counter`.
     """
 
-    def __init__(self, progress, batches, started):
+    def __init__(self, progress: Progress, batches: Any, started: float) -> None:
         super().__init__()
         self.progress = progress
         self.batches = batches
         self.counted = started
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self.progress.step = self.batches.skip + batch + 1
         self._count_seconds()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.progress.epoch, self.progress.step = epoch + 1, 0
         self._count_seconds()
 
@@ -52,103 +61,100 @@ class CountSteps(keras.callbacks.Callback):
 
 
 class FiniteLoss(keras.callbacks.Callback):
-    """Stops a training whose loss is no number any more, before anything is written of it."""
+    """Stops a training whose loss is not finite, before anything is written after that step.
 
-    def __init__(self, progress):
+    Args:
+        progress: a `Progress`.
+    """
+
+    def __init__(self, progress: Progress) -> None:
         super().__init__()
         self.progress = progress
 
-    def on_train_batch_end(self, batch, logs=None):
-        # a mean over the epoch, which stays infinite or no number once a step was
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        # the mean over the epoch so far: once a step's loss is not finite, it stays so
         if not math.isfinite(logs["loss"]):
             raise RunError(
                 f"the loss is {logs['loss']} at step {self.progress.step} of epoch "
                 f"{self.progress.epoch + 1}"
             )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if not math.isfinite(logs.get("val_loss", 0.0)):
             raise RunError(f"the validation loss is {logs['val_loss']} after epoch {epoch + 1}")
 
 
 class Checkpointer(keras.callbacks.Callback):
-    """Writes a checkpoint after every epoch and every so often, and when asked to stop.
+    """Writes a checkpoint after every epoch, at regular intervals, and when a signal is received.
+
+    After a signal it raises `Interrupted`, once the checkpoint is written.
 
     Args:
         run_dir: path of the run's folder.
         progress: a `Progress`.
-        steps: int, steps in an epoch.
-        every: string, steps such as `"500"` or minutes such as `"10m"`.
-        state: dictionary that goes into every checkpoint, such as the settings.
-        signals: a `StopSignals`.
-
-    The attribute `constant` is a list of layers whose variables training does not change. Of
-    several hosts one `writes`, and all stop when the function `asked`, which they call at the same
-    steps, returns the number of a signal.
+        steps: int, steps per epoch.
+        every: string, the interval: steps such as `"500"` or minutes such as `"10m"`.
+        state: dictionary of JSON values that goes into every checkpoint, such as the settings.
+        received_signal: function that returns the number of a signal that was received, or 0. All
+            hosts call it after the same steps, and it must return the same on all of them.
+        constant_layers: layers whose variables training does not change. Defaults to none.
+        write_files: bool, whether this process writes the checkpoints: of several hosts, one does.
+            Defaults to `True`.
     """
 
-    def __init__(self, run_dir, progress, steps, every, state, signals):
+    def __init__(
+        self,
+        run_dir: Path,
+        progress: Progress,
+        steps: int,
+        every: str,
+        state: Mapping[str, Any],
+        received_signal: Callable[[], int],
+        constant_layers: Iterable[keras.Layer] = (),
+        write_files: bool = True,
+    ) -> None:
         super().__init__()
-        self.folder = run_dir / "last"
-        self.best = run_dir / "best.keras"  # as it is now, a checkpoint keeps it too
+        self.folder = run_dir / CHECKPOINTS
+        self.best = run_dir / "best.keras"  # a checkpoint keeps a copy of the best network so far
         self.progress = progress
         self.steps = steps
         self.every_steps = math.inf if every.endswith("m") else int(every)
         self.every_seconds = 60 * float(every[:-1]) if every.endswith("m") else math.inf
         self.state = state
-        self.asked = lambda: signals.received
-        self.writes = True
-        self.constant = []
-        self.values = None
+        self.received_signal = received_signal
+        self.constant_layers = constant_layers
+        self.write_files = write_files
         self.written = time.monotonic()
 
-    def restore_later(self, values):
-        """Has variables restored at the instant of an epoch at which they were written.
-
-        Between an epoch's beginning and its first step, Keras resets the metrics, and PyTorch's
-        loader draws a random number.
-        """
-        self.values = values
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if self.progress.step == 0:
-            self._restore()
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self._restore()
-
-    def _restore(self):
-        if self.values is not None:
-            restore(self._variables(), self.values)
-            self.values = None
-
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         step = self.progress.step
         if step >= self.steps:
-            return  # the epoch ends here
-        signum = self.asked()
+            return  # `on_epoch_end` follows and writes the checkpoint
+        signum = self.received_signal()
         due = time.monotonic() - self.written >= self.every_seconds
         if due or step % self.every_steps == 0 or signum:
             synchronize(self.model)
             self._write()
             self._stop_at(signum)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self._write()
-        self._stop_at(self.asked())
+        self._stop_at(self.received_signal())
 
-    def _variables(self):
-        groups = ("model", "optimizer", "metrics")
-        if self.progress.step == 0:
-            groups = groups[:2]  # an epoch begins with new metrics
-        return training_variables(self.model, groups, self.constant)
+    def variables(self) -> dict[str, Any]:
+        """Returns the variables that a checkpoint holds at this point; see `training_variables`.
+
+        Between two epochs the metrics are omitted: an epoch begins by resetting them.
+        """
+        groups = ["model", "optimizer", *(["metrics"] if self.progress.step else [])]
+        return training_variables(self.model, groups, self.constant_layers)
 
     def _write(self):
-        if self.writes:
+        if self.write_files:
             write_checkpoint(
                 self.folder,
                 checkpoint_name(self.progress.epoch, self.progress.step),
-                values_of(self._variables()),
+                values_of(self.variables()),
                 {**self.state, "progress": vars(self.progress)},
                 [self.best] if self.progress.best_epoch is not None else [],
             )
@@ -158,3 +164,32 @@ class Checkpointer(keras.callbacks.Callback):
     def _stop_at(signum):
         if signum:
             raise Interrupted("interrupted", signum)
+
+
+class RestoreVariables(keras.callbacks.Callback):
+    """Restores the variables of a checkpoint once, at the point of an epoch where it was written.
+
+    Restoring them before `fit` would be too early: between the beginning of an epoch and its first
+    step, Keras resets the metrics, and PyTorch's data loader draws a random number.
+
+    Args:
+        checkpointer: the `Checkpointer` of the same `fit`, with the progress of the checkpoint.
+        values: dictionary from names to arrays, the variables of the checkpoint.
+    """
+
+    def __init__(self, checkpointer: Checkpointer, values: Mapping[str, np.ndarray]) -> None:
+        super().__init__()
+        self.checkpointer = checkpointer
+        self.values: Mapping[str, np.ndarray] | None = values
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        if self.checkpointer.progress.step == 0:
+            self._restore()
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self._restore()
+
+    def _restore(self):
+        if self.values is not None:
+            restore(self.checkpointer.variables(), self.values)
+            self.values = None

@@ -1,4 +1,4 @@
-"""Several devices, of this host and of others, that train one network: each a part of a batch."""
+"""Data-parallel training: several devices, of one host or several, each with a part of a batch."""
 
 import atexit
 import contextlib
@@ -9,28 +9,33 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn, TypeVar
 
 import keras
 import numpy as np
 
+from ..config.settings import TrainSettings
 from ..feeding.shares import Share
 from ..system import backend, backend_devices
 from ..system.errors import Interrupted, RunError, UserError
 
 LONGEST_REASON = 200  # characters
-# seconds: the others are killed when the first is gone; those that fail for the same reason should
-# have said so by then
-FIRST_LINGERS = 2
+# seconds that the chief waits before it exits after an error: JAX kills the other hosts then, and
+# those with an error of their own should have printed it by that time
+CHIEF_EXIT_DELAY = 2
+
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """The devices that train together, as seen from one of their hosts.
+    """The devices of a data-parallel training, as seen from one of its hosts.
 
     Args:
         per_host: int, devices of every host. Defaults to 1.
-        hosts: int. Defaults to 1.
-        host: int, the number of this one; the first, 0, is the one that writes. Defaults to 0.
+        hosts: int, number of hosts. Defaults to 1.
+        host: int, the number of this host, from 0 on. Host 0 is the chief. Defaults to 0.
     """
 
     per_host: int = 1
@@ -38,39 +43,45 @@ class Devices:
     host: int = 0
 
     @property
-    def count(self):
-        """All devices of all hosts."""
+    def count(self) -> int:
+        """Number of devices of all hosts."""
         return self.per_host * self.hosts
 
     @property
-    def writes(self):
-        """Whether this host writes the run's folder."""
+    def is_chief(self) -> bool:
+        """Whether this host is the chief, the one that writes the run's folder and prints."""
         return self.host == 0
 
     @functools.cached_property
     def _distribution(self):
         return backend_devices.data_parallel(self.per_host)
 
-    def scope(self):
-        """A context in which what is built is on all devices, and what is fitted trains on them."""
+    def scope(self) -> contextlib.AbstractContextManager[object]:
+        """A context in which models are built on all devices, and are trained on them."""
         return self._distribution.scope() if self.count > 1 else contextlib.nullcontext()
 
-    def share(self, batches):
-        """What this host trains on of batches that are the same on all hosts, or `None` of `None`.
+    def share(self, batches: Any) -> Any:
+        """Returns this host's part of batches that are the same on all hosts.
 
         Args:
-            batches: a `keras.utils.PyDataset` with a `share`, such as `EpochBatches`.
+            batches: a `keras.utils.PyDataset` with a `share`, such as `EpochBatches`, or `None`.
+
+        Returns:
+            A `SharedBatches`; on a single device `batches` itself, and `None` for `None`.
         """
         if self.count == 1 or not batches:
             return batches
         batches.share = Share(self.count, self.hosts, self.host)
         return SharedBatches(batches)
 
-    def check_batch(self, size):
-        """Refuses batches that the devices cannot have equal parts of.
+    def check_batch(self, size: int) -> None:
+        """Checks that batches can be split into equal parts, one for each device.
+
+        Args:
+            size: int, images per batch.
 
         Raises:
-            UserError: `size` images are not a multiple of the devices.
+            UserError: the size is not a multiple of the number of devices.
         """
         if size % self.count:
             raise UserError(
@@ -79,43 +90,53 @@ class Devices:
                 f"{size - size % self.count + self.count}"
             )
 
-    def highest(self, number):
-        """The highest of what all hosts call this with, at the same instant of a training."""
+    def max_over_hosts(self, number: int) -> int:
+        """Returns the maximum of a number over all hosts.
+
+        A collective operation: all hosts must call it after the same step.
+
+        Args:
+            number: int, this host's.
+        """
         return int(backend_devices.gather(number).max()) if self.hosts > 1 else number
 
-    def unanimous(self, check):
-        """Calls a function on every host; what one of them refuses, all refuse.
+    def call_on_all_hosts(self, function: Callable[[], Result]) -> Result:
+        """Calls a function on every host; if it raises a `UserError` on one, all hosts raise one.
+
+        A collective operation: all hosts must call it.
 
         Args:
-            check: function without arguments.
+            function: function without arguments.
 
         Returns:
-            What it returns.
+            What the function returns on this host.
 
         Raises:
-            UserError: it raised one here, or on another host.
+            UserError: the function raised one on this or another host.
         """
-        refusal = result = None
+        own_error = None
         try:
-            result = check()
+            result = function()
         except UserError as error:
-            refusal = error
+            own_error = error
         if self.hosts > 1:
-            refusing = np.flatnonzero(backend_devices.gather(refusal is not None))
-            if refusal is None and len(refusing):
-                raise UserError(f"host {refusing[0]} cannot train; it says why")
-        if refusal is not None:
-            raise refusal
+            failed = np.flatnonzero(backend_devices.gather(own_error is not None))
+            if own_error is None and len(failed):
+                raise UserError(f"host {failed[0]} cannot train; its own message says why")
+        if own_error is not None:
+            raise own_error
         return result
 
-    def check_same(self, state):
-        """Refuses hosts that would not do the same.
+    def check_same(self, state: Mapping[str, Any]) -> None:
+        """Checks that all hosts have the same state.
+
+        A collective operation: all hosts must call it.
 
         Args:
-            state: dictionary that JSON can hold, of what has to be the same on all hosts.
+            state: dictionary of JSON values, with the same keys on all hosts.
 
         Raises:
-            UserError: it is not.
+            UserError: a value differs between hosts.
         """
         if self.hosts == 1:
             return
@@ -126,13 +147,13 @@ class Devices:
             others = np.flatnonzero((found[:, number] != found[0, number]).any(axis=-1))
             if len(others):
                 raise UserError(
-                    f"hosts 0 and {others[0]} do not have the same {name}; start all with the same "
-                    "command, data, folder and versions"
+                    f"hosts 0 and {others[0]} do not have the same {name}; start all hosts with "
+                    "the same command, data, folder and versions"
                 )
 
     @contextlib.contextmanager
-    def detecting_lost_hosts(self):
-        """A context in which the end of another host is told from other errors.
+    def detecting_lost_hosts(self) -> Iterator[None]:
+        """A context that turns the backend's errors about lost hosts into a `RunError`.
 
         Raises:
             RunError: another host has ended, or cannot be reached.
@@ -144,43 +165,54 @@ class Devices:
                 raise
             raise RunError(
                 f"host {self.host} has lost another of the {self.hosts} hosts: "
-                f"{str(error).strip().splitlines()[0][-LONGEST_REASON:]}; start them all again "
+                f"{str(error).strip().splitlines()[0][-LONGEST_REASON:]}; start all hosts again "
                 "with --resume"
             ) from error
 
     @contextlib.contextmanager
-    def together(self):
-        """A context that lets this process end without the others once it has failed.
+    def exiting_without_barrier_on_error(self) -> Iterator[None]:
+        """A context after whose errors this process exits without waiting for the other hosts.
 
-        JAX would wait for all hosts to end, and they wait for this one in the middle of a step.
+        JAX waits at exit until all hosts exit, and the other hosts would wait for this one in the
+        middle of a step.
         """
         try:
             with self.detecting_lost_hosts():
                 yield
-        except Interrupted:  # at the same step on all hosts
+        except Interrupted:  # raised after the same step on all hosts: all of them exit
             raise
         except BaseException as error:
             if self.hosts > 1:
-                self._leave_at_once(getattr(error, "code", 1))
+                self._skip_exit_barrier(getattr(error, "code", 1))
             raise
 
-    def _leave_at_once(self, code):
-        def leave():
+    def _skip_exit_barrier(self, code):
+        def exit_now() -> NoReturn:
             sys.stdout.flush()
             sys.stderr.flush()
-            if self.host == 0:
-                time.sleep(FIRST_LINGERS)
+            if self.is_chief:
+                time.sleep(CHIEF_EXIT_DELAY)
             os._exit(code)
 
-        atexit.register(leave)
+        atexit.register(exit_now)
 
-    def normalize(self, model):
-        """Has batches normalized over all devices, which JAX does by itself."""
+    def synchronize_normalization(self, model: keras.Model) -> None:
+        """Makes batch normalization use the statistics of the whole batch, on all devices.
+
+        JAX does so in any case.
+
+        Args:
+            model: a `keras.Model`, which is changed.
+        """
         backend_devices.synchronize_normalization(model, True)
 
     @contextlib.contextmanager
-    def single_device_form(self, model):
-        """A context in which a model is that of one device, as its file should be."""
+    def single_device_form(self, model: keras.Model) -> Iterator[None]:
+        """A context in which a model has the configuration of a single device, to be saved.
+
+        Args:
+            model: a `keras.Model` after `synchronize_normalization`.
+        """
         backend_devices.synchronize_normalization(model, False)
         try:
             yield
@@ -188,10 +220,10 @@ class Devices:
             backend_devices.synchronize_normalization(model, True)
 
 
-def find_devices(settings):
-    """Finds the devices that settings ask for, and joins the other hosts.
+def find_devices(settings: TrainSettings) -> Devices:
+    """Finds the devices that settings ask for, and connects to the other hosts.
 
-    To be called before anything is computed: JAX must know of the others by then.
+    It must be called before anything is computed: JAX cannot connect to other hosts later.
 
     Args:
         settings: a `TrainSettings`.
@@ -200,49 +232,56 @@ def find_devices(settings):
         A `Devices`.
 
     Raises:
-        UserError: there are fewer, the backend cannot train on several, or the hosts do not meet.
+        UserError: there are fewer devices, the backend cannot train on several, or the hosts do not
+            connect.
     """
     hosts, host_id, coordinator = cluster_settings(settings)
     name = keras.backend.backend()
     if name == "torch" and (settings.devices > 1 or hosts > 1):
         raise UserError(
-            "several devices are trained on with TensorFlow or JAX, not with PyTorch; take "
+            "training on several devices works with TensorFlow or JAX, not with PyTorch; use "
             "--backend jax"
         )
     if name == "tensorflow" and hosts > 1:
         raise UserError(
-            "several hosts are trained on with JAX alone: Keras 3 on TensorFlow cannot "
-            "(https://github.com/keras-team/keras/issues/20585); take --backend jax"
+            "training on several hosts works with JAX alone: Keras 3 on TensorFlow cannot do it "
+            "(https://github.com/keras-team/keras/issues/20585); use --backend jax"
         )
     Devices(settings.devices, hosts).check_batch(settings.batch_size)
     host = backend_devices.join_hosts(coordinator, hosts, host_id) if hosts > 1 else 0
     devices = Devices(settings.devices, hosts, host)
-    with devices.together():
-        devices.unanimous(lambda: _refuse_too_many(settings.devices))
+    with devices.exiting_without_barrier_on_error():
+        devices.call_on_all_hosts(lambda: _check_local_devices(settings.devices))
     return devices
 
 
-def _refuse_too_many(wanted):
+def _check_local_devices(wanted):
     if wanted == 1:
-        return  # without a look at the devices, which takes seconds
+        return  # counting the devices would take seconds
     found = backend_devices.local_devices()
     if wanted > found:
         hint = "" if backend.on_accelerator() else (
-            f"; {backend.CPU_DEVICES}={wanted} makes as many of the CPU, to try it"
+            f"; to try it, set {backend.CPU_DEVICES}={wanted}, which splits the CPU"
         )  # fmt: skip
-        raise UserError(f"devices must be at most {found}, as there are; received {wanted}{hint}")
+        raise UserError(
+            f"devices must be at most {found}, the number of this host; received {wanted}{hint}"
+        )
 
 
-def cluster_settings(settings):
-    """Returns how many hosts there are, which this is, and where the first is, or `None`s.
+def cluster_settings(settings: TrainSettings) -> tuple[int, int | None, str | None]:
+    """Returns the number of hosts, the number of this host, and the address of the chief.
 
-    Flags stand over Keras's environment variables.
+    Settings take precedence over Keras's environment variables.
 
     Args:
         settings: a `TrainSettings`.
 
+    Returns:
+        Two ints and a string. `None` for the number of this host, or for the address, leaves it to
+        JAX to find it.
+
     Raises:
-        UserError: they do not fit together.
+        UserError: the settings or variables are not valid, or contradict each other.
     """
     count, number, addresses = (
         os.environ.get(f"KERAS_DISTRIBUTION_{name}")
@@ -259,45 +298,47 @@ def cluster_settings(settings):
     coordinator = settings.coordinator or (addresses or "").split(",")[0] or None
     given = settings.host_id is not None or settings.coordinator is not None
     if hosts == 1 and given:
-        raise UserError("host_id and coordinator are of one of several hosts; add --hosts")
+        raise UserError("host_id and coordinator are for one of several hosts; add --hosts")
     if hosts > 1 and host_id is not None and not 0 <= host_id < hosts:
         raise UserError(f"host_id must be below hosts, which is {hosts}; received {host_id}")
     if hosts > 1 and (host_id is None) != (coordinator is None):
         raise UserError(
-            "host_id and coordinator go together; received one of them (without either, JAX looks "
-            "for a TPU slice or Slurm)"
+            "host_id and coordinator must be given together; received one of them (without both, "
+            "JAX looks for a TPU slice or Slurm)"
         )
     return hosts, host_id, coordinator
 
 
 class SharedBatches(keras.utils.PyDataset):
-    """Batches of which a host has its share, weighted so that every image counts alike.
+    """One host's part of batches, with sample weights by which every image counts equally.
 
-    Rows that are repeated weigh nothing; the others then weigh so much more that means over all
-    batches are those of the rows that are there.
+    Where a batch is padded to a multiple of the devices, its padding rows have weight 0. All other
+    rows then have the same weight above 1, by which a mean over all rows of an epoch is the mean
+    over its images.
 
     Args:
-        batches: a `keras.utils.PyDataset` of inputs and labels, with its `share`.
+        batches: a `keras.utils.PyDataset` of inputs and labels with a `share`, such as
+            `EpochBatches`.
     """
 
-    def __init__(self, batches):
+    def __init__(self, batches: Any) -> None:
         super().__init__()
         self.batches = batches
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int:
         return self.batches.num_batches
 
-    def __getitem__(self, number):
+    def __getitem__(self, number: int) -> tuple[Any, ...]:
         inputs, labels = self.batches[number]
         if self._weight == 1:
             return inputs, labels
         size = self.batches.rows_of(number)
-        there = self.batches.share.places(size) < size
-        return inputs, labels, np.where(there, self._weight, 0).astype("float32")
+        is_image = self.batches.share.places(size) < size
+        return inputs, labels, np.where(is_image, self._weight, 0).astype("float32")
 
     @functools.cached_property
     def _weight(self):
-        """Rows with those that are repeated, over rows: 1 for batches that all are a multiple."""
+        """Rows with padding over rows without, of an epoch; 1 if no batch is padded."""
         sizes = [self.batches.rows_of(number) for number in range(self.num_batches)]
         return sum(map(self.batches.share.padded, sizes)) / sum(sizes)

@@ -1,21 +1,35 @@
 """Optimizers whose weight decay is the L2 penalty of the published recipes."""
 
+import functools
+import pkgutil
+from typing import Any
+
 import keras
 from keras import ops
 
+from ..config.optimization import OPTIMIZERS
 from ..system.backend_devices import replicas
 
 
-class _L2Penalty:
-    """Adds the gradient of `l2 / 2 * sum(kernel ** 2)` before the optimizer sees it.
+class _L2Penalty(keras.optimizers.Optimizer):
+    """Adds the gradient of `l2 / 2 * sum(kernel ** 2)` to the gradients of an optimizer.
 
-    Keras's own `weight_decay` is decoupled: it shrinks the weights beside the update. The published
-    recipes decay through the gradient, and so through the momentum. Doing it here rather than with
-    regularizers keeps the penalty out of the loss that is reported and saves their time. Kernels
-    alone decay (weights of two or more axes), as in the seed's recipe.
+    Keras's own `weight_decay` is decoupled: it shrinks the weights separately from the update. In
+    the published recipes the penalty is part of the gradient, and so of the momentum. Adding it
+    here rather than by regularizers keeps it out of the reported loss, and takes less time. It
+    applies to kernels only (weights of two or more axes), as in the seed's recipe.
+
+    Args:
+        l2: float, weight of the penalty. Defaults to 0.
+        **options: arguments of the optimizer.
     """
 
-    l2 = 0.0
+    def __init__(self, *, l2: float = 0.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.l2 = l2
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "l2": self.l2}
 
     def apply(self, grads, trainable_variables=None):
         if trainable_variables is None:
@@ -31,26 +45,22 @@ class _L2Penalty:
         super().apply(grads, trainable_variables)
 
 
-class SGD(_L2Penalty, keras.optimizers.SGD):
-    """Stochastic gradient descent with an L2 penalty; the options are Keras's."""
+@functools.cache
+def _with_l2_penalty(optimizer_class):
+    """Returns a subclass of a Keras optimizer with the argument `l2`; see `_L2Penalty`."""
+    return type(optimizer_class.__name__, (_L2Penalty, optimizer_class), {})
 
 
-class Adam(_L2Penalty, keras.optimizers.Adam):
-    """Adam with an L2 penalty; the options are Keras's."""
-
-
-# name -> (class, its options)
-OPTIMIZERS = {
-    "sgd": (SGD, {"momentum": 0.9, "nesterov": True}),
-    "adam": (Adam, {}),
-}
-
-
-def make_optimizer(name, learning_rate, l2=0.0, ema=0.0):
+def make_optimizer(
+    name: str,
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    l2: float = 0.0,
+    ema: float = 0.0,
+) -> keras.optimizers.Optimizer:
     """Makes an optimizer.
 
     Args:
-        name: `"sgd"` (Nesterov momentum 0.9) or `"adam"`.
+        name: string, one of `OPTIMIZERS`.
         learning_rate: float or `LearningRateSchedule`.
         l2: float, weight of the L2 penalty on kernels, PyTorch's `weight_decay`. Defaults to 0.
         ema: float, momentum of a moving average of the weights; 0 for none. Defaults to 0.
@@ -58,9 +68,7 @@ def make_optimizer(name, learning_rate, l2=0.0, ema=0.0):
     Returns:
         A `keras.optimizers.Optimizer`.
     """
-    optimizer_class, options = OPTIMIZERS[name]
-    if ema:
-        options = {**options, "use_ema": True, "ema_momentum": ema}
-    optimizer = optimizer_class(learning_rate, **options)
-    optimizer.l2 = l2
-    return optimizer
+    entry = OPTIMIZERS[name]
+    optimizer_class = _with_l2_penalty(pkgutil.resolve_name(entry.path))
+    average = {"use_ema": True, "ema_momentum": ema} if ema else {}
+    return optimizer_class(learning_rate=learning_rate, l2=l2, **entry.options, **average)

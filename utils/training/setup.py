@@ -1,6 +1,8 @@
 """What is trained: the network, the images and their augmentation before it, and the batches."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,12 +11,13 @@ from keras import layers, ops
 from models.blocks import channel_axis
 from models.saving import deep_graphs
 
-from ..data.datasets import in_data_format, pixel_statistics, validation_indices
+from ..config.settings import TrainSettings
+from ..data.datasets import Dataset, in_data_format, pixel_statistics, validation_indices
 from ..evaluation.networks import network_from_settings
 from ..feeding.in_memory import InMemory
 from ..feeding.on_disk import OnDisk
 from ..feeding.sources import image_source
-from ..runs.progress import prepare
+from ..runs.progress import build_training_variables
 from ..system.backend import jit_compile
 from .optimizers import make_optimizer
 from .schedules import learning_rate_schedule
@@ -22,15 +25,15 @@ from .schedules import learning_rate_schedule
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """Everything that a training needs, in memory.
+    """The networks and batches of a training.
 
     Args:
-        network: the `keras.Model` that comes of it, from raw pixels to class probabilities.
-        model: the compiled `keras.Model` that is fitted, from batches to logits; it has the layers
-            of `network`, and what makes images of a batch in the layer `"images"`.
+        network: the `keras.Model` to save, from raw pixels to class probabilities.
+        model: the compiled `keras.Model` to fit, from batches to logits. It has the layers of
+            `network`; before them, the layer `"images"` turns a batch into images.
         batches: a `keras.utils.PyDataset` to train on.
-        validation: another to validate on, or `None`.
-        source: what gives the images; the batches are asked for within its `reading`.
+        validation: a `keras.utils.PyDataset` to validate on, or `None`.
+        source: where the images come from; batches are read in the context of its `reading`.
     """
 
     network: keras.Model
@@ -40,8 +43,8 @@ class Setup:
     source: InMemory | OnDisk
 
 
-def make_setup(settings, dataset):
-    """Builds network, model and batches.
+def make_setup(settings: TrainSettings, dataset: Dataset) -> Setup:
+    """Builds networks and batches.
 
     Args:
         settings: a `TrainSettings` with its defaults filled in.
@@ -51,8 +54,8 @@ def make_setup(settings, dataset):
         A `Setup`.
 
     Raises:
-        UserError: an unknown attention module, an option that it or the architecture cannot take,
-            or a validation split that the data cannot have.
+        UserError: the attention module is unknown, it or the architecture does not take an option,
+            or the data is too small for the validation split.
     """
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.precision)
@@ -63,8 +66,8 @@ def make_setup(settings, dataset):
     mean, variance = pixel_statistics(source.measured(training))
     network = build_network(settings, dataset, mean, variance)
     batches = source.training_batches(settings, training)
-    images = source.images(settings, fill=np.rint(mean))
-    model = training_model(settings, network, *images, steps=len(batches))
+    inputs, images = source.images(settings, fill=np.rint(mean))
+    model = training_model(settings, network, inputs, images, steps=len(batches))
     return Setup(
         network,
         model,
@@ -74,20 +77,24 @@ def make_setup(settings, dataset):
     )
 
 
-def build_network(settings, dataset, mean, variance):
-    """Builds the network to be trained: raw pixels in, class probabilities out.
+def build_network(
+    settings: TrainSettings, dataset: Dataset, mean: np.ndarray, variance: np.ndarray
+) -> keras.Model:
+    """Builds the network to train, from raw pixels to class probabilities.
 
     Args:
         settings: a `TrainSettings`.
         dataset: a `Dataset`.
-        mean, variance: float arrays `(channels,)` in raw pixel units; they become part of the
-            model.
+        mean: float array `(channels,)`, the mean of the training images in raw pixel units. It
+            becomes part of the network.
+        variance: float array `(channels,)`, their variance, likewise.
 
     Returns:
         A Functional `keras.Model`.
 
     Raises:
-        UserError: an architecture or attention module that is unknown, or an option it cannot take.
+        UserError: the attention module is unknown, or it or the architecture does not take an
+            option.
     """
     image = keras.Input(in_data_format(dataset.x_test[:1]).shape[1:], name="image")
     pixels = layers.Normalization(
@@ -105,13 +112,20 @@ def build_network(settings, dataset, mean, variance):
     )
 
 
-def training_model(settings, network, inputs, images, steps):
-    """Puts what makes images of a batch before the network, and compiles the whole.
+def training_model(
+    settings: TrainSettings,
+    network: keras.Model,
+    inputs: Any,
+    images: keras.KerasTensor,
+    steps: int,
+) -> keras.Model:
+    """Builds and compiles the model to fit: augmentation, network, loss and optimizer.
 
     Args:
         settings: a `TrainSettings` with its defaults filled in.
-        network: what `build_network` returns; it is trained in place.
-        inputs, images: what a source's `images` returns.
+        network: what `build_network` returns. The model shares its layers.
+        inputs: Keras tensors of a batch, the first that a source's `images` returns.
+        images: Keras tensor `(batch, height, width, channels)` computed from them, the second.
         steps: int, steps per epoch.
 
     Returns:
@@ -121,26 +135,38 @@ def training_model(settings, network, inputs, images, steps):
     with deep_graphs():
         logits = keras.Model(network.inputs, network.get_layer("logits").output)
         model = keras.Model(inputs, logits(images))
+    assert settings.learning_rate is not None  # a default that is filled in
     schedule = learning_rate_schedule(
         settings.schedule, settings.learning_rate, settings.epochs * steps
     )
     model.compile(
         optimizer=make_optimizer(settings.optimizer, schedule, settings.weight_decay, settings.ema),
         loss=cross_entropy(classes, settings.label_smoothing),
-        # weighted: rows that fill up a batch for several devices weigh nothing
+        # weighted: the rows that pad a batch for several devices have weight 0
         weighted_metrics=[accuracy(classes)],
         jit_compile=jit_compile(),
     )
-    prepare(model, classes)
+    build_training_variables(model, classes)
     return model
 
 
-def cross_entropy(classes, label_smoothing):
-    """Cross-entropy of labels with logits, as a function for `compile`."""
+def cross_entropy(
+    classes: int, label_smoothing: float
+) -> Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]:
+    """Returns a loss function of labels and logits, to be used in `compile`.
+
+    Args:
+        classes: int, number of classes.
+        label_smoothing: float in [0, 1), see `keras.losses.CategoricalCrossentropy`.
+
+    Returns:
+        A function of labels, as `class_probabilities` takes them, and logits `(batch, classes)`,
+        which returns the cross-entropy of each image, `(batch,)`.
+    """
 
     def loss(labels, logits):
         return keras.losses.categorical_crossentropy(
-            shares_of_classes(labels, classes),
+            class_probabilities(labels, classes),
             logits,
             from_logits=True,
             label_smoothing=label_smoothing,
@@ -149,23 +175,38 @@ def cross_entropy(classes, label_smoothing):
     return loss
 
 
-def accuracy(classes):
-    """The share of labels, or of the largest shares in mixed ones, that logits are right about."""
+def accuracy(classes: int) -> keras.metrics.Metric:
+    """Returns the metric "accuracy" of labels, as `class_probabilities` takes them, and logits.
+
+    A mixed image counts as correct if the predicted class has the highest probability in its label.
+
+    Args:
+        classes: int, number of classes.
+    """
 
     def matches(labels, logits):
-        if _are_shares(labels, classes):
+        if _are_probabilities(labels, classes):
             labels = ops.argmax(labels, axis=-1)
         return keras.metrics.sparse_categorical_accuracy(labels, logits)
 
     return keras.metrics.MeanMetricWrapper(matches, name="accuracy")
 
 
-def shares_of_classes(labels, classes):
-    """Integer labels as vectors `(batch, classes)`, which those of mixed images are already."""
-    if _are_shares(labels, classes):
+def class_probabilities(labels: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    """Converts labels to probabilities of the classes.
+
+    Args:
+        labels: int tensor `(batch,)`, or, for mixed images, a float tensor `(batch, classes)`,
+            which is returned as it is.
+        classes: int, number of classes.
+
+    Returns:
+        A float tensor `(batch, classes)`.
+    """
+    if _are_probabilities(labels, classes):
         return labels
     return ops.one_hot(ops.reshape(labels, (-1,)), classes)
 
 
-def _are_shares(labels, classes):
+def _are_probabilities(labels, classes):
     return len(labels.shape) == 2 and labels.shape[1] == classes

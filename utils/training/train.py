@@ -7,21 +7,25 @@ import inspect
 import shutil
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 
 from models import architecture
 from models.saving import load_model
 from models.specification import parse_specification
 
-from ..config.settings import LEARNING_RATES
+from ..config.optimization import OPTIMIZERS
+from ..config.settings import TrainSettings
 from ..data.datasets import load_dataset
 from ..evaluation.counting import trainable_params
 from ..evaluation.evaluate import evaluate
 from ..evaluation.networks import check_network
 from ..feeding.sources import image_source, refuse_settings_of_others
-from ..runs.checkpoint import newest_checkpoint
+from ..runs.checkpoint import CHECKPOINTS, newest_checkpoint
 from ..runs.naming import default_run_dir
 from ..runs.own_code import with_own_code
 from ..runs.predictions import write_predictions
@@ -35,9 +39,9 @@ from ..system.errors import Interrupted, RunError, UserError
 from ..system.files import replacing, write_json
 from ..system.signals import StopSignals
 from .averaging import WeightAverages
-from .callbacks import Checkpointer, CountSteps, EpochDraws, FiniteLoss
-from .devices import find_devices
-from .setup import make_setup
+from .callbacks import Checkpointer, CountSteps, FiniteLoss, RestoreVariables, SetEpoch
+from .devices import Devices, find_devices
+from .setup import Setup, make_setup
 
 
 def train(settings, announce=print):
@@ -63,18 +67,18 @@ def train(settings, announce=print):
         raise UserError("--tensorboard needs TensorFlow, on every backend: pip install tensorflow")
     devices = find_devices(settings)
     settings = dataclasses.replace(settings, hosts=devices.hosts)
-    if not devices.writes:
+    if not devices.is_chief:
         announce = _say_nothing
-    with devices.together():
-        settings, dataset, run_dir = devices.unanimous(
+    with devices.exiting_without_barrier_on_error():
+        settings, dataset, run_dir = devices.call_on_all_hosts(
             lambda: _prepared(settings, devices, announce)
         )
         with devices.scope():
             setup = make_setup(settings, dataset)
             devices.check_batch(setup.batches.batch_size)
-            devices.normalize(setup.model)
+            devices.synchronize_normalization(setup.model)
 
-        with locked(run_dir) if devices.writes else contextlib.nullcontext():
+        with locked(run_dir) if devices.is_chief else contextlib.nullcontext():
             summary = _trained(settings, dataset, setup, run_dir, devices, started, announce)
     return run_dir, summary
 
@@ -89,31 +93,31 @@ def _prepared(settings, devices, announce):
     if settings.resume is not None:
         check_settings(settings, read_config(settings.resume))
     check_network(settings)
-    if settings.resume is None and settings.run_dir is not None and devices.writes:
+    if settings.resume is None and settings.run_dir is not None and devices.is_chief:
         check_run_dir(settings.run_dir)
     dataset = load_dataset(**settings.load_options(), announce=announce)
     run_dir = Path(settings.resume or settings.run_dir or default_run_dir(settings, dataset.name))
     settings = with_defaults(settings, dataset)
-    if settings.resume is None and devices.writes:
+    if settings.resume is None and devices.is_chief:
         check_run_dir(run_dir)
     return settings, dataset, run_dir
 
 
 def _trained(settings, dataset, setup, run_dir, devices, started, announce):
-    """Trains and evaluates; returns the summary, or `None` on a host that does not write."""
-    with _told_where_it_stands(run_dir):
+    """Trains and evaluates; returns the summary, or `None` on hosts other than the chief."""
+    with _adding_resume_hints(run_dir):
         state = {
             "config": settings.config(),
             "data": setup.source.fingerprint(),
             "environment": environment(setup.source.packages),
         }
         devices.check_same(state)
-        if settings.resume is None and devices.writes:
+        if settings.resume is None and devices.is_chief:
             create_run_dir(run_dir, settings)
         announce(describe(settings, dataset, setup, run_dir))
         with devices.scope(), devices.detecting_lost_hosts():
             progress = fit(settings, setup, run_dir, state, devices, started, announce)
-        if not devices.writes:
+        if not devices.is_chief:
             return None
         test = evaluate(load_model(run_dir / "best.keras"), dataset)
         write_predictions(run_dir, test.predictions)
@@ -122,130 +126,168 @@ def _trained(settings, dataset, setup, run_dir, devices, started, announce):
     return summary
 
 
-def fit(settings, setup, run_dir, state, devices, started, announce=print):
-    """Trains to the last epoch, from the newest checkpoint on if the run is to be resumed.
+def fit(
+    settings: TrainSettings,
+    setup: Setup,
+    run_dir: Path,
+    state: dict[str, Any],
+    devices: Devices,
+    started: float,
+    announce: Callable[[str], object] = print,
+) -> Progress:
+    """Trains to the last epoch; a run that is resumed continues from its newest checkpoint.
 
     Args:
         settings: a `TrainSettings` with its defaults filled in.
         setup: a `Setup`.
         run_dir: path of the run's folder.
-        state: dictionary that goes into every checkpoint: what `check_state` compares.
-        devices: a `Devices`, in whose scope this is called.
-        started: float, since when to count seconds, on the clock of `time.perf_counter`.
-        announce: function that takes a line of text.
+        state: dictionary of JSON values that goes into every checkpoint; `check_state` compares it.
+        devices: a `Devices`; this function must be called in its scope.
+        started: float, when the run began, on the clock of `time.perf_counter`.
+        announce: function that takes a line of text. Defaults to `print`.
 
     Returns:
-        A `Progress`, at the end.
+        The `Progress` at the end.
     """
-    progress = Progress()
     steps = len(setup.batches)
     averages = [WeightAverages()] if settings.ema else []
     with StopSignals() as signals:
-        checkpointer = Checkpointer(
-            run_dir, progress, steps, settings.checkpoint_every, state, signals
-        )
-        checkpointer.constant = [setup.model.get_layer("images")]
-        checkpointer.asked = lambda: devices.highest(signals.received or 0)
+        progress, values = Progress(), None
+        if settings.resume is not None:
+            progress, values = resume(settings, run_dir, steps, state, devices.is_chief, announce)
+            devices.check_same({"checkpoint": vars(progress)})
         recorder = RunRecorder(
-            run_dir, setup.network, progress, settings.epochs, steps, setup.batches.batch_size
+            run_dir,
+            setup.network,
+            progress,
+            settings.epochs,
+            steps,
+            setup.batches.batch_size,
+            saving_context=lambda: _saving_context(setup.network, devices, averages),
+            write_files=devices.is_chief,
         )
-        recorder.saving_context = lambda: _saving_context(setup.network, devices, averages)
-        recorder.writes = checkpointer.writes = devices.writes
+        checkpointer = Checkpointer(
+            run_dir,
+            progress,
+            steps,
+            settings.checkpoint_every,
+            state,
+            received_signal=lambda: devices.max_over_hosts(signals.received or 0),
+            constant_layers=[setup.model.get_layer("images")],
+            write_files=devices.is_chief,
+        )
         callbacks = [
-            EpochDraws(setup.batches),
+            SetEpoch(setup.batches),
             CountSteps(progress, setup.batches, started),
             FiniteLoss(progress),
             *averages,
             recorder,
             checkpointer,
         ]
-        if settings.tensorboard and devices.writes:
+        if settings.tensorboard and devices.is_chief:
             callbacks.append(keras.callbacks.TensorBoard(str(run_dir / "tensorboard")))
-        if settings.resume is not None:
-            resume(settings, checkpointer, announce)
-            devices.check_same({"checkpoint": vars(progress)})
         with contextlib.closing(recorder), setup.source.reading(setup.batches, setup.validation):
-            _fit_from(progress, setup, devices, settings.epochs, callbacks, checkpointer)
+            _fit_from(progress, values, setup, devices, settings.epochs, callbacks, checkpointer)
     return progress
 
 
 @contextlib.contextmanager
 def _saving_context(network, devices, averages):
-    """A context in which a network is as it should be saved."""
+    """A context in which a network has the configuration and the weights that are saved."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(devices.single_device_form(network))
         for average in averages:
-            stack.enter_context(average.in_place())
+            stack.enter_context(average.average_weights())
         yield
 
 
-def _fit_from(progress, setup, devices, epochs, callbacks, checkpointer):
+def _fit_from(progress, values, setup, devices, epochs, callbacks, checkpointer):
+    """Trains from `progress` on; `values` are the variables of its checkpoint, or `None`."""
     batches, validation = map(devices.share, (setup.batches, setup.validation))
     validation = keras_input(validation)
     while progress.epoch < epochs:
-        # `keras_input` asks for a batch to learn what they look like
+        # before `keras_input`, which reads a batch to find out shapes and types
         setup.batches.epoch, setup.batches.skip = progress.epoch, progress.step
-        # Keras counts the batches once: what is left of an epoch is a fit of its own
+        # Keras counts the batches of an epoch once per `fit`: the rest of an epoch needs its own
         last = progress.epoch + 1 if progress.step else epochs
+        restoring = [] if values is None else [RestoreVariables(checkpointer, values)]
         setup.model.fit(
             keras_input(batches),
             validation_data=validation,
             initial_epoch=progress.epoch,
             epochs=last,
-            callbacks=callbacks,
+            callbacks=[*callbacks, *restoring],
             shuffle=False,  # `batches` has its own order
             verbose=0,
         )
         if progress.epoch < epochs:
-            # at the end of a fit, Keras puts the averages in the place of the weights
-            checkpointer.restore_later(newest_checkpoint(checkpointer.folder).variables)
+            # at the end of `fit`, Keras has replaced the weights by their moving averages
+            checkpoint = newest_checkpoint(checkpointer.folder)
+            assert checkpoint is not None  # the epoch that ended has written one
+            values = checkpoint.variables
 
 
-def resume(settings, checkpointer, announce=print):
-    """Puts a run back to where its newest checkpoint was written.
+def resume(
+    settings: TrainSettings,
+    run_dir: Path,
+    steps: int,
+    state: dict[str, Any],
+    write_files: bool = True,
+    announce: Callable[[str], object] = print,
+) -> tuple[Progress, dict[str, np.ndarray] | None]:
+    """Reads the newest checkpoint of a run, and restores the run's files to it.
 
     Args:
-        settings: a `TrainSettings`.
-        checkpointer: the `Checkpointer` of the run; its `progress` is set, its model later.
-        announce: function that takes a line of text.
+        settings: a `TrainSettings` with its defaults filled in.
+        run_dir: path of the run's folder.
+        steps: int, steps per epoch.
+        state: dictionary of JSON values that a checkpoint would hold now; see `check_state`.
+        write_files: bool, whether this process writes files: of several hosts, one does. Defaults
+            to `True`.
+        announce: function that takes a line of text. Defaults to `print`.
+
+    Returns:
+        The `Progress` of the checkpoint, and its variables as a dictionary from names to arrays; a
+        new `Progress` and `None` if there is no checkpoint yet.
 
     Raises:
-        UserError: settings, data or environment are others than they were.
+        UserError: settings, data or environment differ from those of the checkpoint.
         RunError: all checkpoints are damaged.
     """
-    checkpoint = newest_checkpoint(checkpointer.folder, announce)
+    checkpoint = newest_checkpoint(run_dir / CHECKPOINTS, announce)
+    progress, values = Progress(), None
     if checkpoint is not None:
-        progress = progress_from(checkpoint, checkpointer.steps)
-        check_state(settings, checkpoint.state, checkpointer.state)
-    if checkpointer.writes:
-        write_json(Path(settings.resume) / "config.json", settings.config())  # what is forced stays
+        progress, values = progress_from(checkpoint, steps), checkpoint.variables
+        check_state(settings, checkpoint.state, state)
+    if write_files:
+        # what `--force` has changed becomes part of the run
+        write_json(run_dir / "config.json", settings.config())
     if checkpoint is None:
-        announce("there is no checkpoint yet: from the beginning")
-        return
-    vars(checkpointer.progress).update(vars(progress))
-    checkpointer.restore_later(checkpoint.variables)
-    best = checkpoint.path / checkpointer.best.name
-    # a newer one may be there, of an epoch after this checkpoint
-    if best.exists() and checkpointer.writes:
-        with replacing(checkpointer.best) as temporary:
+        announce("there is no checkpoint yet; starting from the beginning")
+        return progress, values
+    best = checkpoint.path / "best.keras"
+    # the one in the run's folder may be of an epoch after this checkpoint
+    if best.exists() and write_files:
+        with replacing(run_dir / best.name) as temporary:
             shutil.copyfile(best, temporary)
-    announce(f"going on after epoch {progress.epoch}, step {progress.step} of the next")
+    announce(f"resuming after epoch {progress.epoch}, step {progress.step} of the next epoch")
+    return progress, values
 
 
 @contextlib.contextmanager
-def _told_where_it_stands(run_dir):
-    """Adds to what stops a run what stands and how to go on."""
-    go_on = f"go on with: python main.py train --resume {run_dir}"
+def _adding_resume_hints(run_dir):
+    """A context that adds to its errors what is kept, and how to resume the run."""
+    hint = f"resume with: python main.py train --resume {run_dir}"
     try:
         yield
-    except Interrupted as stop:
-        raise Interrupted(f"stopped; {go_on}", stop.signum) from None
+    except Interrupted as error:
+        raise Interrupted(f"stopped; {hint}", error.signum) from None
     except RunError as error:
-        raise RunError(f"{error}; what was written to {run_dir} before stands") from error
+        raise RunError(f"{error}; what was written to {run_dir} before is kept") from error
     except OSError as error:
         reason = error.strerror or error
         raise RunError(
-            f"{run_dir} cannot be written to: {reason}; what was written before stands; {go_on}"
+            f"{run_dir} cannot be written to: {reason}; what was written before is kept; {hint}"
         ) from error
 
 
@@ -293,7 +335,7 @@ def with_defaults(settings, dataset):
         dataset=dataset.name,
         depth=depth,
         backend=keras.backend.backend(),
-        learning_rate=settings.learning_rate or LEARNING_RATES[settings.optimizer],
+        learning_rate=settings.learning_rate or OPTIMIZERS[settings.optimizer].learning_rate,
         **source.data_defaults(settings),
     )
 

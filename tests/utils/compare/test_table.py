@@ -94,12 +94,12 @@ def test_without_none_the_first_is_the_base(tmp_path):
     [
         ("predictions.npz", b"", "damaged"),
         ("summary.json", b"[]", "no images_per_second"),
-        ("metrics.csv", b"epoch,val_accuracy\n", "does not hold the epochs"),
-        ("metrics.csv", b"epoch,val_accuracy\n1,nan\n", "does not hold the epochs"),
-        ("metrics.csv", b"epoch,val_accuracy\n1,2,3,4\n", "does not hold the epochs"),
+        ("metrics.csv", b"epoch,val_accuracy\n", "does not hold the metrics"),
+        ("metrics.csv", b"epoch,val_accuracy\n1,nan\n", "does not hold the metrics"),
+        ("metrics.csv", b"epoch,val_accuracy\n1,2,3,4\n", "does not hold the metrics"),
         ("metrics.csv", b"epoch,loss\n1,2\n", "no val_accuracy"),
         ("metrics.csv", b"epoch,loss,accuracy,val_accuracy\n1,2,3,4\n", "each of 2 epochs"),
-        ("metrics.csv", b"\xff\x00", "does not hold the epochs"),
+        ("metrics.csv", b"\xff\x00", "does not hold the metrics"),
     ],
 )
 def test_damaged_runs_are_named(tmp_path, name, content, reason):

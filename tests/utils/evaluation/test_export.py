@@ -1,4 +1,4 @@
-"""Exported networks: the same probabilities in their own runtimes, plain graphs, whole files."""
+"""Exported networks: the same probabilities in their own runtimes, plain graphs, complete files."""
 
 import dataclasses
 import importlib.util
@@ -13,16 +13,16 @@ import pytest
 from main import main
 from models.attention_module import cbam_block
 from models.saving import deep_graphs
-from utils.config.command_settings import EXPORT_FORMATS
 from utils.config.settings import TrainSettings
 from utils.data.datasets import load_dataset, pixel_statistics
 from utils.evaluation import export as exporting
 from utils.evaluation.evaluate import evaluate
-from utils.evaluation.export import FORMATS, in_float32, require_possible
+from utils.evaluation.export import check_available, in_float32
+from utils.system.export_formats import EXPORT_FORMATS
 from utils.system.files import write_json
 from utils.training.setup import build_network
 
-pytestmark = pytest.mark.fast_attention  # which is not to be seen in what is exported
+pytestmark = pytest.mark.fast_attention  # no part of which may be exported
 
 BACKEND = keras.backend.backend()
 SMALL = {"model": "resnet_v1", "depth": 8}
@@ -40,13 +40,13 @@ FAMILIES = [
 
 
 def make_run(folder, data_dir, **architecture):
-    """A run's folder with a network that was not trained, but whose normalizations have seen data.
+    """A run's folder with an untrained network whose batch normalizations have seen data.
 
-    Without their statistics the probabilities of deep ones would be the same for all images.
+    With their initial statistics, deep networks would give all images the same probabilities.
     """
     settings = TrainSettings(dataset="cifar10", data_dir=str(data_dir), **architecture)
     dataset = load_dataset("cifar10", data_dir)
-    keras.utils.set_random_seed(0)  # what runs before a test's own seeds are set
+    keras.utils.set_random_seed(0)  # a module's fixture runs before a test's seed is set
     network = build_network(settings, dataset, *pixel_statistics(dataset.x_train))
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -70,23 +70,23 @@ def run(small, tmp_path):
 
 
 def export(run, name, *words):
-    """Exports by the command line; skips what is not installed or not the present backend's."""
-    if BACKEND not in FORMATS[name].packages:
+    """Exports by the command line; skips formats that need another backend or package."""
+    if BACKEND not in EXPORT_FORMATS[name].packages:
         pytest.skip(f"{BACKEND} cannot")
-    for package in FORMATS[name].packages[BACKEND]:
+    for package in EXPORT_FORMATS[name].packages[BACKEND]:
         pytest.importorskip(package)
     main(["export", str(run), "--format", name, *words])
 
 
 def reloaded(run, name):
-    """The exported network, run again by its runtime alone."""
-    format = FORMATS[name]
+    """The function that the runtime of an exported network computes."""
+    format = EXPORT_FORMATS[name]
     written = target(run, name)
-    return format.reload(written / format.path if format.is_folder else written)
+    return format.reload(written / format.file if format.is_folder else written)
 
 
 def target(run, name):
-    return run / FORMATS[name].target
+    return run / EXPORT_FORMATS[name].target
 
 
 def assert_same_probabilities(run, name, data_dir):
@@ -143,28 +143,32 @@ def assert_plain_torch(path):
     assert {name.split(".")[0] for name in called} <= {"aten", "<built-in function getitem>"}
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", EXPORT_FORMATS)
 def test_small_network(run, name, cifar10_dir, capsys):
     export(run, name, "--rounds", "1")
     said = capsys.readouterr().out
     assert f"written: {target(run, name)}" in said
     assert "latency with batch 5: " in said
-    report = json.loads((run / f"{FORMATS[name].target}.json").read_text())
+    written = target(run, name)
+    report = json.loads((run / f"{written.name}.json").read_text())
     assert report["difference"] <= 1e-4
     assert report["latency"].keys() == {"1", "5"}
     assert report["bytes"] > 4 * KERNELS
     assert {path.name for path in run.iterdir()} == {
-        "config.json", "best.keras", FORMATS[name].target, f"{FORMATS[name].target}.json",
-    }  # fmt: skip
+        "config.json",
+        "best.keras",
+        written.name,
+        f"{written.name}.json",
+    }
     assert_same_probabilities(run, name, cifar10_dir)
     check_plain(run, name)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", EXPORT_FORMATS)
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family["model"])
 def test_every_family(family, name, cifar10_dir, tmp_path):
-    if BACKEND not in FORMATS[name].packages:
+    if BACKEND not in EXPORT_FORMATS[name].packages:
         pytest.skip(f"{BACKEND} cannot")
     run = make_run(tmp_path / "run", cifar10_dir, **family)
     export(run, name, "--rounds", "0")
@@ -181,7 +185,7 @@ def test_int8(run, cifar10_dir, capsys):
     dataset = load_dataset("cifar10", cifar10_dir)
     network = keras.saving.load_model(run / "best.keras")
     assert report["keras_accuracy"] == evaluate(network, dataset).accuracy
-    predict = FORMATS["litert"].reload(run / "best-int8.tflite")
+    predict = EXPORT_FORMATS["litert"].reload(run / "best-int8.tflite")
     probabilities = predict(dataset.x_test.astype("float32"))
     accuracy = np.mean(probabilities.argmax(axis=-1) == dataset.y_test)
     assert report["accuracy"] == pytest.approx(accuracy, abs=0.03)
@@ -190,7 +194,7 @@ def test_int8(run, cifar10_dir, capsys):
 
 
 def refused(run, capsys, *words):
-    """What the command line says as it refuses, in one line; the folder is as it was."""
+    """The one line with which the command line refuses; the run's folder is unchanged."""
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     capsys.readouterr()
     with pytest.raises(SystemExit) as end:
@@ -206,7 +210,7 @@ def refused(run, capsys, *words):
 
 @pytest.fixture
 def faked(monkeypatch):
-    """Every format can be had; what is written holds `content`, and nothing is converted."""
+    """Every format is available; exporting writes `content`, and nothing is converted."""
 
     class Fake:
         content = b"whole"
@@ -223,11 +227,11 @@ def faked(monkeypatch):
     def reload(path):
         return lambda images: keras.ops.convert_to_numpy(Fake.network(images)) + Fake.shift
 
-    for name, format in FORMATS.items():
+    for name, format in EXPORT_FORMATS.items():
         changed = {"packages": {BACKEND: ()}, "reload": reload, "options": dict}
-        monkeypatch.setitem(exporting.FORMATS, name, dataclasses.replace(format, **changed))
+        monkeypatch.setitem(exporting.EXPORT_FORMATS, name, dataclasses.replace(format, **changed))
     monkeypatch.setattr(keras.Model, "export", write)
-    monkeypatch.setattr(exporting, "COMPARED", 5)
+    monkeypatch.setattr(exporting, "COMPARED_IMAGES", 5)
     return Fake
 
 
@@ -239,7 +243,7 @@ def test_what_does_not_agree_is_not_written(run, faked, name, capsys):
     keras.Model(image, keras.layers.Dense(10, "softmax")(pooled)).save(run / "best.keras")
     words = ["--format", name, "--rounds", "0"]
     faked.shift = 2e-4
-    assert "differ by 2.0e-04 from Keras's, at most 1e-04" in refused(run, capsys, *words)
+    assert "differ by 2.0e-04 from Keras's; at most 1e-04" in refused(run, capsys, *words)
     faked.shift = np.nan
     assert "differ by nan" in refused(run, capsys, *words)
     faked.shift = 5e-5
@@ -256,10 +260,11 @@ def test_what_does_not_agree_is_not_written(run, faked, name, capsys):
 
 @pytest.mark.once
 def test_refusals(run, faked, capsys, tmp_path):
-    assert "only --format litert can be in int8; received onnx" in refused(
+    assert "--int8 is for --format litert only; received onnx" in refused(
         run, capsys, "--format", "onnx", "--int8"
     )
-    assert "must be one of savedmodel, onnx" in refused(run, capsys, "--format", "caffe")
+    names = ", ".join(EXPORT_FORMATS)
+    assert f"must be one of {names}; received 'caffe'" in refused(run, capsys, "--format", "caffe")
     (run / "best.keras").write_bytes(b"nonsense")
     assert "best.keras cannot be exported: " in refused(run, capsys)
     shutil.rmtree(run)
@@ -268,19 +273,18 @@ def test_refusals(run, faked, capsys, tmp_path):
 
 
 def test_what_a_backend_cannot():
-    assert tuple(FORMATS) == EXPORT_FORMATS
-    for name, format in FORMATS.items():
+    for name, format in EXPORT_FORMATS.items():
         if BACKEND not in format.packages:
             with pytest.raises(ValueError, match=f"{BACKEND} cannot export to {name}; --backend "):
-                require_possible(name)
+                check_available(name)
 
 
 def test_what_is_not_installed(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    for name, format in FORMATS.items():
+    for name, format in EXPORT_FORMATS.items():
         if format.packages.get(BACKEND):
-            with pytest.raises(ValueError, match=f"{name} needs more: pip install .*{name}"):
-                require_possible(name)
+            with pytest.raises(ValueError, match=f"to {name} needs .*: pip install .*{name}"):
+                check_available(name)
 
 
 def test_mixed_precision_becomes_float32(rng):

@@ -39,7 +39,7 @@ def test_import_torch(tmp_path, rng, capsys):
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), wanted)
     assert model(np.zeros((1, 40, 33, 3), "float32")).shape == (1, 3)
     for more, message in (
-        ([], "weights.keras is there already; name another file with --output"),
+        ([], "weights.keras exists already; name another file with --output"),
         (["--output", str(tmp_path / "a.h5")], "the output must end in .keras"),
         (["--output", str(tmp_path / "b.keras"), "--depth", "34"], "missing layer1.2.conv1.weight"),
     ):

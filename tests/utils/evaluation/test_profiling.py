@@ -1,4 +1,4 @@
-"""The costs of attention modules, beside the network without."""
+"""The costs of attention modules, compared with the network without."""
 
 import pytest
 
@@ -13,7 +13,8 @@ def test_profile_of_modules():
     settings = ProfileSettings(depth=8, attention="cbam_block,se_block", ratio=4, rounds=0)
     costs = profile(settings)
     assert list(costs) == ["none", "cbam_block(ratio=4)", "se_block(ratio=4)"]
-    base, cbam = costs["none"], costs["cbam_block(ratio=4)"]
+    base, cbam, se = costs["none"], costs["cbam_block(ratio=4)"], costs["se_block(ratio=4)"]
+    assert se.latency is se.training_step is None
     assert base.params == trainable_params(build_model("resnet_v1", depth=8))
     gates = sum(2 * c * (c // 4) + c // 4 + c + 98 for c in (16, 32, 64))
     assert cbam.params - base.params == gates

@@ -159,7 +159,7 @@ def test_refuses_runs(run, cifar10, tmp_path, capsys):
     assert "must be a folder; " in refused(capsys, run, "--output", tmp_path / "file")
     copy = shutil.copytree(run, tmp_path / "copy")
     save_model(load_model(digits / "best.keras"), copy / "best.keras")
-    assert "it takes images of (8, 8, 1), not (32, 32, 3)" in refused(capsys, copy)
+    assert "it takes images of shape (8, 8, 1), not (32, 32, 3)" in refused(capsys, copy)
     (copy / "best.keras").write_bytes(b"no archive")
     assert "cannot be explained" in refused(capsys, copy)
     assert not (copy / "explanation.png").exists()

@@ -17,10 +17,10 @@ def test_written_and_read_back(tmp_path):
     found = read_predictions(tmp_path)
     np.testing.assert_array_equal(found.probabilities, PROBABILITIES)
     np.testing.assert_array_equal(found.labels, LABELS)
-    assert found.hits.tolist() == [True, True, False]
+    assert found.correct.tolist() == [True, True, False]
 
 
-def test_confusion_has_a_row_for_a_true_class_and_one_for_a_class_without_images():
+def test_confusion_has_a_row_per_true_class_even_without_images():
     probabilities = np.eye(3, dtype="float32")[[0, 1, 1, 2]]
     confusion = Predictions(probabilities, np.int64([0, 0, 1, 1])).confusion
     assert confusion.tolist() == [[1, 1, 0], [0, 1, 1], [0, 0, 0]]
@@ -38,7 +38,7 @@ def test_missing_predictions_say_how_to_get_them(tmp_path):
         (PROBABILITIES[0], LABELS, r"\(2,\)"),
         (PROBABILITIES[:0], LABELS[:0], r"\(0, 2\)"),
         (PROBABILITIES, LABELS[:2], r"labels are int64 \(2,\)"),
-        (PROBABILITIES, LABELS + 1, "of no class"),
+        (PROBABILITIES, LABELS + 1, "a label is not in 0 to 1"),
         (PROBABILITIES * np.float32(np.nan), LABELS, "not finite"),
         (PROBABILITIES, LABELS.astype(object), "pickle"),
     ],

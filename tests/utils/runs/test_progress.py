@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from utils.runs.checkpoint import Checkpoint
-from utils.runs.progress import prepare, progress_from, restore, training_variables, values_of
+from utils.runs.progress import (
+    build_training_variables,
+    progress_from,
+    restore,
+    training_variables,
+    values_of,
+)
 from utils.system.backend import jit_compile
 from utils.system.errors import RunError, UserError
 from utils.training.optimizers import make_optimizer
@@ -26,7 +32,7 @@ def dropout_model(units=4):
     model.compile(
         make_optimizer("sgd", 0.1, ema=0.9), loss, metrics=metrics, jit_compile=jit_compile()
     )
-    prepare(model, 2)
+    build_training_variables(model, 2)
     return model
 
 
@@ -36,7 +42,7 @@ def step(model, rng):
     return model.train_on_batch(x, y)
 
 
-def test_goes_on_to_the_bit():
+def test_restored_training_continues_bit_for_bit():
     """Weights, statistics, random state of the dropout, momentum, averages and metrics."""
     model = dropout_model()
     rng = np.random.default_rng(1)
@@ -57,10 +63,10 @@ def test_goes_on_to_the_bit():
         np.testing.assert_array_equal(found[1][name], value, err_msg=name)
 
 
-def test_constant_layers_are_left_out():
+def test_constant_layers_are_omitted():
     model = dropout_model()
     everything = training_variables(model)
-    less = training_variables(model, constant=[model.get_layer("dense")])
+    less = training_variables(model, constant_layers=[model.get_layer("dense")])
     assert len(everything) - len(less) == 2
     assert not [name for name in training_variables(model, ("model",)) if "optimizer" in name]
 
@@ -69,7 +75,7 @@ def test_constant_layers_are_left_out():
 def test_refuses_another_network():
     model = dropout_model()
     before = model.get_weights()
-    with pytest.raises(UserError, match=r"not of this network: model/0"):
+    with pytest.raises(UserError, match=r"of another network: model/0"):
         restore(training_variables(model), values_of(training_variables(dropout_model(5))))
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)

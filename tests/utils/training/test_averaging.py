@@ -1,4 +1,4 @@
-"""The moving average of the weights: its closed form, and weights that come back to the bit."""
+"""The moving average of the weights: its closed form, and weights restored bit for bit."""
 
 import keras
 import numpy as np
@@ -23,7 +23,7 @@ def test_validates_the_averages_and_keeps_the_weights(rng):
 
         def on_epoch_end(self, epoch, logs=None):
             assert (self.model.get_weights()[0] == seen[-1]).all()  # to the bit
-            with averages.in_place():
+            with averages.average_weights():
                 self.average = self.model.get_weights()
             assert (self.model.get_weights()[0] == seen[-1]).all()
             self.val_loss = logs["val_loss"]

@@ -190,7 +190,7 @@ NO_TORCH = "with TensorFlow or JAX, not with PyTorch"
             tensorflow="with JAX alone", jax="the 2 hosts do not meet", torch=NO_TORCH)),
         (["--host-id", "1"], "add --hosts"),
         (["--hosts", "2", "--host-id", "2"], "host_id must be below hosts, which is 2; received 2"),
-        (["--hosts", "2", "--host-id", "1"], "host_id and coordinator go together"),
+        (["--hosts", "2", "--host-id", "1"], "host_id and coordinator must be given together"),
         (["--coordinator", "nowhere"], "must be ADDRESS:PORT such as 10.0.0.1:1234; received"),
     ],
 )  # fmt: skip

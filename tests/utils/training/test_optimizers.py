@@ -1,12 +1,16 @@
 """The L2 penalty against a penalty in the loss, and the learning rates against their formulas."""
 
+import pkgutil
+
 import keras
 import numpy as np
 import pytest
 
-from utils.config.settings import LEARNING_RATES, SCHEDULES
-from utils.training.optimizers import OPTIMIZERS, make_optimizer
-from utils.training.schedules import _SCHEDULES, OneCycle, learning_rate_schedule
+from utils.config.optimization import OPTIMIZERS, SCHEDULES, OptimizerEntry
+from utils.training.optimizers import make_optimizer
+from utils.training.schedules import OneCycle, learning_rate_schedule
+
+RATES = {"sgd": 0.05}  # where 0.01 moves the weights too little
 
 
 def trained(optimizer, regularizer, x, y):
@@ -23,10 +27,14 @@ def trained(optimizer, regularizer, x, y):
     return model.get_weights()
 
 
-@pytest.mark.parametrize(("name", "rate"), [("sgd", 0.05), ("adam", 0.01)])
-def test_penalty_goes_through_the_optimizer(rng, name, rate):
-    """The same weights as with Keras's L2 regularizer on kernels, whose gradient is 2 * l2 * w."""
-    x, y = rng.normal(size=(32, 4)), rng.normal(size=(32, 3))
+@pytest.mark.parametrize("name", [*OPTIMIZERS, "new"])
+def test_penalty_goes_through_the_optimizer(rng, name, monkeypatch):
+    """The same weights as with Keras's L2 regularizer on kernels, whose gradient is 2 * l2 * w.
+
+    An entry is all that a further optimizer needs.
+    """
+    monkeypatch.setitem(OPTIMIZERS, "new", OptimizerEntry("keras.optimizers:RMSprop", 1e-3))
+    x, y, rate = rng.normal(size=(32, 4)), rng.normal(size=(32, 3)), RATES.get(name, 0.01)
     plain = make_optimizer(name, rate)
     expected = trained(plain, keras.regularizers.L2(0.05), x, y)
     got = trained(make_optimizer(name, rate, l2=0.1), None, x, y)
@@ -60,7 +68,7 @@ def rates(name, steps=200):
 
 
 def test_step_schedule_is_the_published_one():
-    """1e-3 times 1, 1e-1, 1e-2, 1e-3, 0.5e-3, changing at epochs 80, 120, 160, 180 of 200."""
+    """The peak times 1, 1e-1, 1e-2, 1e-3, 0.5e-3, changing at epochs 80, 120, 160, 180 of 200."""
     got = rates("step") / 0.4
     for start, end, factor in ((0, 80, 1), (80, 120, 0.1), (120, 160, 1e-2), (160, 180, 1e-3)):
         np.testing.assert_allclose(got[start:end], factor, rtol=1e-5)
@@ -83,9 +91,14 @@ def test_one_cycle_schedule():
     assert float(again(7)) == pytest.approx(got[7])
 
 
-def test_the_settings_name_what_there_is():
-    assert set(SCHEDULES) == set(_SCHEDULES)
-    assert set(LEARNING_RATES) == set(OPTIMIZERS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_is_that_of_keras_with_its_options(name):
+    entry = OPTIMIZERS[name]
+    optimizer = make_optimizer(name, 0.1, l2=0.2)
+    assert isinstance(optimizer, pkgutil.resolve_name(entry.path))
+    config = optimizer.get_config()
+    assert {**entry.options, "l2": 0.2}.items() <= config.items()
+    assert type(optimizer).from_config(config).get_config() == config
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
