@@ -1,5 +1,6 @@
 """What every architecture shares: the options, the input, the places for attention, the head."""
 
+import contextvars
 import functools
 import inspect
 from collections.abc import Callable, Sequence
@@ -97,6 +98,8 @@ class Builder:
                 _checked_shape(input_shape or image_shape(default_size)), name="image"
             )
         self.input = input_tensor
+        if _only_checking.get():
+            raise _OptionsAreFine
 
     def attend(self, x, name, places=("block",)):
         """Applies the attention module, if `attention_at` names this place.
@@ -168,7 +171,7 @@ class Builder:
             A Functional `keras.Model`.
         """
         attended = self.attend(x, "head", ("head",))
-        self._check_places()
+        check_places(self.name, self.attention_at, self.places)
         if attended is not x:
             x = layers.Add(name="head_add")([x, attended])
         outputs = self.features if self.features_only else self._head(x, dropout)
@@ -179,13 +182,6 @@ class Builder:
         if self.weights is not None:
             load_weights_by_name(model, self.weights)
         return speed_up(model)
-
-    def _check_places(self):
-        if not self.attention_at or not set(self.attention_at) <= set(self.places):
-            raise ValueError(
-                f"attention_at of {self.name} must be one or more of "
-                f"{', '.join(map(repr, sorted(self.places)))}; received {self.attention_at!r}"
-            )
 
     def _head(self, x, dropout):
         if self.include_top or self.pooling == "avg":
@@ -203,6 +199,24 @@ class Builder:
                 x
             )
         return x
+
+
+def check_places(name: str | None, at: Sequence[str], places: Sequence[str]) -> None:
+    """Checks that a network has the places where attention is to go.
+
+    Args:
+        name: string, the network.
+        at: sequence of strings, its `attention_at`.
+        places: sequence of strings, the places that it has.
+
+    Raises:
+        ValueError: if it lacks one of them, or none is named.
+    """
+    if not at or not set(at) <= set(places):
+        raise ValueError(
+            f"attention_at of {name} must be one or more of "
+            f"{', '.join(map(repr, sorted(places)))}; received {tuple(at)!r}"
+        )
 
 
 def takes_common_options(function: Callable[Options, Model]) -> Callable[Options, Model]:
@@ -233,7 +247,48 @@ def takes_common_options(function: Callable[Options, Model]) -> Callable[Options
         return function(*args, **options)
 
     build.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
+    build.has_builder = True  # type: ignore[attr-defined]
     return build
+
+
+_only_checking = contextvars.ContextVar("_only_checking", default=False)
+
+
+class _OptionsAreFine(Exception):
+    """Ends a call of an architecture that is made to check its options."""
+
+
+def check_options(function: Callable[..., keras.Model], **options: Any) -> None:
+    """Checks the options of an architecture at no cost: it is called, and no layer is made.
+
+    Args:
+        function: what `architecture` returns; for one that is not built with a `Builder`, a
+            user's own, only the names of the options are checked.
+        **options: its options.
+
+    Raises:
+        ValueError: if the architecture does not have an option, or the option does not allow the
+            value.
+    """
+    if not _has_builder(function):
+        parameters = inspect.signature(function).parameters.values()
+        unknown = set(options) - {p.name for p in parameters}
+        if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            raise ValueError(f"the network has no option {', '.join(map(repr, sorted(unknown)))}")
+        return
+    token = _only_checking.set(True)
+    try:
+        function(**options)
+    except _OptionsAreFine:
+        pass
+    finally:
+        _only_checking.reset(token)
+
+
+def _has_builder(function):
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "has_builder", False)
 
 
 def with_checks(function: Callable[..., Any], reference: str) -> Callable[..., keras.Model]:

@@ -9,8 +9,10 @@ import keras
 from models import architecture, build_model
 from models.attention.specification import AttentionSpec
 from models.attention_module import check_attention
+from models.builder import check_options, check_places
 from models.saving import load_model
-from models.specification import parse_specification
+from models.signatures import architecture_places
+from models.specification import is_reference, parse_specification
 
 from ..config.settings import ArchitectureSettings, ModelSettings
 from ..data.datasets import Dataset, in_data_format
@@ -57,7 +59,10 @@ def check_network(settings: ModelSettings) -> None:
     """
     try:
         check_attention(settings.attention_spec)
-        architecture(parse_specification(settings.model)[0])
+        check_options(architecture(settings.model), **settings.architecture_options())
+        name, _ = parse_specification(settings.model)
+        if not is_reference(name):
+            check_places(name, settings.attention_at, architecture_places(name))
     except ValueError as error:
         raise UserError(str(error)) from error
 

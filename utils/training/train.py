@@ -16,7 +16,6 @@ import numpy as np
 
 from models import architecture
 from models.saving import load_model
-from models.specification import parse_specification
 
 from ..config.optimization import OPTIMIZERS
 from ..config.settings import TrainSettings
@@ -327,9 +326,8 @@ def with_defaults(settings, dataset):
     refuse_settings_of_others(settings, source)
     depth = settings.depth
     if depth is None:
-        name, options = parse_specification(settings.model)
-        parameter = inspect.signature(architecture(name)).parameters.get("depth")
-        depth = options.get("depth", parameter.default if parameter else None)
+        parameter = inspect.signature(architecture(settings.model)).parameters.get("depth")
+        depth = parameter.default if parameter else None
     return dataclasses.replace(
         settings,
         dataset=dataset.name,
