@@ -1,27 +1,27 @@
-"""The page of the demo: its controls in Gradio, and what happens when they are used."""
+"""The page of the demo: its controls, in Gradio."""
 
 import contextlib
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
 from ..data.datasets import Dataset
-from ..explain.selection import SelectedImage, one_of_each_class
-from ..system.errors import UserError
 from .demo_runs import DemoRuns
-from .explainer import ImageExplanation, Query
-
-# the explanations on the page, and those that were there before; `None` if there are none
-Results = tuple[Sequence[ImageExplanation] | None, Sequence[ImageExplanation] | None]
+from .explainer import Query
+from .handlers import (
+    FIRST_NETWORK,
+    NO_IMAGE,
+    PREDICTED,
+    PREVIOUS_RESULT,
+    Handlers,
+    sample_numbers,
+)
 
 LARGEST_FILE = "20mb"
 FONTS = ("system-ui", "sans-serif")  # the browser loads none
-PREDICTED = -1  # in place of a class
-FIRST_NETWORK, PREVIOUS_RESULT = "first", "previous"  # to compare with
-NO_IMAGE = "<p>Choose an image to see what the networks predict and where they look.</p>"
 # Gradio's margins are wide, its gallery has a fixed height, and its word "Error" would cover the
 # place for a file, although a message already says what is wrong
 CSS = """
@@ -113,7 +113,7 @@ def _test_image_controls(runs: DemoRuns) -> tuple[gr.Number, gr.Gallery]:
         label=f"Test image, 0 to {len(runs.dataset.x_test) - 1}", value=0, precision=0
     )
     samples = gr.Gallery(
-        [_thumbnail(runs.dataset, n) for n in _sample_numbers(runs)],
+        [_thumbnail(runs.dataset, n) for n in sample_numbers(runs)],
         label="Some test images",
         columns=3,
         allow_preview=False,
@@ -124,10 +124,6 @@ def _test_image_controls(runs: DemoRuns) -> tuple[gr.Number, gr.Gallery]:
         elem_id="samples",
     )
     return number, samples
-
-
-def _sample_numbers(runs: DemoRuns) -> list[int]:
-    return [] if runs.dataset is None else one_of_each_class(runs.dataset.y_test)
 
 
 def _thumbnail(dataset: Dataset, number: int) -> tuple[Image.Image, str]:
@@ -153,73 +149,6 @@ def _choice_controls(runs: DemoRuns) -> list[gr.components.Component]:
         references.insert(0, (f"network {runs.explainers[0].name}", FIRST_NETWORK))
     reference = gr.Radio(references, value=references[0][1], label="Compare with")
     return [target, stage, reference]
-
-
-class Handlers:
-    """The functions that the page calls when a control is used.
-
-    Args:
-        runs: a `DemoRuns`.
-    """
-
-    def __init__(self, runs: DemoRuns) -> None:
-        self._runs = runs
-        self._samples = _sample_numbers(runs)
-
-    def choose_number(self, number: float | None) -> tuple[Any, Any, Any]:
-        """Returns the number, its test image, and the gallery without a selection."""
-        if number is None:
-            return gr.skip(), gr.skip(), gr.skip()
-        try:
-            return number, self._runs.test_image(number), gr.Gallery(selected_index=None)
-        except UserError as error:
-            _warn(error)
-            return None, gr.skip(), gr.skip()
-
-    def choose_sample(self, event: gr.SelectData) -> tuple[SelectedImage, int]:
-        """Returns the test image that was selected in the gallery, and its number."""
-        number = self._samples[event.index]
-        return self._runs.test_image(number), number
-
-    def upload(self, path: str) -> tuple[Any, Any, Any, Any]:
-        """Returns an empty file, the uploaded image, no number, and no selection."""
-        try:
-            image = self._runs.uploaded_image(path)
-        except UserError as error:
-            _warn(error)
-            return None, gr.skip(), gr.skip(), gr.skip()
-        return None, image, None, gr.Gallery(selected_index=None)
-
-    def explain(
-        self,
-        target: int,
-        stage: int,
-        reference: str,
-        image: SelectedImage | None,
-        results: Results,
-    ) -> tuple[str, Results]:
-        """Explains the chosen image, unless the page already shows that explanation.
-
-        Args:
-            target: int, the class to explain, or `PREDICTED`.
-            stage: int, the index of the stage.
-            reference: string, `FIRST_NETWORK` or `PREVIOUS_RESULT`.
-            image: a `SelectedImage`; `None` if none is chosen yet.
-            results: pair of lists of `ImageExplanation`s, the current and the previous ones.
-
-        Returns:
-            The HTML to show, and the new `results`.
-        """
-        if image is None:
-            return NO_IMAGE, results
-        current, previous = results
-        query = Query(image, None if target == PREDICTED else target, self._runs.stages[stage])
-        if current is None or not query.same_as(current[0].query):
-            current, previous = self._runs.explain(query), current
-        if reference == FIRST_NETWORK:
-            return self._runs.render(current), (current, previous)
-        references = list(previous) if previous else [None] * len(current)
-        return self._runs.render(current, references), (current, previous)
 
 
 def _connect_images(
@@ -258,8 +187,3 @@ def _connect_explanation(
         event.success(handlers.explain, inputs, outputs, **options)
     triggers = [choice.input for choice in choices]
     gr.on(triggers, handlers.explain, inputs, outputs, trigger_mode="always_last", **options)
-
-
-def _warn(error: UserError) -> None:
-    """Shows a message; raising Gradio's own error instead would discard the handler's outputs."""
-    gr.Warning(html.escape(str(error)))

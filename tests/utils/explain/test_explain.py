@@ -42,7 +42,7 @@ def photo(cifar10, tmp_path):
 def test_writes_pictures_and_numbers(run, cifar10, photo, tmp_path, capsys):
     copy = shutil.copytree(run, tmp_path / "copy")
     main(["explain", str(copy), "--images", "5", str(photo), "--faithfulness", "3"])
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     report = json.loads((copy / "explanation.json").read_text())
     assert report["images"] == [
         {"name": "test 5", "label": "class5"}, {"name": "large.png", "label": "class3"},
@@ -53,7 +53,7 @@ def test_writes_pictures_and_numbers(run, cifar10, photo, tmp_path, capsys):
     assert found["probability"][0] == pytest.approx(probabilities.max(), abs=1e-4)
     score = found["faithfulness"]["deletion"]
     assert score["gain"] == pytest.approx(score["random_area"] - score["area"])
-    assert f"copy: deletion area {score['area']:.4f}" in said
+    assert f"copy: deletion area {score['area']:.4f}" in output
     for name in ("explanation.png", "faithfulness.png"):
         assert min(matplotlib.image.imread(copy / name).shape[:2]) > 200
 
