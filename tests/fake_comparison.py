@@ -1,11 +1,11 @@
-"""A comparison that nobody trained: folders with figures that can be counted on fingers."""
+"""A comparison without training: run folders with results that are easy to check by hand."""
 
 import csv
 
 import numpy as np
 
 from models.attention.specification import AttentionSpec
-from utils.compare.compare import record_jobs
+from utils.compare.missing_runs import record_jobs
 from utils.compare.planning import Variant, plan_runs
 from utils.config.settings import CompareSettings
 from utils.data.datasets import Dataset
@@ -13,7 +13,6 @@ from utils.runs.predictions import Predictions, write_predictions
 from utils.system.files import write_json
 
 LABELS = np.arange(10) % 2
-
 
 DATA = Dataset(
     name="cifar10",
@@ -26,8 +25,7 @@ DATA = Dataset(
     flips=True,
 )
 
-
-# right answers among ten test images, as the places that are wrong, by variant and seed
+# by variant and seed, the indices of the test images, of ten, that the run gets wrong
 WRONG = {
     "none": {0: [0, 1, 2], 1: [0, 1], 2: [0, 1, 2, 3]},
     "se_block": {0: [0, 1], 1: [0, 9], 2: [0, 1, 2]},
@@ -45,15 +43,15 @@ def settings_of(**options):
 
 
 def fake(run, wrong=(), speed=100.0):
-    """Fills a run's folder as training does."""
+    """Writes the folder of a finished run."""
     run.folder.mkdir(parents=True)
     write_json(run.folder / "config.json", run.settings.config())
     write_json(run.folder / "summary.json", {"images_per_second": speed})
     rows = ["epoch,loss,accuracy,val_loss,val_accuracy", "1,2.5,0.5,3.5,0.25", "2,1.5,0.75,2,0.5"]
     (run.folder / "metrics.csv").write_text("\n".join(rows))
-    said = LABELS.copy()
-    said[list(wrong)] = 1 - said[list(wrong)]
-    write_predictions(run.folder, Predictions(np.eye(2, dtype="float32")[said], LABELS))
+    predicted = LABELS.copy()
+    predicted[list(wrong)] = 1 - predicted[list(wrong)]
+    write_predictions(run.folder, Predictions(np.eye(2, dtype="float32")[predicted], LABELS))
 
 
 def fake_comparison(folder, **options):

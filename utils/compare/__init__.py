@@ -1,1 +1,1 @@
-"""Several networks over several seeds: planned, trained, compared."""
+"""The comparison of several networks over several seeds: planned, trained, evaluated."""

@@ -1,7 +1,8 @@
-"""Statistics of paired results: the same seeds, and the same test images, with and without."""
+"""Statistics of paired results: two variants with the same seeds, or on the same test images."""
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
@@ -9,11 +10,11 @@ from scipy import stats
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """A mean difference of pairs and its confidence interval, `None` where there is none.
+    """The mean difference of pairs, with its confidence interval.
 
     Args:
         mean: float.
-        low, high: floats, the bounds of the interval, or `None` both.
+        low, high: floats, the bounds of the interval; both `None` if there is none.
     """
 
     mean: float
@@ -23,12 +24,12 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class McNemar:
-    """A test of whether two networks err equally often on the same images.
+    """McNemar's test that two networks are wrong on the same test images equally often.
 
     Args:
-        gained: int, images that the base has wrong and the other has right.
-        lost: int, images that the base has right and the other has wrong.
-        p: float, two-sided and exact.
+        gained: int, images on which the base is wrong and the other network right.
+        lost: int, images on which the base is right and the other network wrong.
+        p: float, the exact two-sided p-value.
     """
 
     gained: int
@@ -36,21 +37,26 @@ class McNemar:
     p: float
 
 
-def mean_and_deviation(values):
-    """Mean and sample standard deviation; the deviation of a single value is `None`."""
-    values = np.asarray(values, "float64")
-    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """Returns mean and sample standard deviation; the deviation of a single value is `None`."""
+    array = np.asarray(values, "float64")
+    return float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else None
 
 
-def paired_difference(values, base, confidence=0.95):
-    """The mean of the pairs' differences, with the interval of Student's t.
+def paired_difference(
+    values: Sequence[float], base: Sequence[float], confidence: float = 0.95
+) -> Difference:
+    """Computes the mean of `values - base`, with the confidence interval of a paired t-test.
 
     Args:
-        values, base: sequences of numbers of the same length; a pair has the same place in both.
-        confidence: float in (0, 1).
+        values, base: sequences of numbers of the same length; the items at an index are a pair.
+        confidence: float between 0 and 1. Defaults to 0.95.
 
     Returns:
-        A `Difference`, of `values` minus `base`. One pair alone has no interval.
+        A `Difference`. A single pair has no interval.
+
+    Raises:
+        ValueError: the lengths differ.
     """
     pairs = zip(values, base, strict=True)
     mean, deviation = mean_and_deviation([value - of_base for value, of_base in pairs])
@@ -61,14 +67,17 @@ def paired_difference(values, base, confidence=0.95):
     return Difference(mean, float(mean - half), float(mean + half))
 
 
-def mcnemar(hits, base):
-    """McNemar's exact test of the images that only one of two networks has right.
+def mcnemar(hits: np.ndarray, base: np.ndarray) -> McNemar:
+    """Computes McNemar's exact test, on the images that only one of two networks gets right.
 
     Args:
-        hits, base: boolean arrays of the same shape: which images each of them has right.
+        hits, base: boolean arrays of the same shape, which images each network gets right.
 
     Returns:
-        A `McNemar`; its p is 1 where the two have the same images right.
+        A `McNemar`; its p is 1 if both get the same images right.
+
+    Raises:
+        ValueError: the shapes differ.
     """
     hits, base = np.asarray(hits, bool), np.asarray(base, bool)
     if hits.shape != base.shape:

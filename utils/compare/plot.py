@@ -1,23 +1,31 @@
-"""A comparison as a picture: accuracy against cost, and accuracy by epoch."""
+"""The picture of a comparison: test accuracy against cost, and accuracy by epoch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from ..plots.figures import COLORS, MARKERS, save_figure, two_panels
+from .table import Row
 
 
-def plot_comparison(path, rows, title, stacked=False):
-    """Draws what variants of a network reach at what cost, and how they come to it.
+def plot_comparison(
+    path: Path | BinaryIO, rows: Sequence[Row], title: str, stacked: bool = False
+) -> None:
+    """Draws what accuracy the variants of a network reach, at what cost and in how many epochs.
 
-    Left: test accuracy against training time where the rows have it, and otherwise against the
-    number of parameters; mean and standard deviation over the seeds. Right: the accuracy of every
-    epoch, mean and range over the seeds.
+    Left: test accuracy, mean and standard deviation over the seeds, against training time or, if
+    the rows have no speeds, against the number of parameters. Right: the accuracy of every epoch,
+    mean and range over the seeds.
 
     Args:
         path: path of the PNG file, or a binary file.
-        rows: list of `utils.compare.table.Row`s.
+        rows: list of `Row`s.
         title: string above the picture.
-        stacked: bool, one above the other, for a narrow screen.
+        stacked: bool, whether the right part goes below the left one, for a narrow screen.
     """
     longest = max(len(row.name) for row in rows)
     columns = 1 if stacked else min(max(100 // (longest + 8), 1), 4)
@@ -25,28 +33,8 @@ def plot_comparison(path, rows, title, stacked=False):
     figure, panels = two_panels(stacked, wide=(10, 4.4 + legend), narrow=(4.6, 8 + legend))
     figure.suptitle(title)
     cost_axes, curve_axes = panels
-    for number, row in enumerate(rows):
-        # another marker for the colors' second round
-        color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
-        cost_axes.errorbar(
-            row.params if _untimed(rows) else 1 / row.speed,
-            row.mean,
-            row.deviation,
-            fmt=marker,
-            color=color,
-            capsize=4,
-            label=row.name,
-        )
-        _plot_band(curve_axes, np.array(row.curves), number / len(rows), color=color, marker=marker)
-    _label_cost(cost_axes, _untimed(rows))
-    # what the first quarter of the epochs climbs would hide what comes after
-    lowest = min(min(curve[len(curve) // 4 :]) for row in rows for curve in row.curves)
-    highest = max(max(curve) for row in rows for curve in row.curves)
-    margin = 0.05 * (highest - lowest) + 1e-3
-    split = "validation" if rows[0].validated else "training"
-    curve_axes.set(xlabel="epoch", ylabel=f"{split} accuracy (mean, range)")
-    curve_axes.set(ylim=(lowest - margin, highest + margin))
-    curve_axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    _plot_costs(cost_axes, rows)
+    _plot_curves(curve_axes, rows)
     for axes in (cost_axes, curve_axes):
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.grid(alpha=0.3)
@@ -54,27 +42,47 @@ def plot_comparison(path, rows, title, stacked=False):
     save_figure(figure, path)
 
 
-def _plot_band(axes, curves, phase, **style):
-    """The mean of curves and the range about it; at another phase its markers lie elsewhere."""
-    count = curves.shape[1]
-    epochs, every = np.arange(1, count + 1), max(1, count // 8)
-    markers = {"markevery": (int(phase * every), every), "markersize": 4}
-    axes.plot(epochs, curves.mean(axis=0), linewidth=1.2, **markers, **style)
-    low, high = curves.min(axis=0), curves.max(axis=0)
-    axes.fill_between(epochs, low, high, color=style["color"], alpha=0.2, linewidth=0)
+def _style(number: int) -> dict[str, Any]:
+    """Color and marker of a row; rows of the same color have different markers."""
+    return {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
 
 
-def _untimed(rows):
-    return any(row.speed is None for row in rows)
-
-
-def _label_cost(axes, untimed):
+def _plot_costs(axes: Axes, rows: Sequence[Row]) -> None:
+    speeds = [row.speed for row in rows if row.speed is not None]
+    if len(speeds) == len(rows):
+        costs = [1 / speed for speed in speeds]
+        axes.set(xlabel="training time per image, relative to the base variant")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} x"))
+    else:
+        costs = [row.params for row in rows]
+        axes.set(xlabel="parameters")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    for number, (row, cost) in enumerate(zip(rows, costs, strict=True)):
+        style = {**_style(number), "linestyle": "none", "capsize": 4}
+        axes.errorbar(cost, row.mean, row.deviation, label=row.name, **style)
     axes.set(ylabel="test accuracy (mean ± standard deviation)")
     axes.margins(x=0.15)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    if untimed:
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axes.set(xlabel="parameters")
-    else:
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} x"))
-        axes.set(xlabel="training time per image, as a multiple of the base's")
+
+
+def _plot_curves(axes: Axes, rows: Sequence[Row]) -> None:
+    for number, row in enumerate(rows):
+        _plot_band(axes, np.array(row.curves), number / len(rows), **_style(number))
+    # need not show the first quarter of the epochs, whose rise would flatten the rest
+    lowest = min(min(curve[len(curve) // 4 :]) for row in rows for curve in row.curves)
+    highest = max(max(curve) for row in rows for curve in row.curves)
+    margin = 0.05 * (highest - lowest) + 1e-3
+    split = "validation" if rows[0].validated else "training"
+    axes.set(xlabel="epoch", ylabel=f"{split} accuracy (mean and range)")
+    axes.set(ylim=(lowest - margin, highest + margin))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def _plot_band(axes: Axes, curves: np.ndarray, phase: float, **style: Any) -> None:
+    """Draws the mean of curves and the range around it; the phase shifts the markers, in [0, 1)."""
+    count = curves.shape[1]
+    epochs, every = np.arange(1, count + 1), max(1, count // 8)
+    markers: dict[str, Any] = {"markevery": (int(phase * every), every), "markersize": 4}
+    axes.plot(epochs, curves.mean(axis=0), linewidth=1.2, **markers, **style)
+    low, high = curves.min(axis=0), curves.max(axis=0)
+    axes.fill_between(epochs, low, high, color=style["color"], alpha=0.2, linewidth=0)

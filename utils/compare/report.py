@@ -1,7 +1,9 @@
-"""A comparison as one page that holds all it shows, to read anywhere and to pass on."""
+"""The page of a comparison: one HTML file with its tables and pictures, to read anywhere."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,52 +15,62 @@ from ..plots.templates import render_template
 from ..runs.resuming import FREE
 from ..system.files import replacing
 from .plot import plot_comparison
-from .table import HEAD, table_cells
+from .results import Result
+from .table import HEAD, Row, table_cells
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
-MOST_PAIRS = 5
-LARGEST_PICTURE = 2**21  # bytes
+MAX_PAIRS = 5  # of classes that are confused most often
+MAX_PICTURE = 2**21  # bytes of explanation.png
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def write_report(path, title, rows, results, notes, class_names, explanation=None):
-    """Writes a comparison as an HTML page without scripts and without anything to load.
+def write_report(
+    path: Path,
+    title: str,
+    rows: Sequence[Row],
+    results: Sequence[Result],
+    notes: Sequence[str],
+    class_names: Sequence[str],
+    explanation: Path | None = None,
+) -> None:
+    """Writes a comparison as an HTML page that has no scripts and loads nothing.
 
     Args:
         path: path of the file.
         title: string.
-        rows: list of `utils.compare.table.Row`s.
-        results: list of `Result`s, of the runs that the rows are made of.
-        notes: list of strings, what to know about the table.
+        rows: list of `Row`s.
+        results: list of the `Result`s that the rows are made of.
+        notes: list of strings, as `table_notes` returns them.
         class_names: sequence of strings.
-        explanation: path of a PNG file of what the networks attend to, or `None`.
+        explanation: path of a PNG file, as `draw_explanations` writes it, or `None`.
     """
     page = render_template(
         TEMPLATE,
         title=title,
         head=HEAD,
         table=[table_cells(row) for row in rows],
-        notes=[note.replace("**", "") for note in notes],  # bold in Markdown
+        notes=[note.replace("**", "") for note in notes],  # Markdown's bold
         recipe=_recipe(results[0].run.settings),
         wide=draw_as_data_uri(plot_comparison, rows, title=""),
         narrow=draw_as_data_uri(plot_comparison, rows, title="", stacked=True),
         variants=[_variant(row, results, class_names) for row in rows],
-        explanation=None if explanation is None else _read_png(explanation),
+        explanation=None if explanation is None else _png_as_data_uri(explanation),
+        max_picture=f"{MAX_PICTURE / 2**20:g} MiB",
     )
     with replacing(path) as temporary:
         temporary.write_text(page, "utf-8")
 
 
-def _recipe(settings):
-    """What all runs have in common and what bears on their results, as names and values."""
+def _recipe(settings: TrainSettings) -> dict[str, str]:
+    """The settings that all runs share and that can change a result, as names and JSON."""
     varying = {"attention", "attention_at", "seed", *option_names(TrainSettings, "attention")}
     config = settings.config()
     names = [name for name in config if name not in varying | FREE]
     return {name: json.dumps(config[name]) for name in names if config[name] is not None}
 
 
-def _variant(row, results, class_names):
-    """What the page shows of a variant beside its row in the table, over all of its seeds."""
+def _variant(row: Row, results: Sequence[Result], class_names: Sequence[str]) -> dict[str, Any]:
+    """The section of a variant, over all of its seeds."""
     own = [result for result in results if result.run.variant.name == row.name]
     matrix = np.sum([result.confusion for result in own], axis=0)
     return {
@@ -68,31 +80,36 @@ def _variant(row, results, class_names):
         "matrix": draw_as_data_uri(
             plot_confusion_matrix, matrix, class_names, title="", compact=True
         ),
-        "confused": _most_confused(matrix, class_names),
+        "errors": _most_frequent_errors(matrix, class_names),
     }
 
 
-def _mean_history(results):
-    columns = [name for name in results[0].history[0] if all(name in r.history[0] for r in results)]
+def _mean_history(results: Sequence[Result]) -> list[dict[str, float]]:
+    """The mean over the seeds of every column of `metrics.csv` that all of them have."""
+    first = results[0].history[0]
+    columns = [name for name in first if all(name in result.history[0] for result in results)]
     epochs = zip(*(result.history for result in results), strict=True)
-    return [{name: np.mean([row[name] for row in rows]) for name in columns} for rows in epochs]
-
-
-def _most_confused(matrix, class_names):
-    """The pairs of classes that are taken for one another most often, as sentences."""
-    wrong = matrix - np.diag(np.diag(matrix))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
-    places = [divmod(int(place), len(class_names)) for place in order]
     return [
-        f"{class_names[true]} taken for {class_names[said]}: {wrong[true, said]:,} of "
-        f"{matrix[true].sum():,} ({wrong[true, said] / matrix[true].sum():.1%})"
-        for true, said in places
-        if wrong[true, said]
+        {name: float(np.mean([row[name] for row in rows])) for name in columns} for rows in epochs
     ]
 
 
-def _read_png(path):
-    """A picture from anywhere as a data URI, or an empty string if it is none or is too large."""
+def _most_frequent_errors(matrix: np.ndarray, class_names: Sequence[str]) -> list[str]:
+    """The pairs of classes that are confused most often, as sentences."""
+    errors = matrix - np.diag(np.diag(matrix))
+    order = np.argsort(-errors, axis=None, kind="stable")[:MAX_PAIRS]
+    pairs = [divmod(int(index), len(class_names)) for index in order]
+    return [
+        f"{class_names[true]} classified as {class_names[predicted]}: "
+        f"{errors[true, predicted]:,} of {matrix[true].sum():,} "
+        f"({errors[true, predicted] / matrix[true].sum():.1%})"
+        for true, predicted in pairs
+        if errors[true, predicted]
+    ]
+
+
+def _png_as_data_uri(path: Path) -> str:
+    """A PNG file as a data URI; an empty string if it is another kind of file, or too large."""
     with open(path, "rb") as file:
-        content = file.read(LARGEST_PICTURE + 1)
-    return data_uri(content) if content.startswith(PNG) and len(content) <= LARGEST_PICTURE else ""
+        content = file.read(MAX_PICTURE + 1)
+    return data_uri(content) if content.startswith(PNG) and len(content) <= MAX_PICTURE else ""

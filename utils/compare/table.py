@@ -1,121 +1,60 @@
-"""What the runs of a comparison say, as a table."""
+"""The results of a comparison as a table: a row for each variant, over all of its seeds."""
 
 import csv
 import dataclasses
 import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..runs.predictions import read_predictions
-from ..runs.run_folder import read_metrics
-from ..system.errors import UserError
-from ..system.files import read_json, replacing
+from ..system.files import replacing
+from .costs import Costs
 from .paired_statistics import Difference, McNemar, mcnemar, mean_and_deviation, paired_difference
-from .planning import PlannedRun
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What a finished run has come to.
-
-    Args:
-        run: a `PlannedRun`.
-        hits: boolean array, which test images it has right.
-        confusion: int array `(classes, classes)`, rows the true class, columns the predicted one.
-        history: list of dictionaries, the row of `metrics.csv` of every epoch.
-        images_per_second: float.
-    """
-
-    run: PlannedRun
-    hits: np.ndarray
-    confusion: np.ndarray
-    history: list
-    images_per_second: float
-
-    @property
-    def accuracy(self):
-        return float(self.hits.mean())
-
-    @property
-    def curve(self):
-        """The accuracy of every epoch, on the validation split or, without one, in training."""
-        return [row[_curve_column(self.run)] for row in self.history]
-
-
-def _curve_column(run):
-    return "val_accuracy" if run.settings.validation_split else "accuracy"
+from .planning import PlannedRun, Variant
+from .results import Result
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A variant over its seeds, and beside the base.
+    """The results of a variant over its seeds, compared with the base variant.
 
     Args:
-        name: string, the variant's.
+        name: string, the variant's name.
         params, multiply_adds: ints.
-        accuracies: list of floats, of the seeds in order.
-        mean, deviation: floats, of `accuracies`; no deviation (`None`) of a single one.
-        curves: list of lists of floats, an accuracy per epoch for each seed.
-        validated: bool, whether the curves are of the validation split.
-        speed: float, images per second as a multiple of the base's, or `None`.
-        difference: a `Difference` of accuracies to the base over the seeds that both have, or
-            `None`.
-        mcnemar: a `McNemar` on the predictions of those seeds together, or `None`.
+        accuracies: list of floats, the test accuracy of each seed.
+        mean, deviation: floats, mean and sample standard deviation of `accuracies`; the deviation
+            of a single one is `None`.
+        curves: list of lists of floats, for each seed the accuracy of each epoch.
+        validated: bool, whether the curves are those of the validation split.
+        speed: float, median over the seeds of the images per second in training, divided by the
+            base's; `None` if the speeds cannot be compared.
+        difference: the `Difference` between the test accuracies and the base's over the seeds that
+            both have; `None` for the base, and if they share no seed.
+        mcnemar: the `McNemar` of the predictions of those seeds together, or `None`.
     """
 
     name: str
     params: int
     multiply_adds: int
-    accuracies: list
+    accuracies: list[float]
     mean: float
     deviation: float | None
-    curves: list
+    curves: list[list[float]]
     validated: bool
     speed: float | None = None
     difference: Difference | None = None
     mcnemar: McNemar | None = None
 
 
-def read_result(run, dataset):
-    """Reads what a finished run has come to.
-
-    Args:
-        run: a `PlannedRun`.
-        dataset: a `Dataset`, the one it was trained on.
-
-    Returns:
-        A `Result`.
-
-    Raises:
-        UserError: a file of the run is missing, damaged, or of other data.
-    """
-    predictions = read_predictions(run.folder)
-    same_classes = predictions.probabilities.shape[1] == dataset.classes
-    if not same_classes or not np.array_equal(predictions.labels, dataset.y_test):
-        raise UserError(
-            f"{run.folder} was evaluated on other test images than {dataset.name}'s; "
-            f"'python main.py evaluate {run.folder}' does it again"
-        )
-    summary = read_json(run.folder / "summary.json")
-    speed = summary.get("images_per_second") if isinstance(summary, dict) else None
-    if not isinstance(speed, (int, float)) or speed <= 0:
-        raise UserError(f"{run.folder}/summary.json has no images_per_second; remove that folder")
-    history = read_metrics(run.folder)
-    columns = (_curve_column(run), "accuracy", "loss", "epoch")
-    missing = [column for column in columns if column not in history[0]]
-    if missing or len(history) != run.settings.epochs:
-        lacking = missing[0] if missing else f"row for each of {run.settings.epochs} epochs"
-        raise UserError(f"{run.folder}/metrics.csv has no {lacking}; remove that folder")
-    return Result(run, predictions.correct, predictions.confusion, history, float(speed))
-
-
-def base_of(variants):
-    """Returns the variant that the others are compared with: none, or else the first."""
+def base_of(variants: Sequence[Variant]) -> Variant:
+    """Returns the variant that the others are compared with: `none`, or else the first."""
     return next((variant for variant in variants if variant.attention == "none"), variants[0])
 
 
-def compare_results(results, costs, speeds):
-    """Compares variants over the seeds, each with the base.
+def compare_results(results: Sequence[Result], costs: Costs, speeds: bool) -> list[Row]:
+    """Compares each variant with the base, seed by seed.
 
     Args:
         results: list of `Result`s.
@@ -123,20 +62,26 @@ def compare_results(results, costs, speeds):
         speeds: bool, whether the runs' speeds can be compared.
 
     Returns:
-        A list of `Row`s; variants without a result have none.
+        A list of `Row`s, one for each variant that has a result.
     """
-    found = {variant: {} for variant in costs}
+    by_variant: dict[Variant, dict[int, Result]] = {variant: {} for variant in costs}
     for result in results:
-        found[result.run.variant][result.run.settings.seed] = result
-    base = found[base_of(list(costs))]
+        by_variant[result.run.variant][result.run.settings.seed] = result
+    base = by_variant[base_of(list(costs))]
     return [
         _row(variant, by_seed, base, costs[variant], speeds)
-        for variant, by_seed in found.items()
+        for variant, by_seed in by_variant.items()
         if by_seed
     ]
 
 
-def _row(variant, by_seed, base, cost, speeds):
+def _row(
+    variant: Variant,
+    by_seed: dict[int, Result],
+    base: dict[int, Result],
+    cost: tuple[int, int],
+    speeds: bool,
+) -> Row:
     results = list(by_seed.values())
     accuracies = [result.accuracy for result in results]
     mean, deviation = mean_and_deviation(accuracies)
@@ -153,34 +98,35 @@ def _row(variant, by_seed, base, cost, speeds):
     if by_seed is base:
         return dataclasses.replace(row, speed=1.0 if speeds else None)
     pairs = [(by_seed[seed], base[seed]) for seed in by_seed if seed in base]
-    return dataclasses.replace(row, **_beside_base(pairs, speeds)) if pairs else row
+    return dataclasses.replace(row, **_compare_pairs(pairs, speeds)) if pairs else row
 
 
-def _beside_base(pairs, speeds):
-    ones, bases = zip(*pairs, strict=True)
-    ratios = [one.images_per_second / base.images_per_second for one, base in pairs]
+def _compare_pairs(pairs: Sequence[tuple[Result, Result]], speeds: bool) -> dict[str, Any]:
+    """The fields of a `Row` that compare a variant's results with the base's of the same seeds."""
+    results, bases = zip(*pairs, strict=True)
+    ratios = [result.images_per_second / base.images_per_second for result, base in pairs]
     return {
         "speed": statistics.median(ratios) if speeds else None,
         "difference": paired_difference(
-            [one.accuracy for one in ones], [base.accuracy for base in bases]
+            [result.accuracy for result in results], [base.accuracy for base in bases]
         ),
         "mcnemar": mcnemar(
-            np.concatenate([one.hits for one in ones]),
+            np.concatenate([result.hits for result in results]),
             np.concatenate([base.hits for base in bases]),
         ),
     }
 
 
-def write_csv(path, rows):
-    """Writes a table for programs: accuracies in [0, 1], an empty cell where there is nothing."""
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Writes the table as CSV: accuracies from 0 to 1, an empty cell for `None`."""
     with replacing(path) as temporary, open(temporary, "w", newline="") as file:
-        cells = list(map(_cells, rows))
+        cells = list(map(_csv_cells, rows))
         writer = csv.DictWriter(file, list(cells[0]))
         writer.writeheader()
         writer.writerows(cells)
 
 
-def _cells(row):
+def _csv_cells(row: Row) -> dict[str, Any]:
     difference, test = row.difference, row.mcnemar
     return {
         "variant": row.name,
@@ -199,21 +145,21 @@ def _cells(row):
     }
 
 
-# of the table to read, as `table_cells` fills it
+# the columns of the table in Markdown and on the page; `table_cells` returns their cells
 HEAD = (
-    "variant", "parameters", "multiply-adds", "images/s", "seeds", "test accuracy",
+    "variant", "parameters", "multiply-adds", "speed", "seeds", "test accuracy",
     "difference [95 %]", "McNemar p", "gained, lost",
 )  # fmt: skip
 
 
-def write_markdown(path, title, rows, notes):
-    """Writes a table to read.
+def write_markdown(path: Path, title: str, rows: Sequence[Row], notes: Sequence[str]) -> None:
+    """Writes the table as Markdown.
 
     Args:
         path: path of the file.
         title: string.
         rows: list of `Row`s.
-        notes: list of strings, what to know about the table.
+        notes: list of strings, as `table_notes` returns them.
     """
     table = [HEAD, ("---", *["---:"] * (len(HEAD) - 1)), *map(table_cells, rows)]
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
@@ -222,16 +168,9 @@ def write_markdown(path, title, rows, notes):
         temporary.write_text(text, "utf-8")
 
 
-def table_cells(row):
-    """Returns the cells of a `Row` in a table to read, one string for each column of `HEAD`."""
+def table_cells(row: Row) -> tuple[str, ...]:
+    """Returns the cells of a row in Markdown and on the page, a string for each of `HEAD`."""
     deviation = "" if row.deviation is None else f" ± {100 * row.deviation:.2f}"
-    difference, test = "", ("", "")
-    if row.difference is not None:
-        found = row.difference
-        difference = f"{100 * found.mean:+.2f}"
-        if found.low is not None:
-            difference += f" [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
-        test = (f"{row.mcnemar.p:.2g}", f"{row.mcnemar.gained:,}, {row.mcnemar.lost:,}")
     return (
         row.name,
         f"{row.params:,}",
@@ -239,47 +178,65 @@ def table_cells(row):
         "" if row.speed is None else f"{row.speed:.2f} x",
         str(len(row.accuracies)),
         f"{100 * row.mean:.2f} %{deviation}",
-        difference,
-        *test,
+        "" if row.difference is None else _difference_cell(row.difference),
+        "" if row.mcnemar is None else f"{row.mcnemar.p:.2g}",
+        "" if row.mcnemar is None else f"{row.mcnemar.gained:,}, {row.mcnemar.lost:,}",
     )
 
 
-def notes(runs, rows, speeds):
-    """What to know about a comparison's table, as a list of sentences.
+def _difference_cell(difference: Difference) -> str:
+    mean = f"{100 * difference.mean:+.2f}"
+    if difference.low is None or difference.high is None:
+        return mean
+    return f"{mean} [{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]"
+
+
+def table_notes(runs: Sequence[PlannedRun], rows: Sequence[Row], speeds: bool) -> list[str]:
+    """Explains a comparison's table.
 
     Args:
-        runs: list of `PlannedRun`s, those that there should be.
+        runs: list of all `PlannedRun`s, finished or not.
         rows: list of `Row`s.
         speeds: bool, whether the runs' speeds can be compared.
+
+    Returns:
+        A list of strings, each a sentence or more.
     """
     settings, base = runs[0].settings, base_of([run.variant for run in runs])
     seeds = dict.fromkeys(str(run.settings.seed) for run in runs)
     network = settings.model if settings.depth is None else f"{settings.model} {settings.depth}"
-    found = [
+    notes = [
         f"{network} on {settings.dataset}; epochs: {settings.epochs}; seeds: {', '.join(seeds)}; "
-        "the rest of the recipe is in every run's config.json.",
-        "Test accuracy is the mean ± the sample standard deviation over the seeds; the difference, "
-        f"in percentage points, that to {base.name} with the same seed, with a 95 % confidence "
-        "interval of Student's t over the seeds.",
-        "McNemar's test (exact, two-sided) takes the predictions of all seeds together: gained are "
-        f"those that {base.name} has wrong, lost those that it has right. Several seeds share "
-        "their test images, which makes its p too small; it says nothing about other seeds.",
+        f"base variant: {base.name}. The config.json of every run has the rest of the recipe.",
+        "Test accuracy: mean ± sample standard deviation over the seeds. Difference: test accuracy "
+        "minus the base's with the same seed, in percentage points; mean over the seeds, with the "
+        "95 % confidence interval of Student's paired t-test.",
+        "McNemar p: McNemar's exact, two-sided test against the base, on the predictions of all "
+        "seeds together. Gained: predictions that are right where the base's are wrong; lost: the "
+        "reverse. Several seeds share their test images, which makes p too small; p says nothing "
+        "about other seeds.",
     ]
     if len(rows) > 2:
-        found.append("Neither is corrected for the number of variants.")
+        notes.append("Neither the intervals nor p are corrected for the number of variants.")
     if len(seeds) == 1:
-        found.append("One seed has no deviation and no interval.")
+        notes.append("A single seed has no standard deviation and no interval.")
     if base.attention != "none":
-        found.append(f"none is not compared; {base.name} stands in its place.")
+        notes.append(f"The comparison does not include none; the base is {base.name} instead.")
     if speeds:
-        found.append(
-            f"images/s is the training speed as a multiple of that of {base.name} with the same "
-            "seed, the median over the seeds. It holds if the machine did nothing else; 'main.py "
-            "profile' times modules in turn."
+        notes.append(
+            "Speed: images per second in training, divided by the base's with the same seed; "
+            "median over the seeds. It is reliable only if the machine did nothing else; 'main.py "
+            "profile' times the modules in turn."
         )
     else:
-        found.append("No speeds: not every run was trained by this comparison one at a time.")
+        notes.append(
+            "Speed: left empty, because this comparison did not train every run, or "
+            "trained several at once."
+        )
     missing = [run.name for run in runs if not run.is_finished()]
     if missing:
-        found.append(f"**Missing: {', '.join(missing)}.** Pairs are of the seeds that both have.")
-    return found
+        notes.append(
+            f"**Missing runs: {', '.join(missing)}.** Differences use only the seeds that both "
+            "variants have."
+        )
+    return notes

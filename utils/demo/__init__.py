@@ -1,1 +1,1 @@
-"""Trained networks at work, on a page in the browser."""
+"""The demo: a page in the browser that explains the predictions of trained networks."""

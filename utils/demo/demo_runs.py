@@ -1,80 +1,102 @@
-"""What the demo works with: networks of runs, test images if there are any, and uploaded ones."""
+"""The content of the demo: the networks of runs, and images from the test set or from files."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
+from ..config.command_settings import DemoSettings
 from ..data.cifar import CIFAR, local_cifar
 from ..data.datasets import Dataset
 from ..data.decoding import read_image
-from ..explain.explain import common_config, explainable_network, names_of
+from ..explain.loading import display_names, load_explainable_network, read_common_config
 from ..explain.selection import SelectedImage
 from ..runs.run_folder import load_run_dataset, read_class_names
 from ..system.errors import UserError
-from .explainer import Explainer
+from .explainer import Explainer, ImageExplanation, Query
 from .rendering import render
 
 
 @dataclasses.dataclass(frozen=True)
 class DemoRuns:
-    """Everything that the page has to show.
+    """The networks of the demo and the images that they can explain.
 
     Args:
-        explainers: list of `Explainer`s.
+        explainers: list of `Explainer`s, one for each run.
         shape: tuple of ints, height, width and channels of the images.
         class_names: sequence of strings.
-        dataset: the `Dataset` with the test images, or `None` where it cannot be had.
-        lacks: string, why it cannot be had.
+        dataset: the `Dataset` with the test images; `None` if it cannot be loaded.
+        no_dataset: string, why it cannot be loaded.
     """
 
     explainers: list[Explainer]
     shape: tuple[int, int, int]
-    class_names: tuple
+    class_names: tuple[str, ...]
     dataset: Dataset | None
-    lacks: str = ""
+    no_dataset: str = ""
 
     @property
-    def stages(self):
-        """The sizes of the feature maps of all networks, the largest first."""
+    def stages(self) -> list[tuple[int, int]]:
+        """Height and width of the feature maps of every stage of any network, largest first."""
         sizes = {size for explainer in self.explainers for size in explainer.layers}
         return sorted(sizes, reverse=True)
 
-    def picked(self, number):
-        """Returns a test image by its number."""
+    def test_image(self, number: float) -> SelectedImage:
+        """Returns a test image.
+
+        Raises:
+            UserError: there is no image with that number.
+        """
+        if self.dataset is None:
+            raise UserError(self.no_dataset)
         count = len(self.dataset.x_test)
         if not 0 <= number < count or number != int(number):
-            raise UserError(f"test images have the numbers 0 to {count - 1}; received {number:g}")
+            raise UserError(
+                f"the test images have the numbers 0 to {count - 1}; received {number:g}"
+            )
         number = int(number)
         pixels, label = self.dataset.x_test[number], self.dataset.y_test[number]
         return SelectedImage(f"test image {number}", pixels, int(label))
 
-    def uploaded(self, path):
-        """Returns the image in a file; what is wrong with it is said without its folder."""
+    def uploaded_image(self, path: str | Path) -> SelectedImage:
+        """Reads an image file.
+
+        Raises:
+            UserError: it cannot be read. The message names the file without its folder, which is
+                the server's own.
+        """
         path = Path(path)
         try:
             return SelectedImage(path.name, read_image(path, self.shape), None)
         except UserError as error:
             raise UserError(str(error).replace(str(path), path.name)) from None
 
-    def explanations(self, query):
-        """Returns a list of what each network makes of a `Query`."""
+    def explain(self, query: Query) -> list[ImageExplanation]:
+        """Has every network explain a query."""
         return [explainer.explain(query) for explainer in self.explainers]
 
-    def compared(self, explanations, before=None):
-        """Renders explanations beside those before or, without them, the first network's.
+    def render(
+        self,
+        explanations: Sequence[ImageExplanation],
+        previous: Sequence[ImageExplanation | None] | None = None,
+    ) -> str:
+        """Renders explanations as HTML, each compared with a reference.
 
         Args:
-            explanations: list of `Explanation`s, one of each network.
-            before: as many `Explanation`s at something else, or `None`.
+            explanations: list of `ImageExplanation`s, one for each network.
+            previous: list of each network's `ImageExplanation` of another query, or `None`, to
+                compare it with. By default all networks are compared with the first one.
         """
-        if before is not None:
-            return render(explanations, before, "what was shown before", self.class_names)
-        references = [None, *explanations[:1] * (len(explanations) - 1)]
-        return render(explanations, references, explanations[0].name, self.class_names)
+        if previous is not None:
+            return render(explanations, previous, "the previous result", self.class_names)
+        first, *others = explanations
+        references = [None, *[first for _ in others]]
+        return render(explanations, references, f"network {first.name}", self.class_names)
 
 
-def prepare(settings, announce=print):
+def load_demo_runs(settings: DemoSettings, announce: Callable[[str], None] = print) -> DemoRuns:
     """Loads the networks of a demo and, if they are on this machine, the test images.
 
     Args:
@@ -85,50 +107,56 @@ def prepare(settings, announce=print):
         A `DemoRuns`.
 
     Raises:
-        UserError: a folder that is no run, runs that do not fit one another, or data that were
-            asked for and cannot be had.
+        UserError: a folder is not a run, the runs do not fit together, or `settings.data_dir` does
+            not hold the data.
     """
     runs = list(map(Path, settings.runs))
-    config = common_config(runs)
-    dataset, lacks = None, ""
+    config = read_common_config(runs)
+    dataset, reason = None, ""
     try:
-        dataset = _data_at_hand(config, settings.data_dir)
+        dataset = _load_local_dataset(config, settings.data_dir)
     except UserError as error:
         if settings.data_dir:
             raise
-        lacks = str(error)
-        announce(f"no test images to pick from: {lacks}")
-    networks = [explainable_network(run, dataset) for run in runs]
-    shape, classes = _common_form(runs, networks)
+        reason = str(error)
+        announce(f"no test images: {reason}")
+    networks = [load_explainable_network(run, dataset) for run in runs]
+    shape, classes = _common_shape_and_classes(runs, networks)
     names = dataset.class_names if dataset else read_class_names(runs[0], classes)
-    explainers = [Explainer(*pair) for pair in zip(names_of(runs), networks, strict=True)]
-    return DemoRuns(explainers, shape, names, dataset, lacks)
+    explainers = [Explainer(*pair) for pair in zip(display_names(runs), networks, strict=True)]
+    return DemoRuns(explainers, shape, names, dataset, reason)
 
 
-def _data_at_hand(config, data_dir):
+def _load_local_dataset(config: dict[str, Any], data_dir: str | None) -> Dataset:
     """Loads the data set that a run was trained on, without downloading it."""
     name, data_dir = config["dataset"], data_dir or config.get("data_dir")
     if name in CIFAR and local_cifar(name, data_dir) is None:
-        looked = f"{data_dir} and Keras's cache" if data_dir else "Keras's cache"
-        raise UserError(f"{name} is not in {looked}; --data-dir can say where it is")
+        searched = f"{data_dir} or Keras's cache" if data_dir else "Keras's cache"
+        raise UserError(f"{name} is not in {searched}; --data-dir can name its folder")
     return load_run_dataset(config, data_dir, announce=lambda line: None)
 
 
-def _common_form(runs, networks):
-    """The height, width and channels of the images that all networks take, and the classes."""
-    forms = list(dict.fromkeys(map(_form, runs, networks)))
-    if len(forms) > 1:
+def _common_shape_and_classes(
+    runs: Sequence[Path], networks: Sequence[keras.Model]
+) -> tuple[tuple[int, int, int], int]:
+    """The images' height, width and channels, and the number of classes, of all networks."""
+    found = list(dict.fromkeys(map(_shape_and_classes, runs, networks)))
+    if len(found) > 1:
         raise UserError(
-            "the runs must take images of one size and tell as many classes; received "
-            + " and ".join(f"{shape} with {classes} classes" for shape, classes in forms)
+            "the runs must have the same image size and number of classes; received "
+            + " and ".join(f"{shape} with {classes} classes" for shape, classes in found)
         )
-    return forms[0]
+    return found[0]
 
 
-def _form(run, network):
+def _shape_and_classes(run: Path, network: keras.Model) -> tuple[tuple[int, int, int], int]:
     _, *shape = network.input_shape
     if keras.config.image_data_format() == "channels_first":
         shape = [*shape[1:], *shape[:1]]
     if len(shape) != 3 or None in shape or shape[-1] not in (1, 3):
-        raise UserError(f"{run}/best.keras takes {network.input_shape}, no images of one size")
-    return tuple(shape), network.output_shape[-1]
+        raise UserError(
+            f"{run}/best.keras must take images of a fixed size with 1 or 3 channels; "
+            f"it takes {network.input_shape}"
+        )
+    height, width, channels = shape
+    return (height, width, channels), network.output_shape[-1]

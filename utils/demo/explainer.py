@@ -1,31 +1,32 @@
-"""What a network makes of one image, to be asked again and again while a person chooses."""
+"""One network of the demo, which explains one image after the other."""
 
 import dataclasses
 
+import keras
 import numpy as np
 
 from ..data.datasets import in_data_format
-from ..explain.attention_maps import AttentionMaps, AttentionReader
-from ..explain.grad_cam import GradCAM, stages
+from ..explain.attention_maps import AttentionMapExtractor, AttentionMaps
+from ..explain.grad_cam import GradCAM, stage_layers
 from ..explain.selection import SelectedImage
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Query:
-    """What a network is asked to explain.
+    """What to explain.
 
     Args:
         image: a `SelectedImage`.
-        target: int, the class that Grad-CAM explains; `None` for what each network predicts.
-        stage: tuple of ints, height and width of the feature maps that are looked at.
+        target: int, the class that Grad-CAM explains; `None` for the one that a network predicts.
+        stage: tuple of ints, height and width of the stage's feature maps.
     """
 
     image: SelectedImage
     target: int | None
     stage: tuple[int, int]
 
-    def same(self, other):
-        """Whether another query shows the same."""
+    def same_as(self, other: "Query") -> bool:
+        """Whether both ask for the same explanation."""
         return (
             (self.image.name, self.target, self.stage)
             == (other.image.name, other.target, other.stage)
@@ -33,17 +34,17 @@ class Query:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Explanation:
-    """What a network makes of a query.
+class ImageExplanation:
+    """A network's prediction for the image of a query, with its maps at the query's stage.
 
     Args:
-        name: string, the network's.
+        name: string, the network's name.
         query: the `Query`.
         probabilities: float array `(classes,)`.
         target: int, the class that Grad-CAM explains.
-        cam: float array `(height, width)` from 0 to 1, Grad-CAM as a share of its highest value;
-            `None` where the network has no such stage.
-        attention: `AttentionMaps` of that stage, or `None`.
+        cam: float array `(height, width)`, Grad-CAM divided by its maximum; `None` if the network
+            has no such stage.
+        attention: the stage's `AttentionMaps`; `None` if it has no attention.
     """
 
     name: str
@@ -54,38 +55,38 @@ class Explanation:
     attention: AttentionMaps | None
 
     @property
-    def predicted(self):
+    def predicted(self) -> int:
         return int(self.probabilities.argmax())
 
 
 class Explainer:
-    """A network that explains one query after the other: only the first of a stage takes long.
+    """A network that answers queries, each stage's first one slowly and later ones fast.
 
     Args:
-        name: string, what to call it.
-        network: Keras model from raw pixels to class probabilities.
+        name: string, the network's name.
+        network: Keras model from raw pixels to class probabilities, with a layer `"logits"`.
     """
 
-    def __init__(self, name, network):
+    def __init__(self, name: str, network: keras.Model) -> None:
         self.name = name
-        self.network = network
-        self.layers = stages(network)
-        self._maps = AttentionReader(network)
-        self._cams = {}
+        self.layers = stage_layers(network)
+        self._network = network
+        self._extract_maps = AttentionMapExtractor(network)
+        self._cams: dict[tuple[int, int], GradCAM] = {}
 
-    def explain(self, query):
-        """Returns the `Explanation` of a `Query`."""
+    def explain(self, query: Query) -> ImageExplanation:
         pixels = in_data_format(query.image.pixels[None])
-        probabilities = np.asarray(self.network.predict_on_batch(pixels)[0], "float64")
+        probabilities = np.asarray(self._network.predict_on_batch(pixels)[0], "float64")
         target = int(probabilities.argmax()) if query.target is None else query.target
-        maps = {maps.size: maps for maps in self._maps(pixels)}
+        maps = {maps.size: maps for maps in self._extract_maps(pixels)}
         cam = self._cam(pixels, target, query.stage)
-        return Explanation(self.name, query, probabilities, target, cam, maps.get(query.stage))
+        attention = maps.get(query.stage)
+        return ImageExplanation(self.name, query, probabilities, target, cam, attention)
 
-    def _cam(self, pixels, target, stage):
+    def _cam(self, pixels: np.ndarray, target: int, stage: tuple[int, int]) -> np.ndarray | None:
         if stage not in self.layers:
             return None
         if stage not in self._cams:
-            self._cams[stage] = GradCAM(self.network, self.layers[stage])
+            self._cams[stage] = GradCAM(self._network, self.layers[stage])
         cam = self._cams[stage](pixels, np.array([target]))[0]
         return cam / max(float(cam.max()), 1e-12)

@@ -1,4 +1,4 @@
-"""The demo: trained networks side by side on a page in the browser, served from this machine."""
+"""The command `demo`: a page that explains trained networks, served by this machine."""
 
 import contextlib
 import importlib.util
@@ -8,55 +8,57 @@ import signal
 import socket
 import tempfile
 import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import NoReturn
 
+from ..config.command_settings import DemoSettings
 from ..system.errors import Interrupted, UserError
-from .demo_runs import prepare
+from .demo_runs import load_demo_runs
 
 FIRST_PORT, PORTS = 7860, 100
 
 
-def demo(settings, announce=print):
-    """Serves a page that shows what the best networks of runs make of images, until it is stopped.
+def demo(settings: DemoSettings, announce: Callable[[str], None] = print) -> NoReturn:
+    """Serves a page that explains how the best networks of runs classify images, until stopped.
 
     Args:
         settings: a `DemoSettings`.
         announce: function that takes a line of text.
 
     Raises:
-        UserError: Gradio is not installed, a folder is no run, the runs are of different data, or
-            the address cannot be listened on.
+        UserError: Gradio is not installed, a folder is not a run, the runs do not fit together, or
+            the server cannot listen on the address.
         Interrupted: SIGTERM.
         KeyboardInterrupt: Ctrl-C.
     """
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the demo needs Gradio, which is not installed: pip install gradio")
     port = free_port(settings.host, settings.port)
-    runs = prepare(settings, announce)
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # of all of Gradio, not of the page alone
-    from .page import opened
+    runs = load_demo_runs(settings, announce)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
+    from .page import serve_page
 
-    with _private_folder(), _stoppable(), opened(runs, settings.host, port) as address:
-        announce(f"The demo is at {address} until Ctrl-C")
+    with _temporary_uploads(), _stop_signals(), serve_page(runs, settings.host, port) as address:
+        announce(f"The demo runs at {address} until Ctrl-C")
         if not _is_loopback(settings.host):
-            announce("whoever reaches this machine can use it")
-        while True:  # a wait without an end could not be interrupted everywhere
+            announce("Everyone who can reach this machine can use the demo.")
+        while True:  # on some systems, Ctrl-C cannot interrupt a wait without a timeout
             threading.Event().wait(1)
 
 
-def free_port(host, port=None):
-    """Finds a port that can be listened on.
+def free_port(host: str, port: int | None = None) -> int:
+    """Finds a port that a server can listen on.
 
     Args:
         host: string, the address to listen on.
-        port: int; the first that is free from 7860 on by default.
-
-    Returns:
-        An int.
+        port: int, the port to check. By default the first free one from 7860 on.
 
     Raises:
-        UserError: the port is taken, or the address is not this machine's.
+        UserError: the port is in use, or the address is not this machine's.
     """
     ports = [port] if port else range(FIRST_PORT, FIRST_PORT + PORTS)
+    reason: object = None
     for candidate in ports:
         try:
             family = socket.getaddrinfo(host, candidate)[0][0]
@@ -66,10 +68,10 @@ def free_port(host, port=None):
         else:
             return candidate
     tried = port or f"any of {ports[0]} to {ports[-1]}"
-    raise UserError(f"--host {host}, --port {tried} cannot be listened on: {reason}")
+    raise UserError(f"the demo cannot listen on --host {host}, --port {tried}: {reason}")
 
 
-def _is_loopback(host):
+def _is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -77,30 +79,30 @@ def _is_loopback(host):
 
 
 @contextlib.contextmanager
-def _private_folder():
-    """What is uploaded lies in a folder of its own and goes with the demo."""
+def _temporary_uploads() -> Iterator[None]:
+    """Keeps uploaded files in a folder of their own, which is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="attention-zoo-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         yield
 
 
 @contextlib.contextmanager
-def _stoppable():
-    """SIGTERM ends the demo as Ctrl-C does, with its own exit code.
+def _stop_signals() -> Iterator[None]:
+    """Has SIGTERM raise `Interrupted`, and SIGINT `KeyboardInterrupt`.
 
-    Ctrl-C does so where it is ignored too, as it is for what a shell runs in the background.
+    SIGINT would otherwise be ignored in a process that a shell runs in the background.
     """
 
-    def stop(number, frame):
+    def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted("stopped", number)
 
-    if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+    if threading.current_thread() is not threading.main_thread():  # Python allows it there alone
         yield
         return
-    wanted = {signal.SIGTERM: stop, signal.SIGINT: signal.default_int_handler}
-    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    handlers = {signal.SIGTERM: stop, signal.SIGINT: signal.default_int_handler}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,1 +1,1 @@
-"""What networks look at: Grad-CAM, attention maps, faithfulness."""
+"""Explanations of trained networks: Grad-CAM, attention maps, and how faithful they are."""

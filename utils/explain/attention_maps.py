@@ -1,4 +1,4 @@
-"""What the attention layers of a network do to an image: where they look, and at which channels."""
+"""The attention maps of a network: how strongly it weighs each position and each channel."""
 
 import dataclasses
 
@@ -12,13 +12,15 @@ from models.saving import deep_graphs
 
 @dataclasses.dataclass(frozen=True)
 class AttentionMaps:
-    """The maps of one attention layer.
+    """The maps of one attention layer for a batch of images.
 
     Args:
-        layer: string, its name.
-        size: tuple of ints, height and width of the feature map that it attends to.
-        spatial: float array `(n, height, width)`, or `None` where it treats all positions alike.
-        channel: float array `(n, channels)`, a factor for each channel wherever it is, or `None`.
+        layer: string, the layer's name.
+        size: tuple of ints, height and width of the layer's feature map.
+        spatial: float array `(n, height, width)`, a weight for each position; `None` if the layer
+            has none.
+        channel: float array `(n, channels)`, a weight for each channel; `None` if the layer has
+            none.
     """
 
     layer: str
@@ -27,67 +29,74 @@ class AttentionMaps:
     channel: np.ndarray | None
 
 
-def attention_maps(network, images):
+def attention_maps(network: keras.Model, images: np.ndarray) -> list[AttentionMaps]:
     """Computes the maps of the last attention layer at each size of the feature maps.
 
-    Those are the ends of the stages, whatever the architecture.
+    In every architecture these are the last attention layers of the stages.
 
     Args:
         network: Functional Keras model.
-        images: array `(n, ...)`, as the network takes them.
+        images: array `(n, ...)` in Keras's `image_data_format`.
 
     Returns:
-        A list of `AttentionMaps`, the largest feature map first; empty without attention.
+        A list of `AttentionMaps`, the largest feature map first; empty for a network without
+        attention.
     """
-    return AttentionReader(network)(images)
+    return AttentionMapExtractor(network)(images)
 
 
-class AttentionReader:
-    """Computes the maps of one network, to be asked more than once: see `attention_maps`."""
+class AttentionMapExtractor:
+    """Computes attention maps as `attention_maps` does, for any number of batches.
 
-    def __init__(self, network):
-        self.layers = _last_of_each_size(network)
-        if self.layers:
+    Args:
+        network: Functional Keras model.
+    """
+
+    def __init__(self, network: keras.Model) -> None:
+        self._layers = _last_of_each_size(network)
+        if self._layers:
+            inputs = [layer.input for layer, _ in self._layers.values()]
             with deep_graphs():
-                inputs = [layer.input for layer in self.layers.values()]
-                self.inputs = keras.Model(network.inputs, inputs)
+                self._layer_inputs = keras.Model(network.inputs, inputs)
 
-    def __call__(self, images):
-        if not self.layers:
+    def __call__(self, images: np.ndarray) -> list[AttentionMaps]:
+        if not self._layers:
             return []
-        seen = self.inputs.predict_on_batch(images)
-        seen = seen if isinstance(seen, list) else [seen]
-        pairs = zip(self.layers.items(), seen, strict=True)
-        return [_maps_of(layer, size, x) for (size, layer), x in pairs]
+        inputs = self._layer_inputs.predict_on_batch(images)
+        inputs = inputs if isinstance(inputs, list) else [inputs]
+        pairs = zip(self._layers.items(), inputs, strict=True)
+        return [
+            AttentionMaps(layer.name, size, *_spatial_and_channel(attention, x))
+            for (size, (layer, attention)), x in pairs
+        ]
 
 
-def attending(layer):
-    """Returns the attention layer that a layer of a network is or holds, or `None`."""
-    inner = layer.module if isinstance(layer, IdentityStart) else layer
-    return inner if isinstance(inner, AttentionLayer) else None
-
-
-def _last_of_each_size(network):
+def _last_of_each_size(
+    network: keras.Model,
+) -> dict[tuple[int, int], tuple[keras.layers.Layer, AttentionLayer]]:
+    """The last layer with attention at each size, and the attention layer that it is or wraps."""
     last = {}
     for layer in network.layers:
-        attention = attending(layer)
-        if attention is not None:
-            last[tuple(layer.output.shape[axis] for axis in attention.spatial_axes)] = layer
+        attention = layer.module if isinstance(layer, IdentityStart) else layer
+        if isinstance(attention, AttentionLayer):
+            height, width = (layer.output.shape[axis] for axis in attention.spatial_axes)
+            last[height, width] = (layer, attention)
     return last
 
 
-def _maps_of(layer, size, x):
-    attention = attending(layer)
+def _spatial_and_channel(
+    attention: AttentionLayer, x: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray | None]:
     _, maps = attention(ops.convert_to_tensor(x), training=False, return_maps=True)
     maps = [ops.convert_to_numpy(ops.cast(m, "float32")) for m in maps.values()]
     if attention.data_format == "channels_first":
         maps = [m.transpose(0, 2, 3, 1) for m in maps]
-    by_place = [m for m in maps if m.shape[1:3] != (1, 1)]
-    by_channel = [m for m in maps if m.shape[1:3] == (1, 1)]
+    spatial_maps = [m for m in maps if m.shape[1:3] != (1, 1)]
+    channel_maps = [m for m in maps if m.shape[1:3] == (1, 1)]
     spatial = None
-    if by_place:
-        # several, such as a factor for the row and one for the column, multiply the map together
-        product = np.prod(np.broadcast_arrays(*by_place), axis=0)
+    if spatial_maps:
+        # coordinate attention has two: a weight for each row and one for each column
+        product = np.prod(np.broadcast_arrays(*spatial_maps), axis=0)
         spatial = product.mean(axis=-1)
-    channel = by_channel[0][:, 0, 0] if by_channel else None
-    return AttentionMaps(layer.name, size, spatial, channel)
+    channel = channel_maps[0][:, 0, 0] if channel_maps else None
+    return spatial, channel

@@ -1,25 +1,26 @@
-"""Whether a network's decision hangs on what an explanation points at, as a number."""
+"""Faithfulness of an explanation: how much a prediction depends on the pixels that it marks."""
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.integrate import trapezoid
 from scipy.ndimage import gaussian_filter
 
-STEPS = 32  # parts in which the pixels come or go
-BLUR = 1 / 8  # standard deviation, of the image's side: no object is left
+STEPS = 32  # in which all pixels are deleted or inserted
+BLUR = 1 / 8  # standard deviation as a share of the image's side: no object can be recognized
 BATCH_SIZE = 512
 
 
 @dataclasses.dataclass(frozen=True)
 class Faithfulness:
-    """How the predicted class's probability moves as pixels go (deletion) and come (insertion).
+    """The class's probability while an image's pixels are deleted or inserted step by step.
 
     Args:
-        deletion, insertion: float arrays `(n, STEPS + 1)`, the probability at each share of pixels,
-            from none to all, in the explanation's order.
-        random_deletion, random_insertion: the same in a random order.
+        deletion, insertion: float arrays `(n, STEPS + 1)`, the probability after each step, from no
+            pixel to all, with the most salient pixels first.
+        random_deletion, random_insertion: the same with the pixels in random order.
     """
 
     deletion: np.ndarray
@@ -27,42 +28,57 @@ class Faithfulness:
     random_deletion: np.ndarray
     random_insertion: np.ndarray
 
-    def gain(self, kind):
-        """How much better than at random the explanation's order is.
+    def gain(self, kind: str) -> tuple[float, float]:
+        """Compares the explanation's order of the pixels with the random one.
 
         Args:
-            kind: `"deletion"`, where the smaller area under the curve is the better one, or
-                `"insertion"`, where the larger is.
+            kind: `"deletion"`, for which a smaller area under the curve is better, or
+                `"insertion"`, for which a larger one is.
 
         Returns:
-            Two floats: the mean over the images of the difference between the areas, positive
-            where the explanation is better than chance; and its standard error.
+            Two floats: the mean over the images of the difference between the two areas, positive
+            if the explanation is better than chance, and the standard error of that mean.
         """
-        ordered, random = area(getattr(self, kind)), area(getattr(self, f"random_{kind}"))
-        differences = random - ordered if kind == "deletion" else ordered - random
-        error = differences.std(ddof=1) / math.sqrt(len(differences)) if len(differences) > 1 else 0
+        salient = area_under_curves(getattr(self, kind))
+        random = area_under_curves(getattr(self, f"random_{kind}"))
+        differences = random - salient if kind == "deletion" else salient - random
+        count = len(differences)
+        error = differences.std(ddof=1) / math.sqrt(count) if count > 1 else 0
         return float(differences.mean()), float(error)
 
 
-def area(curves):
-    """Area under each curve over shares from 0 to 1, by trapezoids: `(n, steps)` to `(n,)`."""
+def area_under_curves(curves: np.ndarray) -> np.ndarray:
+    """Integrates each curve over the share of pixels, from 0 to 1, by the trapezoidal rule.
+
+    Args:
+        curves: array `(n, steps)`.
+
+    Returns:
+        An array `(n,)`.
+    """
     return trapezoid(curves, dx=1 / (curves.shape[1] - 1), axis=1)
 
 
-def faithfulness(predict, images, saliency, classes, seed=0):
-    """Measures explanations by deletion and insertion of pixels.
+def faithfulness(
+    predict: Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
+    saliency: np.ndarray,
+    classes: np.ndarray,
+    seed: int = 0,
+) -> Faithfulness:
+    """Measures explanations by deleting and inserting pixels.
 
-    Deletion takes pixels from the image, the most salient first, and leaves the image's mean
-    color; insertion puts them, in the same order, into a blurred image. The more the network's
-    decision hangs on what the explanation marks, the sooner the probability falls or rises.
-    Networks differ in how sure they are of anything; so each order is compared with a random one
-    on the same network.
+    Deletion replaces the image's pixels, the most salient first, with the image's mean color.
+    Insertion starts from a blurred image and restores its pixels in the same order. The more the
+    prediction depends on the pixels that the explanation marks, the sooner the class's probability
+    falls or rises. Networks differ in how confident they are, so every order is compared with a
+    random one on the same network.
 
     Args:
         predict: function from images to an array of class probabilities.
         images: uint8 array `(n, height, width, channels)`.
         saliency: float array `(n, height, width)`.
-        classes: int array `(n,)`, the class of each image whose probability is followed.
+        classes: int array `(n,)`, for each image the class whose probability is measured.
         seed: int, of the random order.
 
     Returns:
@@ -74,7 +90,7 @@ def faithfulness(predict, images, saliency, classes, seed=0):
     """
     count, height, width, _ = images.shape
     rng = np.random.default_rng(seed)
-    # equal values, of which a rectified explanation has many, in a random order too
+    # breaks ties at random: Grad-CAM without its negative part has many zeros
     noise = rng.permuted(np.tile(np.arange(height * width), (count, 1)), axis=1)
     flat = saliency.reshape(count, -1)
     order = np.stack([np.lexsort((n, -s)) for n, s in zip(noise, flat, strict=True)])
@@ -83,7 +99,7 @@ def faithfulness(predict, images, saliency, classes, seed=0):
     sigma = (0, BLUR * height, BLUR * width, 0)
     blurred = gaussian_filter(images, sigma)
 
-    def curves(order, start, end):
+    def curves(order: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
         return _curves(predict, start, end, order, classes)
 
     return Faithfulness(
@@ -94,18 +110,25 @@ def faithfulness(predict, images, saliency, classes, seed=0):
     )
 
 
-def _curves(predict, start, end, order, classes):
-    """Probabilities of the classes as the pixels of `start` become those of `end`, in an order."""
+def _curves(
+    predict: Callable[[np.ndarray], np.ndarray],
+    start: np.ndarray,
+    end: np.ndarray,
+    order: np.ndarray,
+    classes: np.ndarray,
+) -> np.ndarray:
+    """Probabilities of the classes while the pixels of `start` become those of `end`, in order."""
     count, pixels = order.shape
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.arange(pixels)[None], axis=1)
     rank = rank.reshape(*start.shape[:3], 1)
-    goals = np.round(pixels * np.linspace(0, 1, STEPS + 1)).astype(int).reshape(-1, 1, 1, 1, 1)
-    chunk = max(1, BATCH_SIZE // len(goals))
+    replaced = np.round(pixels * np.linspace(0, 1, STEPS + 1)).astype(int)  # after each step
+    replaced = replaced.reshape(-1, 1, 1, 1, 1)
+    chunk = max(1, BATCH_SIZE // len(replaced))
     found = []
     for first in range(0, count, chunk):
         part = slice(first, first + chunk)
-        mixed = np.where(rank[part] < goals, end[part], start[part])  # (steps, images, ...)
+        mixed = np.where(rank[part] < replaced, end[part], start[part])  # (steps, images, ...)
         probabilities = predict(mixed.reshape(-1, *mixed.shape[2:]))
         by_step = probabilities.reshape(*mixed.shape[:2], -1)
         found.append(np.take_along_axis(by_step, classes[part][None, :, None], axis=2)[..., 0].T)

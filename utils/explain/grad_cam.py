@@ -1,4 +1,4 @@
-"""Grad-CAM: which parts of an image speak for a class."""
+"""Grad-CAM: which parts of an image raise the score of a class."""
 
 import keras
 import numpy as np
@@ -12,24 +12,27 @@ from ..system.backend import gradient
 BATCH_SIZE = 100
 
 
-def grad_cam(network, images, classes, layer=None):
-    """Computes Grad-CAM: the feature maps of a layer, weighted by their gradient and summed.
+def grad_cam(
+    network: keras.Model, images: np.ndarray, classes: np.ndarray, layer: str | None = None
+) -> np.ndarray:
+    """Computes Grad-CAM: a weighted sum of a layer's feature maps, without its negative part.
 
-    The weight of a map is the mean over its positions of the gradient of the class's logit; what is
-    negative in the sum speaks for other classes and becomes zero.
+    The weight of a feature map is the gradient of the class's logit with respect to it, averaged
+    over the positions. Where the sum is negative, the image speaks for other classes.
 
     Args:
-        network: Keras model from images to class probabilities whose `"logits"` layer comes before
-            its softmax, as this project's networks.
-        images: array `(n, ...)`, as the network takes them.
-        classes: int array `(n,)`, the class of each image that is explained.
-        layer: string, name of the layer; by default the last whose output is a feature map.
+        network: Keras model from images to class probabilities, with a layer `"logits"` before its
+            softmax, such as this project's networks.
+        images: array `(n, ...)` in Keras's `image_data_format`.
+        classes: int array `(n,)`, the class to explain for each image.
+        layer: string, the layer's name. Defaults to the last layer whose output is a feature map.
 
     Returns:
-        A float array `(n, height, width)`, of the image's size, not below zero.
+        A float32 array `(n, height, width)` of the images' size, with no negative value.
 
     Raises:
-        ValueError: no such layer, or a layer that not everything goes through.
+        ValueError: the network has no such layer, or the logits do not depend on the image through
+            that layer alone.
 
     Reference:
 
@@ -39,21 +42,29 @@ def grad_cam(network, images, classes, layer=None):
 
 
 class GradCAM:
-    """Grad-CAM of one network and layer, to be asked more than once: see `grad_cam`.
+    """Computes Grad-CAM as `grad_cam` does, for any number of batches.
 
-    The first time, the backend compiles the network.
+    The backend compiles the network at the first batch; later ones are faster.
+
+    Args:
+        network, layer: as in `grad_cam`.
+
+    Raises:
+        ValueError: as in `grad_cam`.
     """
 
-    def __init__(self, network, layer=None):
-        features = network.get_layer(layer).output if layer else last_feature_map(network)
+    def __init__(self, network: keras.Model, layer: str | None = None) -> None:
+        features = network.get_layer(layer).output if layer else _last_feature_map(network)
         with deep_graphs():
-            self.body = keras.Model(network.inputs, features)
+            self._body = keras.Model(network.inputs, features)
             try:
-                self.head = keras.Model(features, network.get_layer("logits").output)
+                self._head = keras.Model(features, network.get_layer("logits").output)
             except ValueError as error:
-                raise ValueError(f"not everything goes through layer {layer!r}: {error}") from None
+                raise ValueError(
+                    f"the logits depend on more than the output of layer {layer!r}: {error}"
+                ) from None
 
-    def __call__(self, images, classes):
+    def __call__(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
         size = images.shape[1:3] if _channels_last() else images.shape[2:4]
         cams = [np.zeros((0, *size), "float32")]
         for start in range(0, len(images), BATCH_SIZE):
@@ -61,47 +72,48 @@ class GradCAM:
             cams.append(self._of_batch(images[batch], classes[batch], size))
         return np.concatenate(cams)
 
-    def _of_batch(self, images, classes, size):
-        chosen = ops.one_hot(classes, self.head.output_shape[-1])
-        maps = self.body.predict_on_batch(images)
-        slopes = gradient(lambda x: self.head(x, training=False) * chosen, maps)
-        return _resized(_weighted_sum(maps, slopes), size)
+    def _of_batch(
+        self, images: np.ndarray, classes: np.ndarray, size: tuple[int, ...]
+    ) -> np.ndarray:
+        one_hot = ops.one_hot(classes, self._head.output_shape[-1])
+        maps = self._body.predict_on_batch(images)
+        gradients = gradient(lambda x: self._head(x, training=False) * one_hot, maps)
+        return _resized(_weighted_sum(maps, gradients), size)
 
 
-def stages(network):
-    """Finds the layers that the stages of a network end with: what Grad-CAM can be asked about.
+def stage_layers(network: keras.Model) -> dict[tuple[int, int], str]:
+    """Finds the last layer of each stage of a network, which Grad-CAM can explain.
 
     Args:
         network: Functional Keras model.
 
     Returns:
-        A dictionary from the height and width of a stage's feature maps to the layer's name, the
+        A dictionary from height and width of a stage's feature maps to the layer's name, the
         largest first.
     """
-    rows = slice(1, 3) if _channels_last() else slice(2, 4)
+    spatial_axes = slice(1, 3) if _channels_last() else slice(2, 4)
     ends = stage_ends(network)
-    return {tuple(end.outputs[0].shape[rows]): end.operation.name for end in ends}
+    return {tuple(end.outputs[0].shape[spatial_axes]): end.operation.name for end in ends}
 
 
-def last_feature_map(network):
-    """Returns the last output of rank 4 in a network, a Keras tensor."""
-    maps = [layer.output for layer in network.layers if len(layer.output.shape) == 4]
-    return maps[-1]
+def _last_feature_map(network: keras.Model) -> keras.KerasTensor:
+    """The last output of rank 4, a Keras tensor."""
+    return [layer.output for layer in network.layers if len(layer.output.shape) == 4][-1]
 
 
-def _weighted_sum(maps, slopes):
+def _weighted_sum(maps: np.ndarray, gradients: np.ndarray) -> np.ndarray:
     if not _channels_last():
-        maps, slopes = (x.transpose(0, 2, 3, 1) for x in (maps, slopes))
-    weights = slopes.mean(axis=(1, 2), keepdims=True)
+        maps, gradients = (x.transpose(0, 2, 3, 1) for x in (maps, gradients))
+    weights = gradients.mean(axis=(1, 2), keepdims=True)
     return np.maximum((weights * maps).sum(axis=-1), 0).astype("float32")
 
 
-def _resized(maps, size):
-    larger = ops.image.resize(
+def _resized(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    resized = ops.image.resize(
         maps[..., None], size, interpolation="bilinear", data_format="channels_last"
     )
-    return ops.convert_to_numpy(larger)[..., 0]
+    return ops.convert_to_numpy(resized)[..., 0]
 
 
-def _channels_last():
+def _channels_last() -> bool:
     return keras.config.image_data_format() == "channels_last"

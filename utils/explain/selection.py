@@ -1,25 +1,27 @@
-"""Which images are shown: of the test set, from files, from folders."""
+"""The images to explain: from the test set, from files, from folders."""
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ..data.datasets import Dataset
 from ..data.decoding import ENDINGS, read_image
 from ..system.errors import UserError
 
-MOST_IMAGES = 24
+MAX_IMAGES = 24
 DEFAULT_COUNT = 6
 
 
 @dataclasses.dataclass(frozen=True)
 class SelectedImage:
-    """An image to be explained.
+    """An image to explain.
 
     Args:
-        name: string, where it comes from.
+        name: string, such as `"test 7"` or the name of a file.
         pixels: uint8 array `(height, width, channels)`, of the data set's size.
-        label: int, its class, or `None` where that is not known.
+        label: int, its true class; `None` if that is unknown.
     """
 
     name: str
@@ -27,42 +29,51 @@ class SelectedImage:
     label: int | None
 
 
-def select_images(sources, dataset):
-    """Finds the images that are to be shown.
+def select_images(sources: Sequence[str], dataset: Dataset) -> list[SelectedImage]:
+    """Reads the images that a user names.
 
     Args:
-        sources: sequence of strings: numbers of test images, from 0; image files; folders of them,
-            with all below. A file's class is the name of its folder, if a class has that name.
-            Empty: the first test image of each of six classes.
+        sources: sequence of strings, each the number of a test image, from 0, the path of an image
+            file, or the path of a folder, which stands for all image files in and below it. A
+            file's true class is the name of its folder, if a class has that name. If empty, the
+            first test image of each of six classes is taken.
         dataset: a `Dataset`.
 
     Returns:
         A list of `SelectedImage`s.
 
     Raises:
-        UserError: a number beyond the test set, a file or folder that is not there or holds no
-            image, or too many images.
+        UserError: a number beyond the test set, a file that is missing or is not an image, a folder
+            without images, or too many images.
     """
-    sources = list(sources) or map(str, one_of_each_class(dataset.y_test))
-    found = []
+    sources = list(sources) or list(map(str, one_of_each_class(dataset.y_test)))
+    images: list[SelectedImage] = []
     for source in map(str, sources):
-        found += _of_source(source, dataset)
-        if len(found) > MOST_IMAGES:
-            raise UserError(f"images must be at most {MOST_IMAGES}; received more with {source}")
-    return found
+        images += _read_source(source, dataset)
+        if len(images) > MAX_IMAGES:
+            raise UserError(
+                f"images: at most {MAX_IMAGES} can be explained at once; {source!r} exceeds that"
+            )
+    return images
 
 
-def one_of_each_class(labels):
-    """Returns the first place of each of the first six classes in labels, a list of ints."""
+def one_of_each_class(labels: np.ndarray) -> list[int]:
+    """Returns the index of the first image of each of the first six classes.
+
+    Args:
+        labels: int array `(n,)`.
+    """
     _, first = np.unique(labels, return_index=True)
     return first[:DEFAULT_COUNT].tolist()
 
 
-def _of_source(source, dataset):
+def _read_source(source: str, dataset: Dataset) -> Iterable[SelectedImage]:
     if source.isascii() and source.isdigit():
         number, count = int(source[:20]), len(dataset.x_test)
         if number >= count:
-            raise UserError(f"images: the test set has 0 to {count - 1}; received {source}")
+            raise UserError(
+                f"images: the test images have the numbers 0 to {count - 1}; received {source}"
+            )
         return [
             SelectedImage(f"test {number}", dataset.x_test[number], int(dataset.y_test[number]))
         ]
@@ -70,16 +81,16 @@ def _of_source(source, dataset):
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS)
         if not files:
-            raise UserError(f"images: no {', '.join(ENDINGS)} file in the folder {source}")
-        return [_of_file(file, dataset) for file in files[: MOST_IMAGES + 1]]
+            raise UserError(f"images: the folder {source!r} has no {', '.join(ENDINGS)} file")
+        return [_read_file(file, dataset) for file in files[: MAX_IMAGES + 1]]
     if not path.is_file():
         raise UserError(
             f"images must be numbers of test images, image files or folders; received {source!r}"
         )
-    return [_of_file(path, dataset)]
+    return [_read_file(path, dataset)]
 
 
-def _of_file(path, dataset):
+def _read_file(path: Path, dataset: Dataset) -> SelectedImage:
     names, folder = dataset.class_names, path.resolve().parent.name
     pixels = read_image(path, dataset.x_test.shape[1:])
     return SelectedImage(path.name, pixels, names.index(folder) if folder in names else None)

@@ -1,4 +1,4 @@
-"""The CBAM paper's ablations: each config gives the rows of its table, and they build."""
+"""The CBAM paper's ablations: each config has the rows of its table as variants, all buildable."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 from models.attention_module import SE, ChannelAttention
 from tests.fake_comparison import DATA
 from tests.processes import ROOT
-from utils.compare.compare import costs_of
+from utils.compare.costs import costs_of
 from utils.compare.planning import plan_runs, plan_variants
 from utils.compare.table import base_of
 from utils.config.command_line import parse_settings
@@ -46,7 +46,7 @@ TABLES = {
         },
     },
 }
-# weights in the three stages of ResNet8: a convolution over so many maps, and the learned 1x1 one
+# weights of the spatial gates in ResNet8's three stages: the convolution, and a learned descriptor
 SPATIAL = {
     "cbam_block-kernel_size3-descriptor_conv": 3 * 9 + 16 + 32 + 64,
     "cbam_block-kernel_size3-descriptor_avg+max": 3 * 9 * 2,
@@ -98,7 +98,7 @@ def test_networks_of_the_table(name, tmp_path):
 
 
 def test_orders_are_different_networks(tmp_path, rng):
-    """The same weights, in another order: other outputs."""
+    """With the same weights, each order has other outputs."""
     runs = plan_runs(settings_of("order", "--depth", "8", "--seeds", "0"), DATA, tmp_path)[1:]
     networks = [network_from_settings(r.settings, r.settings.attention_spec) for r in runs]
     images = rng.normal(size=(2, 32, 32, 3)).astype("float32")
@@ -110,7 +110,7 @@ def test_orders_are_different_networks(tmp_path, rng):
 
 
 def test_se_is_channel_attention_of_the_average(rng):
-    """Table 1's row "AvgPool (SE)" is one network, by whichever name."""
+    """Both names of Table 1's row "AvgPool (SE)" compute the same."""
     x = keras.ops.convert_to_tensor(rng.normal(size=(2, 5, 7, 16)).astype("float32"))
     se, channel = SE(), ChannelAttention(pools="avg")
     se.build(x.shape)

@@ -1,4 +1,4 @@
-"""The command that compares: what it trains, what it writes, what it refuses."""
+"""The command `compare`: what it trains, what it writes, what it refuses."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from models import build_model
 from models.attention.specification import AttentionSpec
 from tests.fake_comparison import DATA, settings_of, table
 from tests.processes import start_python
-from utils.compare.compare import costs_of
+from utils.compare.costs import costs_of
 from utils.compare.planning import Variant, plan_runs
 from utils.evaluation.counting import multiply_adds, trainable_params
 
@@ -33,8 +33,8 @@ def test_costs_are_those_of_the_networks(tmp_path):
     )
 
 
-# what only building the network finds out, in a process of its own
-LONG_TO_FIND = [
+# errors that are found only when the network is built, which takes a process
+SLOW_ERRORS = [
     (["--pools", "avg", "mean"], "pools must be one or more of 'avg', 'max', 'lp', 'lse'"),
     (["--descriptor", "cnv"], "descriptor, if not 'conv', must be one or more of 'avg', 'max'"),
     (["--order", "parallel", "last"], "order must be one of 'channel_first', 'spatial_first'"),
@@ -43,7 +43,7 @@ LONG_TO_FIND = [
 
 
 BAD = [
-    *(pytest.param(*bad, marks=pytest.mark.long) for bad in LONG_TO_FIND),
+    *(pytest.param(*bad, marks=pytest.mark.long) for bad in SLOW_ERRORS),
     (["--attention", "none", "cbam"], "Did you mean 'cbam_block'"),
     (["--attention", "se_block", "--kernel-size", "3"], "se_block has no option 'kernel_size'"),
     (["--attention", "none", "se_block", "--order", "parallel"], "compare one of cbam_block"),
@@ -80,45 +80,47 @@ def arguments_of(cifar10_dir, folder):
     ]  # fmt: skip
 
 
-def trained_runs(said):
-    return [line.split(":")[0] for line in said.splitlines() if ": training;" in line]
+def trained_runs(output):
+    return [line.split(":")[0] for line in output.splitlines() if ": training;" in line]
 
 
-def test_compares_and_goes_on(cifar10_dir, tmp_path, capsys):
-    """All is trained once; what is there, never again; what fails is said, and the rest done."""
+def test_compares_and_continues(cifar10_dir, tmp_path, capsys):
+    """Finished runs are not trained again; a failed run is named, and the others are compared."""
     folder = tmp_path / "comparison"
     arguments = arguments_of(cifar10_dir, folder)
     main([*arguments, "--jobs", "2"])
     everything = ["none-seed0", "se_block-seed0"]
-    said = capsys.readouterr().out
-    assert trained_runs(said) == everything
-    assert said.count("test accuracy 0.") == 2
+    output = capsys.readouterr().out
+    assert trained_runs(output) == everything
+    assert output.count("test accuracy 0.") == 2
     written = {"comparison.md", "comparison.csv", "comparison.png", "explanation.png"}
     files = {*written, "report.html", "jobs.json", "logs"}
     assert {path.name for path in folder.iterdir()} == {*everything, *files}
-    assert "What the networks attend to" in (folder / "report.html").read_text("utf-8")
+    assert "What the networks look at" in (folder / "report.html").read_text("utf-8")
     before = table(folder)
     for name in ("none", "se_block"):
         summary = json.loads((folder / f"{name}-seed0/summary.json").read_text())
         assert float(before[name]["test_accuracy"]) == pytest.approx(summary["test_accuracy"])
         assert int(before[name]["params"]) == summary["params"]
 
-    (folder / "none-seed0" / "summary.json").unlink()  # to be resumed: at its end already
+    (
+        folder / "none-seed0" / "summary.json"
+    ).unlink()  # as if the run had stopped before its last step
     for checkpoint in (folder / "none-seed0" / "last").iterdir():
         (checkpoint / "state.json").write_text("{}")
     with pytest.raises(SystemExit) as end:
         main(arguments)
     assert end.value.code == 1
-    said = capsys.readouterr()
-    assert trained_runs(said.out) == ["none-seed0"]
-    assert "none-seed0 (1/1): FAILED: error: all checkpoints in" in said.out
-    assert said.err == "error: 1 of 2 runs failed: none-seed0\n"
+    output = capsys.readouterr()
+    assert trained_runs(output.out) == ["none-seed0"]
+    assert "none-seed0 (1/1): FAILED: error: all checkpoints in" in output.out
+    assert output.err == "error: 1 of 2 runs failed: none-seed0\n"
     assert table(folder).keys() == {"se_block"}
     assert table(folder)["se_block"]["test_accuracy"] == before["se_block"]["test_accuracy"]
 
 
 @pytest.mark.long
-def test_a_comparison_that_is_stopped_goes_on(cifar10_dir, tmp_path):
+def test_a_stopped_comparison_can_continue(cifar10_dir, tmp_path):
     folder = tmp_path / "comparison"
     arguments = [*arguments_of(cifar10_dir, folder), "--seeds", "0", "--epochs", "500"]
     process = start_python("main.py", *arguments)
@@ -128,7 +130,7 @@ def test_a_comparison_that_is_stopped_goes_on(cifar10_dir, tmp_path):
     os.kill(process.pid, signal.SIGTERM)
     _, err = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM, err
-    assert "the same command goes on where the comparison stands" in err
+    assert "stopped; run the same command again to continue" in err
     assert list((folder / "none-seed0" / "last").iterdir())
     assert not (folder / "none-seed0" / "lock").exists()
     assert not (folder / "se_block-seed0").exists()

@@ -28,7 +28,7 @@ def test_difference_of_students_sleepers():
 
 @pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99])
 @pytest.mark.parametrize("count", [2, 3, 5, 30])
-def test_difference_as_scipy_has_it(rng, count, confidence):
+def test_difference_as_in_scipy(rng, count, confidence):
     values, base = rng.normal(0.9, 0.01, (2, count))
     found = paired_difference(values, base, confidence)
     wanted = stats.ttest_rel(values, base).confidence_interval(confidence)
@@ -46,7 +46,7 @@ def test_difference_of_equal_pairs_has_an_interval_without_width():
     assert (found.mean, found.low, found.high) == (0.25, 0.25, 0.25)
 
 
-def test_pairs_must_be_pairs():
+def test_sizes_must_be_the_same():
     with pytest.raises(ValueError, match="longer"):
         paired_difference([1, 2], [1, 2, 3])
     with pytest.raises(ValueError, match="same"):
@@ -54,7 +54,7 @@ def test_pairs_must_be_pairs():
 
 
 def hits_of(both, gained, lost, neither):
-    """Two boolean arrays with so many images of each kind."""
+    """Two boolean arrays with the given number of images of each kind."""
     counts = (both, gained, lost, neither)
     return np.repeat([True, True, False, False], counts), np.repeat(
         [True, False, True, False], counts
@@ -66,18 +66,18 @@ def test_mcnemar_of_published_ratings():
     # asked twice; 150 turned away, 86 turned towards, z^2 = 17.36 and p < 0.001
     found = mcnemar(*hits_of(794, 86, 150, 570))
     assert (found.gained, found.lost) == (86, 150)
-    assert found.p == pytest.approx(stats.chi2.sf(17.36, 1), rel=0.5)  # that is the approximation
-    assert found.p == pytest.approx(2 * stats.binom.cdf(86, 236, 0.5))  # this the exact one
+    assert found.p == pytest.approx(stats.chi2.sf(17.36, 1), rel=0.5)  # the published approximation
+    assert found.p == pytest.approx(2 * stats.binom.cdf(86, 236, 0.5))  # the exact value
 
 
 def test_mcnemar_by_hand():
-    # one of five against: 2 (1 + 5) / 2^5
+    # 1 gained of 5: 2 (1 + 5) / 2^5
     assert mcnemar(*hits_of(3, 1, 4, 2)).p == pytest.approx(0.375)
     assert mcnemar(*hits_of(3, 4, 1, 2)).p == pytest.approx(0.375)
     assert mcnemar(*hits_of(3, 6, 0, 2)).p == pytest.approx(2 / 2**6)
     assert mcnemar(*hits_of(0, 3, 3, 0)).p == 1
 
 
-def test_mcnemar_where_nothing_differs():
+def test_mcnemar_of_the_same_hits():
     found = mcnemar(*hits_of(5, 0, 0, 5))
     assert (found.gained, found.lost, found.p) == (0, 0, 1)

@@ -1,4 +1,4 @@
-"""Commands on a Ray cluster, which is this machine here: how they end, and how they are stopped."""
+"""Commands on a Ray cluster, of this machine alone: how they end, and how they are stopped."""
 
 import importlib.util
 import os
@@ -12,8 +12,8 @@ import pytest
 
 from main import main
 from tests.fake_comparison import DATA, settings_of
-from utils.compare import compare as comparison
-from utils.compare.compare import read_jobs, train_missing
+from utils.compare import missing_runs
+from utils.compare.missing_runs import read_jobs, train_missing
 from utils.compare.planning import plan_runs
 from utils.compare.ray_cluster import run_on_ray
 from utils.system.errors import Interrupted, UserError
@@ -54,32 +54,37 @@ def test_commands_end_as_processes_do(tmp_path, capfd, monkeypatch):
         "dies": python(dies),
         "after": python("print('done')"),
     }
-    told = []
+    events = []
     run_on_ray(
-        "local", commands, 1, tmp_path, told.append, lambda name, code: told.append((name, code))
+        "local",
+        commands,
+        1,
+        tmp_path,
+        events.append,
+        lambda name, code: events.append((name, code)),
     )
     ends = {"good": 0, "bad": 1, "killed": -9, "dies": 1, "after": 0}
-    assert told == [event for name, code in ends.items() for event in (name, (name, code))]
+    assert events == [event for name, code in ends.items() for event in (name, (name, code))]
     assert last_line(tmp_path / "good.txt") == f"this process {os.getcwd()}"
     assert (tmp_path / "bad.txt").read_text() == "so far\nno good\n"
     assert "WorkerCrashedError" in last_line(tmp_path / "dies.txt")
-    # what the worker had begun is not left behind
+    # the command of the dead worker ends too
     assert wait_until(partial(gone, int((tmp_path / "dies.txt").read_text().split()[0])))
     assert signal.getsignal(signal.SIGTERM) is handler
-    said = capfd.readouterr()
-    assert said.err == ""
-    assert all("(raylet)" in line for line in said.out.splitlines())  # of the worker that died
+    output = capfd.readouterr()
+    assert output.err == ""
+    assert all("(raylet)" in line for line in output.out.splitlines())  # of the worker that died
 
 
 @pytest.mark.long
 @with_ray
 def test_a_signal_stops_them_in_their_own_time(tmp_path, capfd):
-    """The one that runs is told and waited for, the one that waits for a CPU never begins."""
+    """Running commands get SIGTERM and time to end; one that waits for a CPU never starts."""
     script = (
         "import signal, sys, time\n"
         "def stop(*_):\n"
         "    time.sleep(1)\n"
-        "    sys.exit('where it stands')\n"
+        "    sys.exit('stopped')\n"
         "signal.signal(signal.SIGTERM, stop)\n"
         "open(f'{sys.argv[1]}/ready-{sys.argv[2]}', 'w')\n"
         "time.sleep(600)\n"
@@ -99,24 +104,24 @@ def test_a_signal_stops_them_in_their_own_time(tmp_path, capfd):
         )
     assert stop.value.signum == signal.SIGINT
     logs = [last_line(path) for path in tmp_path.glob("*.txt")]
-    assert logs == ["where it stands"] * (many - 1)
+    assert logs == ["stopped"] * (many - 1)
     assert ended == []
     assert capfd.readouterr().err == "stopping after this step; once more stops at once\n"
 
 
 @with_ray
 def test_a_comparison_on_ray(tmp_path, monkeypatch, capsys):
-    """The commands are those of `run_processes`; speeds of a cluster are not compared."""
+    """The commands run as without Ray, and their speeds do not count as measured alone."""
     folder = tmp_path / "comparison"
     folder.mkdir()
     runs = plan_runs(settings_of(attention="none", seeds="0-1"), DATA, folder)
     script = "import os, sys; print(os.path.exists(sys.argv[4]), sys.argv[-1])"
-    command = comparison._command
-    monkeypatch.setattr(comparison, "_command", lambda *a: [*python(script), *command(*a)[2:]])
+    command = missing_runs._command
+    monkeypatch.setattr(missing_runs, "_command", lambda *a: [*python(script), *command(*a)[2:]])
     assert train_missing(runs, folder, 1, "local") == []
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for done, run in enumerate(runs, 1):
-        assert f"{run.name} ({done}/2): True {run.folder}" in said
+        assert f"{run.name} ({done}/2): True {run.folder}" in output
     assert set(read_jobs(folder).values()) == {2}
     assert {path.name for path in folder.iterdir()} == {"jobs.json", "logs"}
 
@@ -141,6 +146,6 @@ def test_without_ray(tmp_path, monkeypatch, capsys, cifar10_dir):
     with pytest.raises(SystemExit) as end:
         main(["compare", "--ray", "local", *words])
     assert end.value.code == 2
-    said = capsys.readouterr().err
-    assert said == "error: --ray needs Ray, which is not installed: pip install ray\n"
+    error = "error: --ray needs Ray, which is not installed: pip install ray\n"
+    assert capsys.readouterr().err == error
     assert not folder.exists()

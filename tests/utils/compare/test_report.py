@@ -1,4 +1,4 @@
-"""The page of a comparison: all of it in one file, whatever names are in it."""
+"""The page of a comparison: complete in one file, with any names."""
 
 import base64
 import csv
@@ -13,7 +13,7 @@ import pytest
 from tests.fake_comparison import COSTS, DATA, fake, fake_comparison, settings_of
 from utils.compare.compare import write_comparison
 from utils.compare.planning import MOST_VARIANTS, plan_runs
-from utils.compare.report import LARGEST_PICTURE
+from utils.compare.report import MAX_PICTURE
 from utils.compare.table import HEAD
 from utils.plots.curves import plot_curves
 from utils.runs.predictions import Predictions, write_predictions
@@ -25,7 +25,7 @@ VOID = {"meta", "img", "source", "wbr"}
 
 
 class Page(HTMLParser):
-    """What a page says, cell by cell, and what it would load; checks that its tags match."""
+    """The text of a page, the cells of its tables, and its tags, all of which must be closed."""
 
     def __init__(self, path):
         super().__init__()
@@ -65,7 +65,7 @@ def shape_of(uri):
     return matplotlib.image.imread(io.BytesIO(base64.b64decode(content, validate=True))).shape
 
 
-def test_all_is_in_the_file(tmp_path):
+def test_the_file_is_complete(tmp_path):
     page = page_of(tmp_path)
     assert len(page.pictures) == 2 + 2 * 2  # the comparison twice, each variant's curves and matrix
     assert all(min(shape_of(picture)[:2]) > 200 for picture in page.pictures)
@@ -86,7 +86,7 @@ def test_all_is_in_the_file(tmp_path):
     assert not [path for path in tmp_path.iterdir() if "partial" in path.name]
 
 
-def test_what_the_page_says(tmp_path):
+def test_text_of_the_page(tmp_path):
     page = page_of(tmp_path)
     markdown = (tmp_path / "comparison.md").read_text("utf-8")
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
@@ -94,25 +94,25 @@ def test_what_the_page_says(tmp_path):
     assert page.cells[: len(cells)] == cells
     with open(tmp_path / "comparison.csv", newline="") as file:
         se = list(csv.DictReader(file))[1]
-    shown = dict(zip(HEAD, page.cells[2 * len(HEAD) : 3 * len(HEAD)], strict=True))
-    assert shown["variant"] == se["variant"] == "se_block"
-    assert shown["parameters"].replace(",", "") == se["params"]
+    se_cells = dict(zip(HEAD, page.cells[2 * len(HEAD) : 3 * len(HEAD)], strict=True))
+    assert se_cells["variant"] == se["variant"] == "se_block"
+    assert se_cells["parameters"].replace(",", "") == se["params"]
     percent = [100 * float(se[name]) for name in ("test_accuracy", "test_accuracy_deviation")]
-    assert shown["test accuracy"] == "{:.2f} % ± {:.2f}".format(*percent)
+    assert se_cells["test accuracy"] == "{:.2f} % ± {:.2f}".format(*percent)
     for name in ("difference", "difference_low", "difference_high"):
-        assert f"{100 * float(se[name]):+.2f}" in shown["difference [95 %]"]
-    assert shown["gained, lost"] == f"{se['mcnemar_gained']}, {se['mcnemar_lost']}"
+        assert f"{100 * float(se[name]):+.2f}" in se_cells["difference [95 %]"]
+    assert se_cells["gained, lost"] == f"{se['mcnemar_gained']}, {se['mcnemar_lost']}"
     for line in markdown.splitlines():
         if line.startswith("- "):
             assert line[2:] in page.text
     assert page.cells[page.cells.index("epochs") + 1] == "2"
-    # of se_block's seeds, wrong at 0, 1; 0, 9; 0, 1, 2 of ten images that are a, b in turn
-    assert "a taken for b: 4 of 15 (26.7%)" in page.text
-    assert "b taken for a: 3 of 15 (20.0%)" in page.text
+    # se_block gets images 0, 1; 0, 9; and 0, 1, 2 wrong; even images are of class a, odd ones of b
+    assert "a classified as b: 4 of 15 (26.7%)" in page.text
+    assert "b classified as a: 3 of 15 (20.0%)" in page.text
 
 
 def test_a_page_of_many_variants_is_small(tmp_path):
-    """A fifth of as many as can be compared, with ten classes, in a fifth of 5 MB."""
+    """A fifth of the most variants, with ten classes, in a fifth of 5 MB."""
     ratios = list(range(1, MOST_VARIANTS // 5 + 1))
     settings = settings_of(attention="cbam_block", ratio=ratios, seeds=0)
     labels = np.arange(1000) % 10
@@ -121,51 +121,51 @@ def test_a_page_of_many_variants_is_small(tmp_path):
     rng, costs = np.random.default_rng(0), {}
     for run in plan_runs(settings, data, tmp_path):
         fake(run)
-        said = np.where(rng.random(1000) < 0.7, labels, rng.integers(0, 10, 1000))
-        write_predictions(run.folder, Predictions(np.eye(10, dtype="float32")[said], labels))
+        predicted = np.where(rng.random(1000) < 0.7, labels, rng.integers(0, 10, 1000))
+        write_predictions(run.folder, Predictions(np.eye(10, dtype="float32")[predicted], labels))
         costs[run.variant] = (1000, 1000)
     write_comparison(plan_runs(settings, data, tmp_path), data, costs, tmp_path)
     assert (tmp_path / "report.html").stat().st_size < 5e6 / 5
 
 
-def test_missing_runs_are_said(tmp_path):
+def test_missing_runs_are_named(tmp_path):
     runs = fake_comparison(tmp_path)
     (runs[3].folder / "summary.json").unlink()
     write_comparison(runs, DATA, COSTS, tmp_path)
     page = Page(tmp_path / "report.html")
-    assert "Missing: se_block-seed1. Pairs are of the seeds that both have." in page.text
+    assert "Missing runs: se_block-seed1. Differences use only the seeds that both" in page.text
     assert "mean of 2 seed(s)" in page.content
 
 
-def test_hostile_names_are_text(tmp_path):
-    """Of the folder, the classes and the variants."""
+def test_hostile_names_are_escaped(tmp_path):
+    """The names of the folder and of the classes."""
     folder = tmp_path / HOSTILE.replace("/", "")
     data = dataclasses.replace(DATA, class_names=(HOSTILE, "b"))
     page = page_of(folder, data)
     assert "script" not in {tag for tag, _ in page.tags}
     assert folder.name in page.text
-    assert f"{HOSTILE} taken for b" in page.text
+    assert f"{HOSTILE} classified as b" in page.text
     assert all(min(shape_of(picture)[:2]) > 200 for picture in page.pictures)
 
 
 @pytest.mark.parametrize(
-    ("content", "shown"),
-    [(None, True), (b"<svg onload=alert(1)>", False), (b"x" * (LARGEST_PICTURE + 1), False)],
+    ("content", "included"),
+    [(None, True), (b"<svg onload=alert(1)>", False), (b"x" * (MAX_PICTURE + 1), False)],
 )
-def test_attention_pictures(tmp_path, content, shown):
+def test_attention_pictures(tmp_path, content, included):
     path = tmp_path / "explanation.png"
     if content is None:
         plot_curves(path, [{"epoch": 1, "loss": 1, "accuracy": 0.5}], "")
         content = path.read_bytes()
     path.write_bytes(content)
     page = page_of(tmp_path)
-    assert "What the networks attend to" in page.text
-    assert (base64.b64encode(content).decode() in page.content) == shown
-    assert ("explanation.png is left out" in page.text) != shown
+    assert "What the networks look at" in page.text
+    assert (base64.b64encode(content).decode() in page.content) == included
+    assert ("explanation.png is left out" in page.text) != included
 
 
 def test_without_errors_and_without_attention_pictures(tmp_path, monkeypatch):
     monkeypatch.setattr("tests.fake_comparison.WRONG", {"none": {0: []}, "se_block": {0: []}})
     page = page_of(tmp_path, seeds=0)
-    assert page.text.count("No test image is told wrong.") == 2
-    assert "What the networks attend to" not in page.text
+    assert page.text.count("Every test image is classified correctly.") == 2
+    assert "What the networks look at" not in page.text

@@ -1,4 +1,4 @@
-"""The table and the picture of a comparison, against figures counted by hand."""
+"""The table and the picture of a comparison, against figures computed by hand."""
 
 import dataclasses
 import shutil
@@ -9,7 +9,8 @@ import pytest
 from models.attention.specification import AttentionSpec
 from tests.fake_comparison import COSTS, DATA, LABELS, fake_comparison, settings_of, table
 from utils.compare import compare as comparison
-from utils.compare.compare import read_jobs, record_jobs, write_comparison
+from utils.compare.compare import write_comparison
+from utils.compare.missing_runs import read_jobs, record_jobs
 from utils.compare.planning import Variant, plan_runs
 from utils.compare.plot import plot_comparison
 from utils.system.errors import UserError
@@ -38,7 +39,7 @@ def test_numbers_of_the_table(tmp_path):
     assert float(se["mcnemar_p"]) == pytest.approx(2 * (1 + 4) / 2**4)
 
 
-def test_table_to_read(tmp_path):
+def test_table_in_markdown(tmp_path):
     write_comparison(fake_comparison(tmp_path), DATA, COSTS, tmp_path)
     text = (tmp_path / "comparison.md").read_text("utf-8")
     assert "| none | 1,000 | 2.00 M | 1.00 x | 3 | 70.00 % ± 10.00 |  |  |  |" in text
@@ -46,24 +47,24 @@ def test_table_to_read(tmp_path):
         "| se_block | 1,100 | 2.50 M | 0.81 x | 3 | 76.67 % ± 5.77 | +6.67 [-7.68, +21.01] "
         "| 0.62 | 3, 1 |"
     ) in text
-    assert "seeds: 0, 1, 2;" in text
+    assert "seeds: 0, 1, 2; base variant: none." in text
     assert "Missing" not in text
     assert len({line.count("|") for line in text.splitlines() if "|" in line}) == 1
     assert min(matplotlib.image.imread(tmp_path / "comparison.png").shape[:2]) > 300
 
 
-def test_speeds_only_of_runs_that_were_alone(tmp_path):
+def test_speeds_only_of_runs_that_were_trained_alone(tmp_path):
     runs = fake_comparison(tmp_path)
     record_jobs(tmp_path, runs[3], 2)
     assert read_jobs(tmp_path)[runs[3].name] == 2
-    record_jobs(tmp_path, runs[3], 1)  # goes on alone: it was not all the time
+    record_jobs(tmp_path, runs[3], 1)  # resumed alone, but not alone from the start
     assert read_jobs(tmp_path)[runs[3].name] == 2
     write_comparison(runs, DATA, COSTS, tmp_path)
     assert table(tmp_path)["se_block"]["relative_images_per_second"] == ""
-    assert "No speeds" in (tmp_path / "comparison.md").read_text("utf-8")
+    assert "Speed: left empty" in (tmp_path / "comparison.md").read_text("utf-8")
 
 
-def test_missing_runs_are_said(tmp_path):
+def test_missing_runs_are_named(tmp_path):
     runs = fake_comparison(tmp_path)
     shutil.rmtree(runs[0].folder)  # none-seed0
     (runs[3].folder / "summary.json").unlink()  # se_block-seed1
@@ -72,17 +73,16 @@ def test_missing_runs_are_said(tmp_path):
     assert float(se["difference"]) == pytest.approx(0.1)  # of seed 2 alone
     assert (se["difference_low"], se["seeds"]) == ("", "2")
     text = (tmp_path / "comparison.md").read_text("utf-8")
-    assert "**Missing: none-seed0, se_block-seed1.**" in text
+    assert "**Missing runs: none-seed0, se_block-seed1.**" in text
 
 
-def test_without_none_the_first_is_the_base(tmp_path):
+def test_without_none_the_first_variant_is_the_base(tmp_path):
     runs = fake_comparison(tmp_path)
     se_alone = plan_runs(settings_of(attention="se_block"), DATA, tmp_path)
-    write_comparison(
-        se_alone, DATA, {Variant(AttentionSpec("se_block")): (1100, 2_500_000)}, tmp_path
-    )
-    assert "se_block stands in its place" in (tmp_path / "comparison.md").read_text("utf-8")
-    # none is the base, wherever it is named
+    costs = {Variant(AttentionSpec("se_block")): (1100, 2_500_000)}
+    write_comparison(se_alone, DATA, costs, tmp_path)
+    assert "the base is se_block instead" in (tmp_path / "comparison.md").read_text("utf-8")
+    # none is the base, also if it is not the first
     backwards = dict(reversed(COSTS.items()))
     write_comparison(runs, DATA, backwards, tmp_path)
     assert list(table(tmp_path)) == ["se_block", "none"]
@@ -122,9 +122,9 @@ def test_runs_on_other_test_images_are_refused(tmp_path):
 def test_picture_of_many_variants(tmp_path, monkeypatch):
     """More variants than colors, one seed, one epoch."""
     runs = fake_comparison(tmp_path, seeds=0)
-    drawn = []
-    monkeypatch.setattr(comparison, "plot_comparison", lambda path, rows, title: drawn.extend(rows))
+    rows = []
+    monkeypatch.setattr(comparison, "plot_comparison", lambda path, new, title: rows.extend(new))
     write_comparison(runs, DATA, COSTS, tmp_path)
-    one = dataclasses.replace(drawn[0], curves=[[0.5]])
+    one = dataclasses.replace(rows[0], curves=[[0.5]])
     plot_comparison(tmp_path / "many.png", [one] * 9, "nine")
     assert min(matplotlib.image.imread(tmp_path / "many.png").shape[:2]) > 300

@@ -19,7 +19,7 @@ from models.saving import load_model
 from tests.run_folders import write_run
 from utils.config.command_settings import DemoSettings
 from utils.data.datasets import load_dataset
-from utils.demo.demo_runs import prepare
+from utils.demo.demo_runs import load_demo_runs
 from utils.demo.explainer import Query
 from utils.demo.server import demo, free_port
 from utils.explain.grad_cam import grad_cam
@@ -42,12 +42,12 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def demo_runs(runs):
-    return prepare(DemoSettings(runs=runs))
+    return load_demo_runs(DemoSettings(runs=runs))
 
 
 @pytest.fixture
-def elsewhere(cifar10_dir, tmp_path, monkeypatch):
-    """The folder of a run whose data set is neither where it was nor anywhere else."""
+def run_without_data(cifar10_dir, tmp_path, monkeypatch):
+    """The folder of a run whose data set cannot be found."""
     data = load_dataset("cifar10", cifar10_dir)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setattr("utils.data.cifar.download", lambda *_: pytest.fail("it downloads"))
@@ -58,9 +58,9 @@ def refused(capsys, *arguments):
     with pytest.raises(SystemExit) as end:
         main(["demo", *map(str, arguments)])
     assert end.value.code == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    return said
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
 
 
 def test_refuses(runs, tmp_path, capsys, monkeypatch):
@@ -70,11 +70,11 @@ def test_refuses(runs, tmp_path, capsys, monkeypatch):
     assert "required: runs" in refused(capsys)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = refused(capsys, runs[0], "--port", port)
-    assert f"--host 127.0.0.1, --port {port} cannot be listened on: Address already in use" in said
-    said = refused(capsys, runs[0], "--host", "192.0.2.1")
-    assert "--host 192.0.2.1, --port any of 7860 to 7959 cannot be listened on" in said
-    assert "cannot be listened on" in refused(capsys, runs[0], "--host", "no host")
+        error = refused(capsys, runs[0], "--port", port)
+    assert f"cannot listen on --host 127.0.0.1, --port {port}: Address already in use" in error
+    error = refused(capsys, runs[0], "--host", "192.0.2.1")
+    assert "cannot listen on --host 192.0.2.1, --port any of 7860 to 7959: " in error
+    assert "cannot listen on --host no host" in refused(capsys, runs[0], "--host", "no host")
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert "pip install gradio" in refused(capsys, runs[0])
 
@@ -85,103 +85,107 @@ def test_takes_the_next_port_that_is_free():
         assert free_port("127.0.0.1") > first
 
 
-def test_networks_of_several_kinds_are_refused(runs, elsewhere, tmp_path):
-    with pytest.raises(UserError, match="of one data set; received digits, cifar10"):
-        prepare(DemoSettings(runs=[runs[0], str(elsewhere)]))
-    copy = shutil.copytree(elsewhere, tmp_path / "copy")
+def test_networks_of_several_kinds_are_refused(runs, run_without_data, tmp_path):
+    with pytest.raises(UserError, match="must have the same data set; received digits, cifar10"):
+        load_demo_runs(DemoSettings(runs=[runs[0], str(run_without_data)]))
+    copy = shutil.copytree(run_without_data, tmp_path / "copy")
     shutil.copy(Path(runs[0]) / "best.keras", copy / "best.keras")
     with pytest.raises(UserError, match=r"\(32, 32, 3\) with 10 classes and \(8, 8, 1\) with 10"):
-        prepare(DemoSettings(runs=[str(elsewhere), str(copy)]), announce=lambda line: None)
+        load_demo_runs(
+            DemoSettings(runs=[str(run_without_data), str(copy)]), announce=lambda line: None
+        )
 
 
-def test_a_run_folder_is_enough(elsewhere):
-    said = []
-    demo_runs = prepare(DemoSettings(runs=[str(elsewhere)]), announce=said.append)
+def test_a_run_folder_is_enough(run_without_data):
+    lines = []
+    demo_runs = load_demo_runs(DemoSettings(runs=[str(run_without_data)]), announce=lines.append)
     assert demo_runs.dataset is None
-    assert "cifar10 is not in Keras's cache" in said[0]
+    assert "cifar10 is not in Keras's cache" in lines[0]
     assert demo_runs.shape == (32, 32, 3)
     assert demo_runs.class_names[3] == "class 3"
-    write_json(elsewhere / "summary.json", {"class_names": list("abcdefghij")})
-    settings = DemoSettings(runs=[str(elsewhere)])
-    demo_runs = prepare(settings, announce=said.append)
+    write_json(run_without_data / "summary.json", {"class_names": list("abcdefghij")})
+    settings = DemoSettings(runs=[str(run_without_data)])
+    demo_runs = load_demo_runs(settings, announce=lines.append)
     assert demo_runs.class_names == tuple("abcdefghij")
-    write_json(elsewhere / "summary.json", {"class_names": ["a", "a"]})
-    assert prepare(settings, announce=said.append).class_names[0] == "class 0"
-    with pytest.raises(UserError, match=r"cifar10 is not in .*run and Keras"):
-        prepare(dataclasses.replace(settings, data_dir=str(elsewhere)))
+    write_json(run_without_data / "summary.json", {"class_names": ["a", "a"]})
+    assert load_demo_runs(settings, announce=lines.append).class_names[0] == "class 0"
+    with pytest.raises(UserError, match=r"cifar10 is not in .*run or Keras"):
+        load_demo_runs(dataclasses.replace(settings, data_dir=str(run_without_data)))
 
 
-def test_looks_at_a_class_and_a_stage(demo_runs, runs):
-    image = demo_runs.picked(5)
+def test_explains_a_class_at_a_stage(demo_runs, runs):
+    image = demo_runs.test_image(5)
     assert demo_runs.stages == [(8, 8), (4, 4), (2, 2)]
     for explainer, run in zip(demo_runs.explainers, runs, strict=True):
         network = load_model(Path(run) / "best.keras")
         explanation = explainer.explain(Query(image, 3, (4, 4)))
-        told = network.predict(image.pixels[None], verbose=0)[0]
-        np.testing.assert_allclose(explanation.probabilities, told, atol=1e-5)
+        predicted = network.predict(image.pixels[None], verbose=0)[0]
+        np.testing.assert_allclose(explanation.probabilities, predicted, atol=1e-5)
         (cam,) = grad_cam(network, image.pixels[None], np.array([3]), "stage2_block1_relu")
         np.testing.assert_allclose(explanation.cam, cam / max(cam.max(), 1e-12), atol=1e-4)
     assert explanation.attention.layer == "stage2_block1_attention"
     assert explanation.attention.spatial.shape == (1, 4, 4)
     other = explainer.explain(Query(image, None, (3, 3)))
-    assert other.target == told.argmax()
+    assert other.target == predicted.argmax()
     assert other.cam is None
-    assert "Grad-CAM" not in demo_runs.compared([other])
+    assert "Grad-CAM" not in demo_runs.render([other])
 
 
-def test_what_is_other_is_said(demo_runs):
-    queries = (Query(demo_runs.picked(number), None, (2, 2)) for number in (0, 1))
-    first, second = map(demo_runs.explanations, queries)
+def test_differences_from_the_reference(demo_runs):
+    queries = (Query(demo_runs.test_image(number), None, (2, 2)) for number in (0, 1))
+    first, second = map(demo_runs.explain, queries)
     names = [demo_runs.class_names[explanation.predicted] for explanation in first]
-    page = demo_runs.compared(first)
-    assert page.count("Changes are against none") == 1
-    assert page.count("<figure>") == 1 + 4  # Grad-CAM; with its change, and two of attention
-    again = demo_runs.compared(second, first)
-    assert "Changes are against what was shown before" in again
+    page = demo_runs.render(first)
+    assert page.count("Changes are relative to network none.") == 1
+    assert (
+        page.count("<figure>") == 1 + 4
+    )  # Grad-CAM; of CBAM also its change, spatial and channel attention
+    again = demo_runs.render(second, first)
+    assert "Changes are relative to the previous result." in again
     assert again.count("<figure>") == 2 + 4
     for before, now, name in zip(first, second, names, strict=True):
         if before.predicted != now.predicted:
-            assert f"what was shown before: {name}," in again
-    same = demo_runs.compared(first, first)
+            assert f"Differs from the previous result: {name}," in again
+    same = demo_runs.render(first, first)
     assert set(re.findall(r"<td>([+-][0-9.]+)</td>", same)) == {"+0.0"}
 
 
-def test_names_are_text(demo_runs):
-    image = SelectedImage("<script>alert(1)</script>.png", demo_runs.picked(0).pixels, None)
-    page = demo_runs.compared(demo_runs.explanations(Query(image, None, (2, 2))))
+def test_names_are_escaped(demo_runs):
+    image = SelectedImage("<script>alert(1)</script>.png", demo_runs.test_image(0).pixels, None)
+    page = demo_runs.render(demo_runs.explain(Query(image, None, (2, 2))))
     assert "<script" not in page
     assert "&lt;script&gt;" in page
 
 
 def test_files(demo_runs, tmp_path):
     Image.new("RGB", (30, 20), (200, 100, 50)).save(tmp_path / "photo.jpg")
-    image = demo_runs.uploaded(tmp_path / "photo.jpg")
+    image = demo_runs.uploaded_image(tmp_path / "photo.jpg")
     assert (image.name, image.label, image.pixels.shape) == ("photo.jpg", None, (8, 8, 1))
     (tmp_path / "broken.gif").write_bytes(b"GIF89a")
     with pytest.raises(UserError, match=r"^broken.gif is no image that can be read") as error:
-        demo_runs.uploaded(tmp_path / "broken.gif")
+        demo_runs.uploaded_image(tmp_path / "broken.gif")
     assert str(tmp_path) not in str(error.value)
     with pytest.raises(UserError, match="have the numbers 0 to 359; received 360"):
-        demo_runs.picked(360)
+        demo_runs.test_image(360)
 
 
 class Ended(Exception):
-    """What stops a demo in a test, as Ctrl-C does for a person."""
+    """Stops a demo in a test, as Ctrl-C does."""
 
 
-def serve(settings, meanwhile):
-    """Runs a demo as far as its address is told, then does something with that."""
+def serve(settings, use):
+    """Runs a demo until it announces its address, and calls a function with that."""
 
     def announce(line):
-        if "demo is at" in line:
-            meanwhile(line.split()[4])
+        if "demo runs at" in line:
+            use(line.split()[4])
             raise Ended
 
     with pytest.raises(Ended):
         demo(settings, announce)
 
 
-def test_listens_on_loopback_only_and_calls_nobody(runs, monkeypatch, tmp_path):
+def test_listens_on_loopback_only_and_connects_to_no_other_host(runs, monkeypatch, tmp_path):
     pytest.importorskip("gradio", reason="the demo's page needs Gradio")
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")  # only --host counts
     monkeypatch.setenv("GRADIO_SHARE", "true")
@@ -189,11 +193,11 @@ def test_listens_on_loopback_only_and_calls_nobody(runs, monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", None)
     called, connect = [], socket.socket.connect
 
-    def noted(this, address):
+    def record(this, address):
         called.append(address[0])
         return connect(this, address)
 
-    monkeypatch.setattr(socket.socket, "connect", noted)
+    monkeypatch.setattr(socket.socket, "connect", record)
 
     def look(address):
         port = int(address.rstrip("/").rsplit(":", 1)[1])

@@ -1,4 +1,4 @@
-"""The demo's page in a real browser: what a person with a mouse, a phone or only keys meets."""
+"""The demo's page in a real browser: with a mouse, on a phone, and with the keyboard alone."""
 
 import json
 import re
@@ -54,15 +54,15 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(runs):
-    """The demo in a process of its own, which ends by Ctrl-C."""
+    """The address of a demo in another process, which Ctrl-C ends."""
     process = start_python("main.py", "demo", *runs, environment={"PYTHONUNBUFFERED": "1"})
     end = threading.Timer(2 * PATIENCE, process.kill)
     end.start()
-    said = process.stdout.readline()
+    line = process.stdout.readline()
     end.cancel()
-    if "demo is at" not in said:
-        pytest.fail(f"the demo did not start: {said}{process.stderr.read()}")
-    yield re.search(r"http://127\.0\.0\.1:\d+/", said)[0]
+    if "demo runs at" not in line:
+        pytest.fail(f"the demo did not start: {line}{process.stderr.read()}")
+    yield re.search(r"http://127\.0\.0\.1:\d+/", line)[0]
     process.send_signal(signal.SIGINT)
     _, complaints = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
@@ -105,8 +105,8 @@ class Page:
         return self.script("document.body.innerText")
 
     @property
-    def told(self):
-        """The messages that are there for a moment."""
+    def messages(self):
+        """The text of the messages that disappear after a while."""
         return " ".join(e.text for e in self.all("[data-testid=toast-body]"))
 
     def control(self, name):
@@ -150,15 +150,15 @@ def shares(page, number):
     return {name: float(share) for name, share, *_ in cells}
 
 
-def test_loads_with_what_the_networks_say_and_asks_no_other_host(page, runs, address):
+def test_shows_the_predictions_and_connects_to_no_other_host(page, runs, address):
     digits = load_dataset("digits")
     for number, run in enumerate(runs):
-        told = load_model(run / "best.keras").predict(digits.x_test[:1], verbose=0)[0]
+        predicted = load_model(run / "best.keras").predict(digits.x_test[:1], verbose=0)[0]
         found = shares(page, number)
         assert len(found) == 5
-        assert max(found, key=found.get) == str(told.argmax())
+        assert max(found, key=found.get) == str(predicted.argmax())
         for name, share in found.items():
-            assert share == pytest.approx(100 * told[int(name)], abs=0.06)
+            assert share == pytest.approx(100 * predicted[int(name)], abs=0.06)
     assert page.title == f"test image 0: {digits.y_test[0]}"
     events = [json.loads(e["message"])["message"] for e in page.driver.get_log("performance")]
     asked = [e["params"]["request"]["url"] for e in events if e["method"].endswith("WillBeSent")]
@@ -167,16 +167,16 @@ def test_loads_with_what_the_networks_say_and_asks_no_other_host(page, runs, add
     assert not [e for e in page.driver.get_log("browser") if e["level"] == "SEVERE"]
 
 
-def test_picks_a_test_image_and_compares_it_with_the_one_before(page):
+def test_compares_a_test_image_with_the_previous_result(page):
     before, shares_before = page.pictures, shares(page, 0)
     (number,) = page.all("input[type=number]")
     number.send_keys(Keys.CONTROL, "a")
     number.send_keys("7", Keys.ENTER)
     page.shows("test image 7")
     assert all(new != old for new, old in zip(page.pictures[:2], before[:2], strict=True))
-    assert "Changes are against none." in page.text
-    page.control("with what was shown before").click()
-    page.until(lambda: "Changes are against what was shown before." in page.text)
+    assert "Changes are relative to network none." in page.text
+    page.control("the previous result").click()
+    page.until(lambda: "Changes are relative to the previous result." in page.text)
     row = page.all(".zoo article tbody tr")[0].text.split()
     if row[0] in shares_before:
         change = float(row[1]) - shares_before[row[0]]
@@ -187,26 +187,26 @@ def test_picks_a_test_image_and_compares_it_with_the_one_before(page):
     assert number.get_attribute("value") == re.search(r"\d+", page.title)[0]
 
 
-def test_takes_an_image_and_goes_on_after_files_that_are_none(page, photo, tmp_path):
+def test_explains_a_file_and_refuses_others(page, photo, tmp_path):
     page.upload(photo)
     page.shows("photo.png")
     seen = page.pictures
     (tmp_path / "broken.png").write_bytes(photo.read_bytes()[:900])
     page.upload(tmp_path / "broken.png")
-    page.until(lambda: "broken.png is no image that can be read" in page.told)
-    assert str(tmp_path) not in page.told
+    page.until(lambda: "broken.png is no image that can be read" in page.messages)
+    assert str(tmp_path) not in page.messages
     header = b"IHDR" + struct.pack(">IIBBBBB", 10_000, 10_000, 8, 2, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header
     bomb += struct.pack(">I", zlib.crc32(header)) + struct.pack(">I", 5) + b"IDAT"
     (tmp_path / "bomb.png").write_bytes(bomb)
     page.upload(tmp_path / "bomb.png")
-    page.until(lambda: "bomb.png is no image that can be read: Image size" in page.told)
+    page.until(lambda: "bomb.png is no image that can be read: Image size" in page.messages)
     (tmp_path / "huge.png").write_bytes(bytes(21 * 2**20))
     page.upload(tmp_path / "huge.png")
-    page.until(lambda: "exceed the maximum allowed size of 20" in page.told)
+    page.until(lambda: "exceed the maximum allowed size of 20" in page.messages)
     (tmp_path / "note.txt").write_text("no image")
     page.upload(tmp_path / "note.txt")
-    page.until(lambda: "Invalid file type: note.txt" in page.told)
+    page.until(lambda: "Invalid file type: note.txt" in page.messages)
     assert page.title == "photo.png"
     assert page.pictures == seen
     Image.open(photo).rotate(180).save(tmp_path / "other.png")
@@ -216,34 +216,34 @@ def test_takes_an_image_and_goes_on_after_files_that_are_none(page, photo, tmp_p
 
 
 def tab_to(page, name):
-    """Presses the tabulator key until a control has the focus."""
+    """Presses the Tab key until a control has the focus."""
     for _ in range(40):
         page.driver.switch_to.active_element.send_keys(Keys.TAB)
         active = page.driver.switch_to.active_element
         if active.accessible_name.startswith(name):
             return active
-    pytest.fail(f"no key leads to {name}")
+    pytest.fail(f"the Tab key does not reach {name}")
 
 
-def test_everything_by_keys_alone(page):
+def test_keyboard_alone(page):
     number = tab_to(page, "Test image, 0 to 359")
     number.send_keys(Keys.CONTROL, "a")
     number.send_keys("400", Keys.ENTER)
-    page.until(lambda: "have the numbers 0 to 359; received 400" in page.told)
+    page.until(lambda: "have the numbers 0 to 359; received 400" in page.messages)
     tab_to(page, "Thumbnail 3").send_keys(Keys.ENTER)
     page.until(lambda: page.title.endswith(": 2"))
     assert tab_to(page, "Click to upload").tag_name == "button"
     tab_to(page, "Class that").send_keys("5", Keys.ENTER)
-    page.until(lambda: "Grad-CAM at 2×2: bright speaks for 5" in page.text)
+    page.until(lambda: "Grad-CAM at 2×2: bright areas speak for 5" in page.text)
     before = page.pictures
     tab_to(page, "4×4").send_keys(Keys.SPACE)
-    page.until(lambda: "Grad-CAM at 4×4: bright speaks for 5" in page.text)
+    page.until(lambda: "Grad-CAM at 4×4: bright areas speak for 5" in page.text)
     assert page.pictures != before
-    tab_to(page, "with what was shown before").send_keys(Keys.SPACE)
-    page.until(lambda: "Changes are against what was shown before." in page.text)
+    tab_to(page, "the previous result").send_keys(Keys.SPACE)
+    page.until(lambda: "Changes are relative to the previous result." in page.text)
 
 
-def test_narrow(page):
+def test_narrow_screen(page):
     tops = [article.location["y"] for article in page.all(".zoo article")]
     assert len(set(tops)) == 1
     page.resize(*NARROW)

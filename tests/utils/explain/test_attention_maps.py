@@ -1,4 +1,4 @@
-"""Attention maps of whole networks: of which layers, and that they are what the layers multiply."""
+"""Attention maps of whole networks: of which layers, and that the layers multiply by them."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 from models import build_model
 from models.surgery import add_attention
 from utils.explain.attention_maps import attention_maps
-from utils.explain.grad_cam import GradCAM, grad_cam, stages
+from utils.explain.grad_cam import GradCAM, grad_cam, stage_layers
 
 FAMILIES = {
     "resnet_v1": {"depth": 8},
@@ -28,8 +28,8 @@ def build(name, attention, **options):
     )
 
 
-def between(network, layer, images):
-    """What goes into a layer, and what comes out."""
+def input_and_output(network, layer, images):
+    """The input and the output of a layer."""
     layer = network.get_layer(layer)
     return keras.Model(network.inputs, [layer.input, layer.output]).predict(images, verbose=0)
 
@@ -40,7 +40,7 @@ def test_maps_of_cbam_multiply_to_its_outputs(rng):
     found = attention_maps(network, images)
     assert [maps.layer for maps in found] == [f"stage{i}_block2_attention" for i in (1, 2, 3)]
     for maps in found:
-        before, after = between(network, maps.layer, images)
+        before, after = input_and_output(network, maps.layer, images)
         gates = maps.channel[:, None, None, :] * maps.spatial[..., None]
         np.testing.assert_allclose(before * gates, after, atol=1e-5)
 
@@ -50,7 +50,7 @@ def test_rows_and_columns_that_multiply(rng):
     network = build("resnet_v1", "coordinate_block", depth=8)
     images = rng.normal(size=(2, 32, 32, 3)).astype("float32")
     maps = attention_maps(network, images)[0]
-    before, after = between(network, maps.layer, images)
+    before, after = input_and_output(network, maps.layer, images)
     assert maps.channel is None
     gates = np.divide(after, before, out=np.full_like(after, np.nan), where=np.abs(before) > 1e-2)
     np.testing.assert_allclose(maps.spatial, np.nanmean(gates, axis=-1), atol=0.1)
@@ -80,8 +80,8 @@ def test_every_architecture_can_be_explained(name, rng):
     assert len(sizes) >= 2
     assert sizes == sorted(sizes, reverse=True)
     assert all(m.channel.shape[0] == 2 for m in maps)
-    found = stages(network)
-    assert [height for height, _ in found] == sizes
-    for layer in found.values():
+    layers = stage_layers(network)
+    assert [height for height, _ in layers] == sizes
+    for layer in layers.values():
         cams = GradCAM(network, layer)(images, np.array([0, 3]))
         assert cams.shape == (2, 32, 32)

@@ -1,4 +1,4 @@
-"""The command `explain`: of which images, what it writes, and what it refuses."""
+"""The command `explain`: the images it takes, what it writes, and what it refuses."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from models.saving import load_model, save_model
 from tests.run_folders import write_run
 from utils.data.datasets import load_dataset
 from utils.data.decoding import read_image
-from utils.explain.explain import short_names
+from utils.explain.loading import shorten_names
 from utils.explain.selection import select_images
 from utils.system.errors import UserError
 
@@ -42,7 +42,7 @@ def photo(cifar10, tmp_path):
 def test_writes_pictures_and_numbers(run, cifar10, photo, tmp_path, capsys):
     copy = shutil.copytree(run, tmp_path / "copy")
     main(["explain", str(copy), "--images", "5", str(photo), "--faithfulness", "3"])
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     report = json.loads((copy / "explanation.json").read_text())
     assert report["images"] == [
         {"name": "test 5", "label": "class5"}, {"name": "large.png", "label": "class3"},
@@ -53,7 +53,7 @@ def test_writes_pictures_and_numbers(run, cifar10, photo, tmp_path, capsys):
     assert found["probability"][0] == pytest.approx(probabilities.max(), abs=1e-4)
     score = found["faithfulness"]["deletion"]
     assert score["gain"] == pytest.approx(score["random_area"] - score["area"])
-    assert f"copy: deletion area {score['area']:.4f}" in said
+    assert f"copy: deletion area {score['area']:.4f}" in output
     for name in ("explanation.png", "faithfulness.png"):
         assert min(matplotlib.image.imread(copy / name).shape[:2]) > 200
 
@@ -98,12 +98,12 @@ def test_images_of_a_folder(cifar10, photo):
 @pytest.mark.parametrize(
     ("sources", "message"),
     [
-        (["40"], "the test set has 0 to 39; received 40"),
+        (["40"], "the test images have the numbers 0 to 39; received 40"),
         (["-1"], "must be numbers of test images, image files or folders; received '-1'"),
         (["nowhere.png"], "received 'nowhere.png'"),
-        (["EMPTY"], "no .png, .jpg"),
+        (["EMPTY"], "has no .png, .jpg"),
         (["BROKEN"], "broken.png is no image that can be read"),
-        (list(map(str, range(25))), "at most 24"),
+        (list(map(str, range(25))), "at most 24 can be explained at once; '24' exceeds that"),
     ],
 )
 def test_refuses_images(sources, message, cifar10, tmp_path):
@@ -154,7 +154,7 @@ def refused(capsys, *arguments):
 def test_refuses_runs(run, cifar10, tmp_path, capsys):
     assert "must be the folder of a run" in refused(capsys, tmp_path)
     digits = write_run(tmp_path / "digits", load_dataset("digits"), attention="none")
-    assert "must be of one data set; received cifar10, digits" in refused(capsys, run, digits)
+    assert "must have the same data set; received cifar10, digits" in refused(capsys, run, digits)
     (tmp_path / "file").touch()
     assert "must be a folder; " in refused(capsys, run, "--output", tmp_path / "file")
     copy = shutil.copytree(run, tmp_path / "copy")
@@ -171,8 +171,8 @@ def test_refuses_runs(run, cifar10, tmp_path, capsys):
 
 
 @pytest.mark.once
-def test_short_names():
-    assert short_names(["a-none-seed0", "a-se_block-seed0"]) == ["none", "se_block"]
-    assert short_names(["a-none-seed0"]) == ["a-none-seed0"]
-    assert short_names(["a-b", "a-b-c"]) == ["a-b", "a-b-c"]
-    assert short_names(["none-seed0", "none-seed1"]) == ["seed0", "seed1"]
+def test_shorten_names():
+    assert shorten_names(["a-none-seed0", "a-se_block-seed0"]) == ["none", "se_block"]
+    assert shorten_names(["a-none-seed0"]) == ["a-none-seed0"]
+    assert shorten_names(["a-b", "a-b-c"]) == ["a-b", "a-b-c"]
+    assert shorten_names(["none-seed0", "none-seed1"]) == ["seed0", "seed1"]

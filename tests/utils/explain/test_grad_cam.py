@@ -22,7 +22,7 @@ def features(model, layer, images):
 
 
 def test_is_the_class_activation_map_before_average_pooling(rng):
-    """There a map's gradient is its weight in the classifier, spread over the positions."""
+    """There, a map's gradient is its weight in the classifier, spread over the positions."""
     model, images = network(), rng.normal(size=(7, 6, 6, 2)).astype("float32")
     classes = np.arange(7) % 3
     maps = features(model, "second", images)
@@ -35,8 +35,8 @@ def test_is_the_class_activation_map_before_average_pooling(rng):
 
 
 def test_gradient_of_an_inner_layer_by_finite_differences(rng):
-    """The mean gradient of a map is what the logit gains as the whole map is raised a little."""
-    model = network(activation="softplus")  # without corners, of which a difference knows nothing
+    """A map's mean gradient is the logit's gain per unit that the whole map is raised by."""
+    model = network(activation="softplus")  # smooth, as finite differences need it
     images = rng.normal(size=(1, 6, 6, 2)).astype("float32")
     maps = features(model, "first", images)
     logits = keras.Model(model.get_layer("first").output, model.get_layer("logits").output)
@@ -55,7 +55,7 @@ def test_gradient_of_an_inner_layer_by_finite_differences(rng):
 def test_is_as_large_as_the_image(rng):
     model, images = network(strides=3), rng.normal(size=(2, 6, 6, 2)).astype("float32")
     found = grad_cam(model, images, np.array([0, 2]))
-    # the corners of a bilinear enlargement are those of the small map
+    # bilinear interpolation keeps the corners of the small map
     weights = model.get_layer("logits").get_weights()[0].T[[0, 2]] / 4
     small = np.maximum(np.einsum("nhwc,nc->nhw", features(model, "second", images), weights), 0)
     np.testing.assert_allclose(found[:, [0, 0, 5, 5], [0, 5, 0, 5]], small.reshape(2, 4), atol=1e-6)
@@ -75,10 +75,12 @@ def test_channels_first(rng):
 
 
 @pytest.mark.once
-def test_refuses_a_layer_that_is_passed_by(rng):
+def test_refuses_a_layer_that_a_shortcut_bypasses(rng):
     image = keras.Input((6, 6, 2))
     branch = layers.Conv2D(2, 1, name="branch")(image)
     x = layers.GlobalAveragePooling2D()(layers.Add()([image, branch]))
     model = keras.Model(image, layers.Dense(3, name="logits")(x))
-    with pytest.raises(ValueError, match="not everything goes through layer 'branch'"):
+    with pytest.raises(
+        ValueError, match="the logits depend on more than the output of layer 'branch'"
+    ):
         grad_cam(model, rng.normal(size=(1, 6, 6, 2)), np.array([0]), layer="branch")

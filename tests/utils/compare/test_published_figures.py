@@ -1,0 +1,277 @@
+"""Every figure in the results tables of README.md and docs/results.md, recomputed from results/.
+
+The tables are compared with the `summary.json` and `metrics.csv` of every run, without any code of
+`utils.compare`, which wrote most of the tables.
+"""
+
+import csv
+import json
+import re
+import statistics
+from decimal import Decimal
+
+import pytest
+from scipy import stats
+
+from tests.processes import ROOT
+
+pytestmark = pytest.mark.once
+
+RESULTS = ROOT / "results"
+TEST_IMAGES = {"cifar10": 10_000, "digits": 360}
+
+# row of the README's first table -> experiment and variant
+RESNET20 = {
+    "none": ("cifar10-resnet20-3epochs", "none"),
+    "SE (ratio 8)": ("cifar10-resnet20-3epochs", "se_block"),
+    "CBAM (ratio 8, kernel 7)": ("cifar10-resnet20-3epochs", "cbam_block"),
+    "ECA": ("cifar10-resnet20-3epochs", "eca_block"),
+    "Coordinate, seeds 0, 1": ("cifar10-resnet20-catalogue-3epochs", "coordinate_block"),
+    "SimAM, seeds 0, 1": ("cifar10-resnet20-catalogue-3epochs", "simam_block"),
+    "Global context, seeds 0, 1": ("cifar10-resnet20-catalogue-3epochs", "gc_block"),
+}
+SIX_EPOCHS = "cifar10-resnet20-6epochs"
+# beginning of a row of the README's second table -> experiment
+OTHER_NETWORKS = {
+    "ResNet56": "cifar10-resnet56-2epochs",
+    "ResNet18": "cifar10-resnet18-3epochs",
+    "ResNet-v2-20": "cifar10-resnet_v2-2epochs",
+    "MobileNet": "cifar10-mobilenet-2epochs",
+    "DenseNet-40": "digits-densenet-10epochs",
+    "ResNeXt-29": "digits-resnext-10epochs",
+    "Inception v3": "digits-inception_v3-10epochs",
+    "Inception-ResNet v2": "digits-inception_resnet_v2-10epochs",
+}
+DATA = {"CIFAR-10": "cifar10", "digits": "digits"}
+EXPERIMENTS = sorted(path.name for path in RESULTS.iterdir() if path.is_dir())
+COMPARISONS = [name for name in EXPERIMENTS if name != SIX_EPOCHS]  # with a comparison.csv
+
+
+def read_table(text, first_cell):
+    """The rows of the Markdown table with that first cell, as dictionaries by column."""
+    lines = iter(text.splitlines())
+    head = next(line for line in lines if line.startswith(f"| {first_cell} |"))
+    next(lines)
+    columns, rows = split_row(head), []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append(dict(zip(columns, split_row(line), strict=True)))
+    return rows
+
+
+def split_row(line):
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def page(name):
+    return (ROOT / name).read_text("utf-8")
+
+
+def read_runs(experiment, variant):
+    """The `summary.json` of a variant's runs, by seed."""
+    folders = (RESULTS / experiment).glob(f"{variant}-seed*")
+    summaries = [json.loads((folder / "summary.json").read_text()) for folder in folders]
+    assert summaries, f"{experiment} has no run of {variant}"
+    return {summary["seed"]: summary for summary in sorted(summaries, key=lambda s: s["seed"])}
+
+
+def read_csv(experiment):
+    """The rows of `comparison.csv` by variant."""
+    with open(RESULTS / experiment / "comparison.csv", newline="") as file:
+        return {row["variant"]: row for row in csv.DictReader(file)}
+
+
+def variants_of(experiment):
+    folders = [path for path in (RESULTS / experiment).iterdir() if path.is_dir()]
+    return {path.name.rsplit("-seed", 1)[0] for path in folders}
+
+
+def epochs_of(experiment):
+    """The number of epochs in the `metrics.csv` of every run, which must be the same."""
+    counts = set()
+    for path in (RESULTS / experiment).glob("*/metrics.csv"):
+        with open(path, newline="") as file:
+            counts.add(len(list(csv.DictReader(file))))
+    (count,) = counts
+    return count
+
+
+def accuracies(experiment, variant):
+    return [run["test_accuracy"] for run in read_runs(experiment, variant).values()]
+
+
+def accuracy_figures(experiment, variant):
+    """The mean in percent and, if there are several seeds, the sample standard deviation."""
+    values = [100 * value for value in accuracies(experiment, variant)]
+    return [statistics.mean(values), *([statistics.stdev(values)] if len(values) > 1 else [])]
+
+
+def difference_figures(experiment, variant):
+    """The mean difference to none in percentage points and, with several seeds, its interval."""
+    pairs = [accuracies(experiment, name) for name in (variant, "none")]
+    values, base = ([100 * value for value in each] for each in pairs)
+    mean = statistics.mean(value - of_base for value, of_base in zip(values, base, strict=True))
+    if len(values) == 1:
+        return [mean]
+    interval = stats.ttest_rel(values, base).confidence_interval(0.95)
+    return [mean, interval.low, interval.high]
+
+
+def params(experiment, variant):
+    (count,) = {run["params"] for run in read_runs(experiment, variant).values()}
+    return count
+
+
+def figures_in(cell):
+    """The numbers that a cell prints, as text."""
+    return re.findall(r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?", cell)
+
+
+def check_figures(cell, expected):
+    """Fails unless a cell prints these figures, right to the last digit.
+
+    A value halfway between two figures, such as 76.535, may be rounded to either.
+    """
+    found = figures_in(cell)
+    assert len(found) == len(expected), f"{cell!r} should print {expected}"
+    for text, value in zip(found, expected, strict=True):
+        printed = Decimal(text.replace(",", ""))
+        half_digit = Decimal(1).scaleb(printed.as_tuple().exponent) / 2
+        assert abs(printed - Decimal(value)) <= half_digit + Decimal("1e-9"), (
+            f"{cell!r} prints {text} for {value}"
+        )
+
+
+def test_check_figures_sees_the_last_digit():
+    check_figures("77.44 ± 0.23 % [-0.68, +1,659]", [77.4433, 0.2318, -0.6776, 1659])
+    for cell in ("77.45 ± 0.23 %", "77.43 ± 0.23 %", "77.44 ± 0.24 %", "77.44 %", "77.4 0.2 1"):
+        with pytest.raises(AssertionError):
+            check_figures(cell, [77.4433, 0.2318])
+
+
+def test_readme_resnet20():
+    rows = read_table(page("README.md"), "ResNet20, CIFAR-10")
+    assert [row["ResNet20, CIFAR-10"] for row in rows] == list(RESNET20)
+    for row in rows:
+        experiment, variant = RESNET20[row["ResNet20, CIFAR-10"]]
+        seeds = [0, 1] if "seeds 0, 1" in row["ResNet20, CIFAR-10"] else [0, 1, 2]
+        assert list(read_runs(experiment, variant)) == seeds
+        assert epochs_of(experiment) == 3
+        check_figures(row["parameters"], [params(experiment, variant)])
+        check_figures(row["3 epochs, seeds 0 to 2"], accuracy_figures(experiment, variant))
+        difference = [] if variant == "none" else difference_figures(experiment, variant)
+        check_figures(row["difference [95 %]"], difference)
+        six = variant in variants_of(SIX_EPOCHS)
+        check_figures(row["6 epochs, seed 0"], accuracy_figures(SIX_EPOCHS, variant) if six else [])
+    assert epochs_of(SIX_EPOCHS) == 6
+
+
+def test_readme_other_networks():
+    rows = read_table(page("README.md"), "other networks, seed 0")
+    names = [row["other networks, seed 0"].split(",")[0] for row in rows]
+    assert names == list(OTHER_NETWORKS)
+    for name, row in zip(names, rows, strict=True):
+        experiment = OTHER_NETWORKS[name]
+        data, epochs = row["data, epochs"].split(", ")
+        assert int(epochs) == epochs_of(experiment)
+        seeds = [0, 1, 2] if "seeds 0 to 2" in row["other networks, seed 0"] else [0]
+        for variant in variants_of(experiment):
+            runs = read_runs(experiment, variant)
+            assert list(runs) == seeds
+            assert {run["dataset"] for run in runs.values()} == {DATA[data]}
+        for column, module in (("none", "none"), ("SE", "se_block"), ("CBAM", "cbam_block")):
+            # of ResNet18 two variants of CBAM: in the blocks, then before the classifier
+            found = sorted(v for v in variants_of(experiment) if v.startswith(module))
+            found.sort(key=lambda variant: "at_head" in variant)
+            expected = [f for variant in found for f in accuracy_figures(experiment, variant)]
+            check_figures(row[column], expected)
+
+
+def test_results_page_has_every_experiment():
+    text = page("docs/results.md")
+    included = re.findall(r'--8<-- "results/([^/]+)/comparison.md:3:"', text)
+    assert sorted([*included, SIX_EPOCHS]) == EXPERIMENTS
+    commands = re.findall(r"configs/results/(\S+)\.json --seeds (\S+)", text)
+    assert sorted(name for name, _ in commands) == EXPERIMENTS
+    for name, seeds in commands:
+        numbers = {"0": [0], "0,1": [0, 1], "0-2": [0, 1, 2]}[seeds]
+        assert all(list(read_runs(name, variant)) == numbers for variant in variants_of(name))
+
+
+def test_results_page_six_epochs():
+    rows = read_table(page("docs/results.md"), "variant")
+    assert {row["variant"] for row in rows} == variants_of(SIX_EPOCHS)
+    for row in rows:
+        check_figures(row["parameters"], [params(SIX_EPOCHS, row["variant"])])
+        check_figures(row["test accuracy"], accuracy_figures(SIX_EPOCHS, row["variant"]))
+
+
+@pytest.mark.parametrize("experiment", COMPARISONS)
+def test_tables_of_comparisons(experiment):
+    """The `comparison.md` of an experiment, which docs/results.md includes."""
+    text, exact = page(f"results/{experiment}/comparison.md"), read_csv(experiment)
+    rows = read_table(text, "variant")
+    assert [row["variant"] for row in rows] == list(exact)
+    assert set(exact) == variants_of(experiment)
+    assert f"epochs: {epochs_of(experiment)}; seeds: " in text
+    for row in rows:
+        variant = row["variant"]
+        assert f"seeds: {', '.join(map(str, read_runs(experiment, variant)))};" in text
+        check_figures(row["parameters"], [params(experiment, variant)])
+        check_figures(row["multiply-adds"], [int(exact[variant]["multiply_adds"]) / 1e6])
+        check_figures(row["seeds"], [len(read_runs(experiment, variant))])
+        check_figures(row["test accuracy"], accuracy_figures(experiment, variant))
+        assert row["speed"] == exact[variant]["relative_images_per_second"] == ""
+        if variant == "none":
+            assert row["difference [95 %]"] == row["McNemar p"] == row["gained, lost"] == ""
+        else:
+            check_figures(row["difference [95 %]"], difference_figures(experiment, variant))
+            check_mcnemar(row, exact[variant], experiment)
+
+
+def check_mcnemar(row, exact, experiment):
+    """Gained minus lost is the difference in hits, and p is twice the tail of a fair coin."""
+    gained, lost = int(exact["mcnemar_gained"]), int(exact["mcnemar_lost"])
+    check_figures(row["gained, lost"], [gained, lost])
+    images = TEST_IMAGES[experiment.split("-")[0]]
+    pairs = [accuracies(experiment, name) for name in (row["variant"], "none")]
+    hits, of_base = (sum(round(images * value) for value in each) for each in pairs)
+    assert gained - lost == hits - of_base
+    p = min(1, 2 * stats.binom.cdf(min(gained, lost), gained + lost, 0.5))
+    assert float(exact["mcnemar_p"]) == pytest.approx(p)
+    assert row["McNemar p"] == f"{p:.2g}"
+
+
+@pytest.mark.parametrize("experiment", COMPARISONS)
+def test_csv_of_comparisons(experiment):
+    """The `comparison.csv` of an experiment, to full precision; an empty cell where none is due."""
+    for variant, row in read_csv(experiment).items():
+        assert int(row["params"]) == params(experiment, variant)
+        difference = [] if variant == "none" else difference_figures(experiment, variant)
+        columns = {
+            "test_accuracy": accuracy_figures(experiment, variant),
+            "difference": difference[:1],
+            "difference_low": difference[1:2],
+            "difference_high": difference[2:],
+        }
+        columns["test_accuracy_deviation"] = columns["test_accuracy"][1:]
+        for name, expected in columns.items():
+            found = [100 * float(row[name])] if row[name] else []
+            assert found == pytest.approx(expected[:1], abs=1e-9), name
+
+
+@pytest.mark.parametrize(
+    "path", sorted(RESULTS.glob("*/*/summary.json")), ids=lambda path: path.parent.name
+)
+def test_summaries(path):
+    """The accuracies are possible, and the selected epoch is one with the best validation."""
+    summary = json.loads(path.read_text())
+    hits = TEST_IMAGES[summary["dataset"]] * summary["test_accuracy"]
+    assert hits == pytest.approx(round(hits), abs=1e-6)
+    with open(path.with_name("metrics.csv"), newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == list(range(1, summary["epochs"] + 1))
+    validation = [float(row["val_accuracy"]) for row in rows]
+    assert max(validation) == pytest.approx(summary["best_val_accuracy"])
+    assert validation[summary["best_epoch"] - 1] == pytest.approx(summary["best_val_accuracy"])

@@ -1,0 +1,77 @@
+"""The results of a finished run: its accuracy, its errors, its history, its speed."""
+
+import dataclasses
+
+import numpy as np
+
+from ..data.datasets import Dataset
+from ..runs.predictions import read_predictions
+from ..runs.run_folder import read_metrics
+from ..system.errors import UserError
+from ..system.files import read_json
+from .planning import PlannedRun
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The results of a finished run.
+
+    Args:
+        run: a `PlannedRun`.
+        hits: boolean array, which test images are classified correctly.
+        confusion: int array `(classes, classes)`, rows the true class, columns the predicted one.
+        history: list of dictionaries, the row of `metrics.csv` of every epoch.
+        images_per_second: float.
+    """
+
+    run: PlannedRun
+    hits: np.ndarray
+    confusion: np.ndarray
+    history: list[dict[str, float]]
+    images_per_second: float
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.hits.mean())
+
+    @property
+    def curve(self) -> list[float]:
+        """The accuracy of every epoch on the validation split, or without one in training."""
+        return [row[_curve_column(self.run)] for row in self.history]
+
+
+def _curve_column(run: PlannedRun) -> str:
+    return "val_accuracy" if run.settings.validation_split else "accuracy"
+
+
+def read_result(run: PlannedRun, dataset: Dataset) -> Result:
+    """Reads the results of a finished run from its folder.
+
+    Args:
+        run: a `PlannedRun`.
+        dataset: the `Dataset` that it was trained on.
+
+    Returns:
+        A `Result`.
+
+    Raises:
+        UserError: a file is missing or damaged, or the run was evaluated on other test images.
+    """
+    predictions = read_predictions(run.folder)
+    same_classes = predictions.probabilities.shape[1] == dataset.classes
+    if not same_classes or not np.array_equal(predictions.labels, dataset.y_test):
+        raise UserError(
+            f"{run.folder} was evaluated on other test images than {dataset.name}'s; evaluate it "
+            f"again with 'python main.py evaluate {run.folder}'"
+        )
+    summary = read_json(run.folder / "summary.json")
+    speed = summary.get("images_per_second") if isinstance(summary, dict) else None
+    if not isinstance(speed, (int, float)) or speed <= 0:
+        raise UserError(f"{run.folder}/summary.json has no images_per_second; remove that folder")
+    history = read_metrics(run.folder)
+    columns = (_curve_column(run), "accuracy", "loss", "epoch")
+    missing = [column for column in columns if column not in history[0]]
+    if missing or len(history) != run.settings.epochs:
+        lacking = missing[0] if missing else f"row for each of {run.settings.epochs} epochs"
+        raise UserError(f"{run.folder}/metrics.csv has no {lacking}; remove that folder")
+    return Result(run, predictions.correct, predictions.confusion, history, float(speed))
