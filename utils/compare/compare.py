@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.datasets import load_dataset, validation_indices
+from ..data.datasets import load_dataset
+from ..data.splits import validation_indices
 from ..evaluation.counting import multiply_adds, trainable_params, without_values
 from ..explain.explain import draw_explanations
 from ..runs.run_folder import locked, network_name
@@ -93,14 +94,14 @@ def costs_of(runs, dataset):
     """
     settings = {run.variant: run.settings for run in runs}
     outline = dataclasses.replace(  # what a network needs to know of the data
-        dataset, x_train=dataset.x_train[:0], x_test=dataset.x_test[:1]
+        dataset, x_train=dataset.x_train[:0], x_test=dataset.x_test[:0]
     )
     counted = call_in_process(runs[0].settings.backend, _count, list(settings.values()), outline)
     return dict(zip(settings, counted, strict=True))
 
 
 def _count(settings, dataset):
-    channels = dataset.x_test.shape[-1]
+    channels = dataset.image_shape[-1]
     found = []
     with without_values():
         for each in settings:

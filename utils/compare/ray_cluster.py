@@ -30,7 +30,7 @@ def require_ray():
         raise UserError("--ray needs Ray, which is not installed: pip install ray")
 
 
-def run_on_ray(address, commands, jobs, logs, started, ended, environment=None):
+def run_on_ray(address, commands, jobs, logs, on_start, on_end, environment=None):
     """Runs commands on a Ray cluster until each has ended, at most `jobs` at once.
 
     Each takes one GPU if the cluster has any, and otherwise one CPU; it waits until one is free.
@@ -40,7 +40,7 @@ def run_on_ray(address, commands, jobs, logs, started, ended, environment=None):
     Args:
         address: string, such as `"10.0.0.1:6379"`; `"auto"`, the cluster that runs on this machine;
             or `"local"`, which starts Ray on this machine alone, and stops it at the end.
-        commands, jobs, logs, started, ended, environment: as in `run_processes`.
+        commands, jobs, logs, on_start, on_end, environment: as in `run_processes`.
 
     Raises:
         UserError: there is no cluster at that address, or nothing in it to compute with.
@@ -55,7 +55,7 @@ def run_on_ray(address, commands, jobs, logs, started, ended, environment=None):
         task = ray.remote(**needs, max_retries=0)(run_command)
         start = functools.partial(RayTask, ray, task)
         environment = {**(os.environ if environment is None else environment)}
-        run_processes(commands, jobs, logs.absolute(), started, ended, environment, start)
+        run_processes(commands, jobs, logs.absolute(), on_start, on_end, environment, start)
 
 
 @contextlib.contextmanager

@@ -155,7 +155,9 @@ class RecipeSettings(ModelSettings):
     """Everything but the seed that decides how a run goes."""
 
     dataset: str = setting(
-        "auto", choice(*DATASETS), "auto is cifar10 if it can be had, and digits otherwise"
+        "auto",
+        choice(*DATASETS),
+        "; ".join(f"{name}: {entry.help}" for name, entry in DATASETS.items()),
     )
     data_dir: str | None = setting(
         None, optional(text), "folder to look for data first, and to download to"

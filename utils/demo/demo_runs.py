@@ -5,8 +5,7 @@ from pathlib import Path
 
 import keras
 
-from ..data.cifar import CIFAR, local_cifar
-from ..data.datasets import Dataset
+from ..data.dataset import Dataset
 from ..data.decoding import read_image
 from ..explain.explain import common_config, explainable_network, names_of
 from ..explain.selection import SelectedImage
@@ -107,11 +106,7 @@ def prepare(settings, announce=print):
 
 def _data_at_hand(config, data_dir):
     """Loads the data set that a run was trained on, without downloading it."""
-    name, data_dir = config["dataset"], data_dir or config.get("data_dir")
-    if name in CIFAR and local_cifar(name, data_dir) is None:
-        looked = f"{data_dir} and Keras's cache" if data_dir else "Keras's cache"
-        raise UserError(f"{name} is not in {looked}; --data-dir can say where it is")
-    return load_run_dataset(config, data_dir, announce=lambda line: None)
+    return load_run_dataset(config, data_dir, announce=lambda line: None, download=False)
 
 
 def _common_form(runs, networks):

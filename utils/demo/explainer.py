@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from ..data.datasets import in_data_format
+from ..data.data_format import in_data_format
 from ..explain.attention_maps import AttentionMaps, AttentionReader
 from ..explain.grad_cam import GradCAM, stages
 from ..explain.selection import SelectedImage

@@ -49,7 +49,7 @@ def evaluate(network, dataset):
 
     Args:
         network: Keras model from raw pixels to class probabilities.
-        dataset: a `utils.data.datasets.Dataset`.
+        dataset: a `utils.data.dataset.Dataset`.
 
     Returns:
         An `Evaluation`.

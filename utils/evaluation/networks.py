@@ -6,7 +6,7 @@ from models import build_model
 from models.attention_module import get_attention
 from models.saving import load_model
 
-from ..data.datasets import in_data_format
+from ..data.data_format import shape_in_data_format
 from ..system.errors import UserError
 
 
@@ -52,7 +52,7 @@ def load_network(run, dataset=None):
     network = load_model(Path(run) / "best.keras")
     if dataset is None:
         return network
-    expected = in_data_format(dataset.x_test[:1]).shape[1:]
+    expected = shape_in_data_format(dataset.image_shape)
     if tuple(network.input_shape[1:]) != expected:
         raise ValueError(f"it takes images of {network.input_shape[1:]}, not {expected}")
     if network.output_shape != (None, dataset.classes):

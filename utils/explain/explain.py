@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.datasets import in_data_format
+from ..data.data_format import in_data_format
 from ..evaluation.networks import load_network
 from ..runs.predictions import in_batches
 from ..runs.run_folder import load_run_dataset, read_config

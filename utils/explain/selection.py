@@ -81,5 +81,5 @@ def _of_source(source, dataset):
 
 def _of_file(path, dataset):
     names, folder = dataset.class_names, path.resolve().parent.name
-    pixels = read_image(path, dataset.x_test.shape[1:])
+    pixels = read_image(path, dataset.image_shape)
     return SelectedImage(path.name, pixels, names.index(folder) if folder in names else None)

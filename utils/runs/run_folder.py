@@ -115,13 +115,14 @@ def read_metrics(path):
     return rows
 
 
-def load_run_dataset(config, data_dir=None, announce=print):
+def load_run_dataset(config, data_dir=None, announce=print, download=True):
     """Loads the data set of a run.
 
     Args:
         config: dictionary, what `read_config` returns.
         data_dir: path of the folder with the data; the run's own by default.
         announce: function that takes a line of text.
+        download: bool, whether to download what is not on this machine. Defaults to `True`.
 
     Returns:
         A `Dataset`.
@@ -135,6 +136,7 @@ def load_run_dataset(config, data_dir=None, announce=print):
         announce,
         config.get("image_size"),
         config.get("corrupt"),
+        download,
     )
 
 

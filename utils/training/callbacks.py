@@ -5,6 +5,7 @@ import time
 
 import keras
 
+from ..feeding.protocols import Batches
 from ..runs.checkpoint import checkpoint_name, write_checkpoint
 from ..runs.progress import restore, training_variables, values_of
 from ..system.backend import synchronize
@@ -12,14 +13,14 @@ from ..system.errors import Interrupted, RunError
 
 
 class EpochDraws(keras.callbacks.Callback):
-    """Tells the batches which epoch's draws to give."""
+    """Starts every epoch of the batches; how many they skip is the same in all epochs of a fit."""
 
-    def __init__(self, batches):
+    def __init__(self, batches: Batches) -> None:
         super().__init__()
         self.batches = batches
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.batches.epoch = epoch
+        self.batches.start_epoch(epoch, self.batches.skip)
 
 
 class CountSteps(keras.callbacks.Callback):

@@ -13,6 +13,7 @@ import time
 import keras
 import numpy as np
 
+from ..feeding.protocols import Batches
 from ..feeding.shares import Share
 from ..system import backend, backend_devices
 from ..system.errors import Interrupted, RunError, UserError
@@ -55,16 +56,18 @@ class Devices:
         """A context in which what is built is on all devices, and what is fitted trains on them."""
         return self._distribution.scope() if self.count > 1 else contextlib.nullcontext()
 
-    def share(self, batches):
-        """What this host trains on of batches that are the same on all hosts, or `None` of `None`.
+    @property
+    def batch_share(self):
+        """The `Share` of every batch that this host trains on."""
+        return Share(self.count, self.hosts, self.host)
+
+    def weight(self, batches):
+        """Returns a host's share of batches with weights, so that padding counts for nothing.
 
         Args:
-            batches: a `keras.utils.PyDataset` with a `share`, such as `EpochBatches`.
+            batches: `Batches` with `batch_share` as their share, or `None`, which is returned.
         """
-        if self.count == 1 or not batches:
-            return batches
-        batches.share = Share(self.count, self.hosts, self.host)
-        return SharedBatches(batches)
+        return SharedBatches(batches) if batches and self.count > 1 else batches
 
     def check_batch(self, size):
         """Refuses batches that the devices cannot have equal parts of.
@@ -140,7 +143,7 @@ class Devices:
         try:
             yield
         except (RuntimeError, ValueError) as error:
-            if self.hosts == 1 or not backend_devices.is_of_other_hosts(error):
+            if self.hosts == 1 or not backend_devices.is_lost_host_error(error):
                 raise
             raise RunError(
                 f"host {self.host} has lost another of the {self.hosts} hosts: "
@@ -277,10 +280,10 @@ class SharedBatches(keras.utils.PyDataset):
     batches are those of the rows that are there.
 
     Args:
-        batches: a `keras.utils.PyDataset` of inputs and labels, with its `share`.
+        batches: `Batches` with the host's share.
     """
 
-    def __init__(self, batches):
+    def __init__(self, batches: Batches) -> None:
         super().__init__()
         self.batches = batches
 
@@ -293,11 +296,11 @@ class SharedBatches(keras.utils.PyDataset):
         if self._weight == 1:
             return inputs, labels
         size = self.batches.rows_of(number)
-        there = self.batches.share.places(size) < size
+        there = self.batches.share.padded_rows(size) < size
         return inputs, labels, np.where(there, self._weight, 0).astype("float32")
 
     @functools.cached_property
     def _weight(self):
         """Rows with those that are repeated, over rows: 1 for batches that all are a multiple."""
         sizes = [self.batches.rows_of(number) for number in range(self.num_batches)]
-        return sum(map(self.batches.share.padded, sizes)) / sum(sizes)
+        return sum(map(self.batches.share.padded_size, sizes)) / sum(sizes)

@@ -9,10 +9,12 @@ from keras import layers, ops
 from models.blocks import channel_axis
 from models.saving import deep_graphs
 
-from ..data.datasets import in_data_format, pixel_statistics, validation_indices
+from ..data.data_format import shape_in_data_format
+from ..data.pixel_statistics import pixel_statistics
+from ..data.splits import validation_indices
 from ..evaluation.networks import network_from_settings
-from ..feeding.in_memory import InMemory
-from ..feeding.on_disk import OnDisk
+from ..feeding.protocols import Batches, ImageSource
+from ..feeding.shares import WHOLE, Share
 from ..feeding.sources import image_source
 from ..runs.progress import prepare
 from ..system.backend import jit_compile
@@ -28,24 +30,25 @@ class Setup:
         network: the `keras.Model` that comes of it, from raw pixels to class probabilities.
         model: the compiled `keras.Model` that is fitted, from batches to logits; it has the layers
             of `network`, and what makes images of a batch in the layer `"images"`.
-        batches: a `keras.utils.PyDataset` to train on.
-        validation: another to validate on, or `None`.
-        source: what gives the images; the batches are asked for within its `reading`.
+        batches: the `Batches` to train on.
+        validation: those to validate on, or `None`.
+        source: the `ImageSource` of the batches, which are used within its `reading`.
     """
 
     network: keras.Model
     model: keras.Model
-    batches: keras.utils.PyDataset
-    validation: keras.utils.PyDataset | None
-    source: InMemory | OnDisk
+    batches: Batches
+    validation: Batches | None
+    source: ImageSource
 
 
-def make_setup(settings, dataset):
+def make_setup(settings, dataset, share: Share = WHOLE):
     """Builds network, model and batches.
 
     Args:
         settings: a `TrainSettings` with its defaults filled in.
         dataset: a `Dataset`.
+        share: a `Share`, the rows of every batch to train on. Defaults to all.
 
     Returns:
         A `Setup`.
@@ -60,16 +63,16 @@ def make_setup(settings, dataset):
         dataset.y_train, settings.validation_split, settings.seed
     )
     source = image_source(dataset)
-    mean, variance = pixel_statistics(source.measured(training))
+    mean, variance = pixel_statistics(source.images_for_statistics(training))
     network = build_network(settings, dataset, mean, variance)
-    batches = source.training_batches(settings, training)
+    batches = source.training_batches(settings, training, share)
     images = source.images(settings, fill=np.rint(mean))
     model = training_model(settings, network, *images, steps=len(batches))
     return Setup(
         network,
         model,
         batches,
-        source.validation_batches(validation) if len(validation) else None,
+        source.validation_batches(validation, share) if len(validation) else None,
         source,
     )
 
@@ -89,7 +92,7 @@ def build_network(settings, dataset, mean, variance):
     Raises:
         UserError: an architecture or attention module that is unknown, or an option it cannot take.
     """
-    image = keras.Input(in_data_format(dataset.x_test[:1]).shape[1:], name="image")
+    image = keras.Input(shape_in_data_format(dataset.image_shape), name="image")
     pixels = layers.Normalization(
         axis=channel_axis(),
         mean=mean.tolist(),

@@ -66,7 +66,7 @@ def train(settings, announce=print):
             lambda: _prepared(settings, devices, announce)
         )
         with devices.scope():
-            setup = make_setup(settings, dataset)
+            setup = make_setup(settings, dataset, devices.batch_share)
             devices.check_batch(setup.batches.batch_size)
             devices.normalize(setup.model)
 
@@ -100,7 +100,7 @@ def _trained(settings, dataset, setup, run_dir, devices, started, announce):
     with _told_where_it_stands(run_dir):
         state = {
             "config": settings.config(),
-            "data": setup.source.fingerprint(),
+            "data": dataset.fingerprint(),
             "environment": environment(setup.source.packages),
         }
         devices.check_same(state)
@@ -176,11 +176,11 @@ def _saving_context(network, devices, averages):
 
 
 def _fit_from(progress, setup, devices, epochs, callbacks, checkpointer):
-    batches, validation = map(devices.share, (setup.batches, setup.validation))
+    batches, validation = map(devices.weight, (setup.batches, setup.validation))
     validation = keras_input(validation)
     while progress.epoch < epochs:
-        # `keras_input` asks for a batch to learn what they look like
-        setup.batches.epoch, setup.batches.skip = progress.epoch, progress.step
+        # `keras_input` reads the first batch for its shapes
+        setup.batches.start_epoch(progress.epoch, skip=progress.step)
         # Keras counts the batches once: what is left of an epoch is a fit of its own
         last = progress.epoch + 1 if progress.step else epochs
         setup.model.fit(

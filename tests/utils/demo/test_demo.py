@@ -98,7 +98,7 @@ def test_a_run_folder_is_enough(elsewhere):
     said = []
     demo_runs = prepare(DemoSettings(runs=[str(elsewhere)]), announce=said.append)
     assert demo_runs.dataset is None
-    assert "cifar10 is not in Keras's cache" in said[0]
+    assert "cifar10 is not available: not in Keras's cache" in said[0]
     assert demo_runs.shape == (32, 32, 3)
     assert demo_runs.class_names[3] == "class 3"
     write_json(elsewhere / "summary.json", {"class_names": list("abcdefghij")})
@@ -107,7 +107,7 @@ def test_a_run_folder_is_enough(elsewhere):
     assert demo_runs.class_names == tuple("abcdefghij")
     write_json(elsewhere / "summary.json", {"class_names": ["a", "a"]})
     assert prepare(settings, announce=said.append).class_names[0] == "class 0"
-    with pytest.raises(UserError, match=r"cifar10 is not in .*run and Keras"):
+    with pytest.raises(UserError, match=r"cifar10 is not available: not in .*run or Keras"):
         prepare(dataclasses.replace(settings, data_dir=str(elsewhere)))
 
 

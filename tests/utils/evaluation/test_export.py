@@ -15,7 +15,8 @@ from models.attention_module import cbam_block
 from models.saving import deep_graphs
 from utils.config.command_settings import EXPORT_FORMATS
 from utils.config.settings import TrainSettings
-from utils.data.datasets import load_dataset, pixel_statistics
+from utils.data.datasets import load_dataset
+from utils.data.pixel_statistics import pixel_statistics
 from utils.evaluation import export as exporting
 from utils.evaluation.evaluate import evaluate
 from utils.evaluation.export import FORMATS, in_float32, require_possible
