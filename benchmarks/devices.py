@@ -36,7 +36,7 @@ class BenchSettings(Settings):
 
 def training(settings, count, batch_size):
     """A function that trains for a round on `count` devices."""
-    from utils.data.datasets import Dataset
+    from utils.data.dataset import Dataset
     from utils.system.backend_batches import keras_input
     from utils.training.callbacks import SetEpoch
     from utils.training.devices import find_devices
@@ -52,9 +52,9 @@ def training(settings, count, batch_size):
     recipe = with_defaults(TrainSettings(depth=20, validation_split=0.0, **options), dataset)
     devices = find_devices(recipe)
     with devices.scope():
-        setup = make_setup(recipe, dataset)
+        setup = make_setup(recipe, dataset, devices.batch_share)
         devices.normalize(setup.model)
-    batches = devices.share(setup.batches)
+    batches = devices.weight(setup.batches)
 
     def run():
         with devices.scope():

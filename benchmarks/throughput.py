@@ -73,7 +73,7 @@ def our_loop(images, labels, steps, batch=BATCH, per_launch=1, **options):
     Returns:
         A function that trains, and the network.
     """
-    from utils.data.datasets import Dataset
+    from utils.data.dataset import Dataset
     from utils.feeding.sources import image_source
     from utils.system.backend_batches import keras_input
     from utils.training.callbacks import SetEpoch

@@ -135,3 +135,26 @@ def cifar100_dir(tmp_path_factory):
     with open(folder / "meta", "wb") as file:
         pickle.dump({b"fine_label_names": [b"fine%d" % i for i in range(100)]}, file, 2)
     return folder.parent
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory):
+    """A folder of 2 x 12 training and 2 x 4 test photographs; see `write_image_folder`."""
+    from tests.image_folders import write_image_folder  # imports scikit-learn
+
+    return write_image_folder(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture
+def own_image_folder(image_folder, tmp_path):
+    """A copy of `image_folder` that a test may spoil."""
+    return shutil.copytree(image_folder, tmp_path / "photos")
+
+
+@pytest.fixture(scope="session")
+def folder_dataset(image_folder):
+    """The data set of `image_folder`, of 16x16 pixels."""
+    pytest.importorskip("grain")
+    from utils.data.datasets import load_dataset
+
+    return load_dataset("folder", image_folder, image_size=16)

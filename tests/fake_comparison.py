@@ -8,7 +8,7 @@ from models.attention.specification import AttentionSpec
 from utils.compare.missing_runs import record_jobs
 from utils.compare.planning import Variant, plan_runs
 from utils.config.settings import CompareSettings
-from utils.data.datasets import Dataset
+from utils.data.dataset import Dataset
 from utils.runs.predictions import Predictions, write_predictions
 from utils.system.files import write_json
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from models.saving import save_model
 from utils.config.settings import TrainSettings
-from utils.data.datasets import pixel_statistics
+from utils.data.pixel_statistics import pixel_statistics
 from utils.system.files import write_json
 from utils.training.setup import build_network
 

@@ -20,7 +20,7 @@ ORDER = (
 )  # fmt: skip
 BACKENDS = {"tensorflow", "jax", "torch"}
 BACKEND_FILES = (
-    "utils/system/backend*.py", "utils/evaluation/export.py", "models/fast/",
+    "utils/system/backend*.py", "utils/system/export_formats.py", "models/fast/",
     "models/torch_weights.py",
 )  # fmt: skip
 # packages that are installed under another name, or along with another

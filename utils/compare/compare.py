@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..config.settings import CompareSettings
-from ..data.datasets import Dataset, load_dataset, validation_indices
+from ..data.dataset import Dataset
+from ..data.datasets import load_dataset
+from ..data.splits import validation_indices
 from ..explain.explain import draw_explanations
 from ..runs.naming import default_comparison_dir
 from ..runs.run_folder import locked

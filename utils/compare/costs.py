@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..config.settings import TrainSettings
-from ..data.datasets import Dataset
+from ..data.dataset import Dataset
 from ..evaluation.counting import multiply_adds, trainable_params, without_values
 from ..system.processes import call_in_process
 from ..training.setup import build_network

@@ -17,7 +17,7 @@ from ..config.settings import (
     module_option,
     option_names,
 )
-from ..data.datasets import Dataset
+from ..data.dataset import Dataset
 from ..runs.naming import attention_name
 from ..runs.own_code import with_own_code
 from ..runs.resuming import changed_settings

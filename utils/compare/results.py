@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from ..data.datasets import Dataset
+from ..data.dataset import Dataset
 from ..runs.predictions import read_predictions
 from ..runs.run_folder import read_metrics
 from ..system.errors import UserError

@@ -221,7 +221,9 @@ class DataSettings(Settings):
     group = "data"
 
     dataset: str = setting(
-        "auto", choice(*DATASETS), "auto is cifar10 if it can be had, and digits otherwise"
+        "auto",
+        choice(*DATASETS),
+        "; ".join(f"{name}: {entry.help}" for name, entry in DATASETS.items()),
     )
     data_dir: str | None = setting(
         None, optional(path), "folder to look for data first, and to download to"

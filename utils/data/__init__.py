@@ -1,1 +1,1 @@
-"""Data sets: found, downloaded, decoded and read without trust."""
+"""Data sets: loading, downloading and decoding of untrusted files."""

@@ -1,4 +1,7 @@
-"""CIFAR-10 and CIFAR-100 in their official layout: found, downloaded, and read without trust."""
+"""CIFAR-10 and CIFAR-100 in their official layout: found or downloaded, and read safely.
+
+The files are untrusted: an archive or a batch that was tampered with is refused, never run.
+"""
 
 import dataclasses
 import gzip
@@ -8,11 +11,13 @@ import shutil
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
 from ..system.errors import UserError
-from ..system.files import Limited
+from ..system.files import SizeLimitedFile
+from .dataset import Dataset, LoadOptions
 from .downloads import download
 from .pickles import read_pickle
 
@@ -24,37 +29,47 @@ MOST_MEMBERS = 100
 
 @dataclasses.dataclass(frozen=True)
 class CifarSpec:
-    """Where one of the two sets is, and what its files hold.
+    """The official files of CIFAR-10 or CIFAR-100.
 
     Args:
         folder: string, name of the official folder.
         archive: string, name of the official archive.
         sha256: string, the archive's checksum.
-        train_files, test_files: tuples of names of batch files.
+        train_files, test_files: tuples of strings, names of the batch files.
         meta_file: string, name of the file with the class names.
-        labels, names: the keys of labels and class names.
+        labels, names: bytes, the keys of the labels and of the class names.
     """
 
     folder: str
     archive: str
     sha256: str
-    train_files: tuple
-    test_files: tuple
+    train_files: tuple[str, ...]
+    test_files: tuple[str, ...]
     meta_file: str
     labels: bytes
     names: bytes
 
-    def read(self, folder, files, classes):
+    def read(
+        self, folder: Path, files: tuple[str, ...], classes: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Reads batch files.
+
+        Args:
+            folder: path of the folder with the files.
+            files: tuple of strings, their names.
+            classes: int, the number of classes.
 
         Returns:
             Images `(n, 32, 32, 3)` uint8 and labels `(n,)` int64.
+
+        Raises:
+            UserError: a file is missing or is not what it should be.
         """
         parts = [self._read_batch(folder / name, classes) for name in files]
         images, labels = map(np.concatenate, zip(*parts, strict=True))
         return np.ascontiguousarray(images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels
 
-    def _read_batch(self, path, classes):
+    def _read_batch(self, path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
         batch = read_pickle(path)
         images = batch.get(b"data")
         if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
@@ -72,8 +87,18 @@ class CifarSpec:
             raise UserError(f"{path}: labels must be integers from 0 to {classes - 1}")
         return images, np.array(labels, "int64")
 
-    def read_class_names(self, folder):
-        """Reads the class names, a tuple of strings."""
+    def read_class_names(self, folder: Path) -> tuple[str, ...]:
+        """Reads the class names.
+
+        Args:
+            folder: path of the folder with the files.
+
+        Returns:
+            A tuple of strings.
+
+        Raises:
+            UserError: the file is missing or is not what it should be.
+        """
         path = folder / self.meta_file
         names = read_pickle(path).get(self.names)
         names = names if isinstance(names, list) else []
@@ -111,20 +136,45 @@ CIFAR = {
 }
 
 
-def local_cifar(name, data_dir=None):
-    """Finds the folder with the batch files on this machine, unpacking the archive if need be.
+def load_cifar10(options: LoadOptions) -> Dataset:
+    """Loads CIFAR-10 from its official archive or folder."""
+    return _load("cifar10", options)
+
+
+def load_cifar100(options: LoadOptions) -> Dataset:
+    """Loads CIFAR-100 with its 100 fine labels from its official archive or folder."""
+    return _load("cifar100", options)
+
+
+def _load(name: str, options: LoadOptions) -> Dataset:
+    spec = CIFAR[name]
+    try:
+        folder = find_cifar(name, options.data_dir, options.download)
+    except OSError as error:
+        raise UserError(f"{name} is not available: {error}") from error
+    class_names = spec.read_class_names(folder)
+    x_train, y_train = spec.read(folder, spec.train_files, len(class_names))
+    x_test, y_test = spec.read(folder, spec.test_files, len(class_names))
+    return Dataset(name, x_train, y_train, x_test, y_test, class_names, crop_padding=4, flips=True)
+
+
+def find_cifar(name: str, data_dir: str | Path | None = None, download: bool = True) -> Path:
+    """Finds the folder with the batch files; unpacks or downloads the archive if necessary.
 
     Args:
-        name, data_dir: as in `find_cifar`.
+        name: string, `"cifar10"` or `"cifar100"`.
+        data_dir: path of a folder to look in first, and to download to. Defaults to Keras's cache.
+        download: bool, whether to download an archive that is not on this machine.
 
     Returns:
-        A `Path`, or `None` where there is neither folder nor archive.
+        A `Path`.
 
     Raises:
+        OSError: it is not on this machine and is not downloaded; the message says where to put it.
         UserError: an archive that was found is not the official one.
     """
-    spec = CIFAR[name]
-    for place in _places(data_dir):
+    spec, places = CIFAR[name], _places(data_dir)
+    for place in places:
         # the last is where keras.utils.get_file unpacks it
         for folder in (place, place / spec.folder, place / f"{spec.folder}-target" / spec.folder):
             official = folder.name == spec.folder and folder.is_dir()
@@ -132,37 +182,19 @@ def local_cifar(name, data_dir=None):
                 return folder
         if (place / spec.archive).is_file():
             return _unpack(spec, place)
-    return None
+    if not download:
+        looked = "Keras's cache" if data_dir is None else f"{data_dir} or Keras's cache"
+        raise OSError(f"not in {looked}; name its folder with --data-dir")
+    _download(spec, places[0])
+    return _unpack(spec, places[0])
 
 
-def _places(data_dir):
+def _places(data_dir: str | Path | None) -> list[Path]:
     cache = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets"
     return [Path(data_dir), cache] if data_dir is not None else [cache]
 
 
-def find_cifar(name, data_dir=None):
-    """Finds the folder with the batch files, unpacking or downloading the archive if need be.
-
-    Args:
-        name: `"cifar10"` or `"cifar100"`.
-        data_dir: path of a folder to look in first, and to download to; `None` for Keras's cache.
-
-    Returns:
-        A `Path`.
-
-    Raises:
-        OSError: it is nowhere, and cannot be downloaded; the message says where to put it.
-        UserError: an archive that was found is not the official one.
-    """
-    folder = local_cifar(name, data_dir)
-    if folder is not None:
-        return folder
-    spec, place = CIFAR[name], _places(data_dir)[0]
-    _download(spec, place)
-    return _unpack(spec, place)
-
-
-def _download(spec, place):
+def _download(spec: CifarSpec, place: Path) -> None:
     place.mkdir(parents=True, exist_ok=True)
     urls = [mirror + spec.archive for mirror in MIRRORS]
     try:
@@ -174,25 +206,27 @@ def _download(spec, place):
         ) from error
 
 
-def _unpack(spec, place):
+def _unpack(spec: CifarSpec, place: Path) -> Path:
     """Takes the expected files out of the archive, and nothing else that may be in it."""
     path = place / spec.archive
     missing = {f"{spec.folder}/{n}" for n in (*spec.train_files, *spec.test_files, spec.meta_file)}
     temporary = Path(tempfile.mkdtemp(dir=place, prefix=f".{spec.folder}-"))
     try:
-        # as one stream, read once: so the limit holds for all of it, and nothing seeks in circles
+        # read once, as a stream: so the limit holds for all of it, and no header can seek back
         with gzip.open(path) as file:
-            stream = Limited(file, LARGEST_ARCHIVE)
+            stream: Any = SizeLimitedFile(file, LARGEST_ARCHIVE)
             with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as archive:
                 for member in itertools.islice(archive, MOST_MEMBERS):
-                    if member.size > LARGEST_ARCHIVE:  # `tarfile` would step on, past any end
+                    if member.size > LARGEST_ARCHIVE:  # `tarfile` would skip past the file's end
                         raise tarfile.ReadError(f"{member.name} has {member.size} bytes")
                     if member.name not in missing:
                         continue
                     if not member.isfile() or member.issparse():
                         raise tarfile.ReadError(f"{member.name} is no file")
+                    content: IO[bytes] | None = archive.extractfile(member)
+                    assert content is not None  # as it is for every regular file
                     with open(temporary / Path(member.name).name, "wb") as target:
-                        shutil.copyfileobj(archive.extractfile(member), target)
+                        shutil.copyfileobj(content, target)
                     missing.remove(member.name)
             while stream.read(2**20):  # gzip compares its checksum at the end
                 pass
@@ -212,10 +246,10 @@ def _unpack(spec, place):
 
 
 class _Member(tarfile.TarInfo):
-    """A member with headers of a size that can be true: `tarfile` holds and searches them whole."""
+    """An archive's member whose header is of a plausible size: `tarfile` reads it into memory."""
 
     @classmethod
-    def frombuf(cls, buf, encoding, errors):
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
         member = super().frombuf(buf, encoding, errors)
         if member.size > 4096 and not member.isreg():
             raise tarfile.ReadError(f"a header has {member.size} bytes")

@@ -1,149 +1,175 @@
-"""Image files decoded without trust: any format that Pillow reads by itself, JPEG by a faster way.
+"""Image files as arrays, safely for untrusted files: by Pillow, and JPEG by a faster decoder.
 
-Reading is most of what training on a folder costs the CPU. Worker processes import this file: it
-does without Keras.
+Decoding takes most of the CPU time of training on a folder. Worker processes import this file: no
+Keras here.
 """
 
 import io
 import math
 import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from ..system.errors import UserError
 
-try:  # not every platform has a wheel; Pillow takes 1.4 times as long for a photograph
+# not every platform has a wheel; Pillow takes 1.4 times as long for a photograph
+try:
     import cykooz_resizer as cykooz
 except ImportError:
     cykooz = None
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")  # those that Pillow needs no other program for
 JPEG_ENDINGS = (".jpg", ".jpeg")
-ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF tag; from 5 on, width and height change places
+ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF tag; orientations from 5 on swap width and height
 
-# what a JPEG file may hold to be decoded by simplejpeg
-COLORS = ("YCbCr", "RGB", "Gray")
-SMALLEST = 8  # a JPEG can be decoded in half, a quarter and an eighth of its size
-SCAN = b"\xda"  # the marker that pixels follow
-TURNING = (b"Exif\0\0", b"tiff:Orientation")  # where it can say that it is to be turned
+COLORS = (
+    "YCbCr",
+    "RGB",
+    "Gray",
+)  # of JPEG files for simplejpeg; others, such as CMYK, are for Pillow
+LARGEST_REDUCTION = 8  # a JPEG can be decoded at 1/2, 1/4 and 1/8 of its size
+SCAN = b"\xda"  # the JPEG marker that pixels follow
+ORIENTATION_MARKS = (
+    b"Exif\0\0",
+    b"tiff:Orientation",
+)  # of EXIF and XMP, either of which can hold it
 
-# damage that can be read around, and oversized images, which are refused below
+# of damage that Pillow can repair, and of oversized images, which are refused below
 warnings.filterwarnings("ignore", module="PIL")
 
+Box = Sequence[float]  # left, upper, right and lower border in pixels
+Window = Callable[[int, int], Box]  # from an image's width and height to the part to read
 
-def read_image(path, shape, window=None):
-    """Reads an image file, the middle of it as large as fits, without trusting it.
+
+def read_image(path: Path, shape: Sequence[int], window: Window | None = None) -> np.ndarray:
+    """Reads an image file, or a window of it, resized to a shape.
 
     Args:
         path: path of the file.
-        shape: tuple of ints, `(height, width, channels)` of what is wanted; 1 channel is gray.
-        window: function from the image's width and height to the part that is wanted instead:
-            left, upper, right and lower border in pixels.
+        shape: tuple of ints, `(height, width, channels)` of the result; one channel is gray.
+        window: function from the image's width and height to the part to read: left, upper, right
+            and lower border in pixels. Defaults to the largest part of the shape's aspect ratio in
+            the middle.
 
     Returns:
         A uint8 array of that shape.
 
     Raises:
-        UserError: the file is no image of a known format, damaged, or enormous.
+        UserError: the file is no image of a known format, is damaged, or is enormous.
     """
     height, width, channels = shape
+    largest = Image.MAX_IMAGE_PIXELS or math.inf
     try:
-        # formats that Pillow decodes by itself, with no other program
         with Image.open(path, formats=FORMATS) as image:
-            if math.prod(image.size) > Image.MAX_IMAGE_PIXELS:
+            if math.prod(image.size) > largest:
                 raise ValueError(f"Image size of {math.prod(image.size)} pixels: a bomb?")
-            turn = image.getexif().get(ORIENTATION, UPRIGHT)
-            size = image.size if turn < 5 else image.size[::-1]
+            orientation = image.getexif().get(ORIENTATION, UPRIGHT)
+            size = image.size if orientation < 5 else image.size[::-1]
             box = window(*size) if window else middle(*size, width / height)
             shrink = min((box[2] - box[0]) / width, (box[3] - box[1]) / height)
-            if shrink >= 2:  # a JPEG can be decoded in half the size, or less, at half the cost
-                image.draft(None, tuple(math.ceil(side / shrink) for side in image.size))
-            upright = image if turn == UPRIGHT else ImageOps.exif_transpose(image)  # which copies
+            if shrink >= 2:  # a JPEG can be decoded at half its size or less, for half the time
+                draft = [math.ceil(side / shrink) for side in image.size]
+                image.draft(None, (draft[0], draft[1]))
+            # without need it would copy the image
+            upright = image if orientation == UPRIGHT else ImageOps.exif_transpose(image)
             mode = "L" if channels == 1 else "RGB"
             upright.load()
             upright = upright if upright.mode == mode else upright.convert(mode)
-        part, box = part_of(box, size, upright.size)
-        fitted = upright.crop(part).resize((width, height), Image.Resampling.BILINEAR, box)
+        part, within = enclosing_part(box, size, upright.size)
+        resized = upright.crop(part).resize((width, height), Image.Resampling.BILINEAR, within)
     except Exception as error:  # a damaged image can fail in any way
         raise UserError(f"{path} is no image that can be read: {error}") from None
-    return np.asarray(fitted).reshape(shape)
+    return np.asarray(resized).reshape(shape)
 
 
-def part_of(box, before, now):
-    """The smallest part of an image that holds a box: what is outside must not come in at borders.
+def enclosing_part(
+    box: Box, size: Sequence[int], decoded: Sequence[int]
+) -> tuple[tuple[int, int, int, int], tuple[float, float, float, float]]:
+    """Returns the smallest part of an image, in whole pixels, that contains a box.
+
+    Only this part is resized, so that no pixel outside it leaks in at the borders.
 
     Args:
-        box: left, upper, right and lower border in pixels of an image.
-        before: tuple of ints, its width and height.
-        now: tuple of ints, width and height of a smaller copy, in whose pixels the answer is.
+        box: left, upper, right and lower border in pixels of the image.
+        size: pair of ints, width and height of the image.
+        decoded: pair of ints, width and height at which it was decoded.
 
     Returns:
-        The part, a tuple of four ints, and the box within it, a tuple of four numbers.
+        The part, four ints in pixels of the decoded image, and the box relative to the part, four
+        numbers.
     """
-    scale = [to / of for to, of in zip(now, before, strict=True)] * 2
-    box = [min(b * s, most) for b, s, most in zip(box, scale, now * 2, strict=True)]
-    left, upper, right, lower = *map(math.floor, box[:2]), *map(math.ceil, box[2:])
-    within = box[0] - left, box[1] - upper, box[2] - left, box[3] - upper
+    scales = [to / of for to, of in zip(decoded, size, strict=True)] * 2
+    limits = [*decoded, *decoded]
+    borders = [min(b * s, most) for b, s, most in zip(box, scales, limits, strict=True)]
+    left, upper = map(math.floor, borders[:2])
+    right, lower = map(math.ceil, borders[2:])
+    within = borders[0] - left, borders[1] - upper, borders[2] - left, borders[3] - upper
     return (left, upper, right, lower), within
 
 
-def middle(width, height, ratio):
-    """The largest window of a ratio of width to height, in the middle."""
+def middle(width: float, height: float, ratio: float) -> Box:
+    """Returns the largest box with a ratio of width to height, in the middle of an image."""
     across, down = min(width, height * ratio), min(height, width / ratio)
     left, upper = (width - across) / 2, (height - down) / 2
     return left, upper, left + across, upper + down
 
 
-def read_jpeg(path, shape, window=None):
-    """Reads a JPEG photograph as `read_image` does, up to a gray level; other files by it.
+def read_jpeg(path: Path, shape: Sequence[int], window: Window | None = None) -> np.ndarray:
+    """Reads a JPEG file as `read_image` does, faster, and within one gray level of it.
+
+    What the faster decoder does not take, such as a damaged file or one on its side, goes to
+    `read_image`.
 
     Args:
         path: path of the file.
-        shape: tuple of ints, `(height, width, 3)` of what is wanted.
-        window: function from the image's width and height to the part that is wanted, as for
-            `read_image`. Defaults to the middle.
+        shape: tuple of ints, `(height, width, 3)` of the result.
+        window: function as for `read_image`.
 
     Returns:
         A uint8 array of that shape.
 
     Raises:
-        UserError: the file is no image of a known format, damaged, or enormous.
+        UserError: the file is no image of a known format, is damaged, or is enormous.
     """
-    import simplejpeg  # which no other data set needs
+    import simplejpeg  # no other data set needs it
 
     pixels = None
     try:
         with open(path, "rb") as file:
             data = file.read()
         rows, columns, colors, _ = simplejpeg.decode_jpeg_header(data)
-        if colors in COLORS and rows * columns <= Image.MAX_IMAGE_PIXELS and _upright(data):
+        largest = Image.MAX_IMAGE_PIXELS or math.inf
+        if colors in COLORS and rows * columns <= largest and _is_upright(data):
             box = window(columns, rows) if window else middle(columns, rows, shape[1] / shape[0])
-            factor = _factor(box, shape)
+            factor = _reduction(box, shape)
             pixels = simplejpeg.decode_jpeg(
                 data, min_height=math.ceil(rows / factor), min_width=math.ceil(columns / factor)
             )
-    except Exception:  # damaged or no JPEG: what can be read or said of it, Pillow knows
+    except Exception:  # damaged or no JPEG: Pillow reads it, or says what is wrong
         pass
     if pixels is None:
         return read_image(path, shape, window)
-    (left, upper, right, lower), box = part_of(box, (columns, rows), pixels.shape[1::-1])
-    return resize(pixels[upper:lower, left:right], box, shape[:2])
+    (left, upper, right, lower), within = enclosing_part(box, (columns, rows), pixels.shape[1::-1])
+    return resize(pixels[upper:lower, left:right], within, shape[:2])
 
 
-def _upright(data):
-    """Whether a JPEG is to be shown as it is stored."""
+def _is_upright(data: bytes) -> bool:
+    """Returns whether a JPEG is displayed as it is stored, neither rotated nor mirrored."""
     header = _header(data)
-    if not any(mark in header for mark in TURNING):
+    if not any(mark in header for mark in ORIENTATION_MARKS):
         return True
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
         return image.getexif().get(ORIENTATION, UPRIGHT) == UPRIGHT
 
 
-def _header(data):
-    """What comes before a JPEG's pixels: segments of a marker and a length, which counts itself."""
+def _header(data: bytes) -> bytes:
+    """Returns what precedes a JPEG's pixels, or all of it."""
     end = 2
+    # segments of a marker and a length, which includes its own two bytes
     while data[end : end + 1] == b"\xff":
         if data[end + 1 : end + 2] == SCAN:
             return data[:end]
@@ -151,23 +177,25 @@ def _header(data):
     return data
 
 
-def _factor(box, shape):
-    """By how much a JPEG may be smaller, a power of 2, and a box of it not smaller than a shape."""
+def _reduction(box: Box, shape: Sequence[int]) -> int:
+    """Returns the largest power of 2 by which a JPEG can be reduced with a box still that large."""
     left, upper, right, lower = box
-    shrink = min((right - left) / shape[1], (lower - upper) / shape[0], SMALLEST)
+    shrink = min((right - left) / shape[1], (lower - upper) / shape[0], LARGEST_REDUCTION)
     return 2 ** int(math.log2(shrink)) if shrink > 1 else 1
 
 
-def resize(pixels, box, size):
-    """Resizes a box of an image with a triangle filter as wide as the scale asks for.
+def resize(
+    pixels: np.ndarray, box: tuple[float, float, float, float], size: Sequence[int]
+) -> np.ndarray:
+    """Resizes a box of an image with a triangle filter, wider where the image shrinks.
 
     Args:
         pixels: uint8 array `(height, width, 3)`.
-        box: left, upper, right and lower border in pixels; not only whole ones.
-        size: tuple of ints, height and width of what is wanted.
+        box: left, upper, right and lower border in pixels; fractions of a pixel count.
+        size: pair of ints, height and width of the result.
 
     Returns:
-        A uint8 array of that size.
+        A uint8 array `(height, width, 3)` of that size.
     """
     height, width = size
     if cykooz is None:

@@ -1,25 +1,35 @@
-"""Files from the network: checked, and whole or not there."""
+"""Downloads that are verified, and leave a whole file or none."""
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from ..system.files import Limited
+from ..system.files import SizeLimitedFile
 
-TIMEOUT = (5, 20)  # seconds until connected, and between two pieces
+TIMEOUT = (5, 20)  # seconds to connect, and between two pieces of the answer
 RETRIES = 1  # of every address
 
 
-def download(urls, path, sha256, largest, timeout=TIMEOUT, retries=RETRIES):
+def download(
+    urls: Sequence[str],
+    path: Path,
+    sha256: str,
+    largest: int,
+    timeout: tuple[float, float] = TIMEOUT,
+    retries: int = RETRIES,
+) -> None:
     """Downloads a file from the first address that has it.
 
-    It comes under a temporary name, in which a broken download leaves nothing.
+    The file has a temporary name until it is complete and its checksum is right.
 
     Args:
-        urls: list of strings, tried in turn.
-        path: path of the file to write, in a folder that is there.
+        urls: sequence of strings, tried in turn.
+        path: path of the file to write, in a folder that exists.
         sha256: string, the file's checksum.
-        largest: int, bytes after which an answer is given up.
-        timeout: tuple of floats, seconds until connected and seconds without an answer.
+        largest: int, bytes after which a download is aborted.
+        timeout: pair of floats, seconds to connect and seconds without an answer.
         retries: int, how often an address is tried again.
 
     Raises:
@@ -31,17 +41,17 @@ def download(urls, path, sha256, largest, timeout=TIMEOUT, retries=RETRIES):
 
     pooch.get_logger().setLevel(logging.WARNING)
 
-    def fetch(url, target, _):
-        # the total is known later; no bar in a log file
+    def fetch(url: str, target: str, _: Any) -> None:
+        # the total is known later; `disable=None` shows no bar in a log file
         bar = tqdm(total=largest, unit="B", unit_scale=True, leave=False, disable=None)
         with bar, open(target, "wb") as file:
             get = pooch.HTTPDownloader(
                 progressbar=bar,
                 chunk_size=2**16,
                 timeout=timeout,
-                hooks={"response": _stay_secure},
+                hooks={"response": _refuse_insecure_redirect},
             )
-            get(url, Limited(file, largest), None)
+            get(url, SizeLimitedFile(file, largest), None)
 
     failures = []
     for url in urls:
@@ -55,15 +65,15 @@ def download(urls, path, sha256, largest, timeout=TIMEOUT, retries=RETRIES):
         try:
             source.fetch(path.name, downloader=fetch)
             return
-        except Exception as error:  # whatever can go wrong between here and the server
-            told = isinstance(error, (ValueError, requests.HTTPError))
-            reason = str(error) if told else type(error).__name__
+        except Exception as error:  # a network can fail in any way
+            has_reason = isinstance(error, (ValueError, requests.HTTPError))
+            reason = str(error) if has_reason else type(error).__name__
             failures.append(f"{urlsplit(url).hostname}: {reason}")
     raise OSError("; ".join(failures))
 
 
-def _stay_secure(response, *_, **__):
-    """Refuses to be led from HTTPS to plain HTTP."""
+def _refuse_insecure_redirect(response: Any, *_: Any, **__: Any) -> None:
+    """Refuses a redirect from HTTPS to plain HTTP."""
     target = response.headers.get("location", "").lower()
     if response.is_redirect and response.url.startswith("https:") and target.startswith("http:"):
-        raise ValueError(f"it leads to {target}, which is not secure")
+        raise ValueError(f"it redirects to {target}, which is not secure")

@@ -1,68 +1,92 @@
-"""A folder of image files, one folder per class, as a data set that is read as it is needed."""
+"""A folder of image files, one folder per class, as a data set that stays on disk."""
 
+import dataclasses
 import hashlib
 import importlib.util
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
 from ..system.backend import threads
 from ..system.errors import UserError
+from .dataset import Dataset, LoadOptions
 from .decoding import ENDINGS, read_image
 from .image_files import ImageFiles
 
-NAMED = 20  # unreadable files, at most
-NEEDED = ("grain", "simplejpeg")
+MOST_NAMED = 20  # files or classes that a message names
+PACKAGES = ("grain", "simplejpeg")
 
 
-def read_folder(data_dir, size, corrupt="refuse", announce=print):
-    """Looks at every image of `DIR/train/<class>/` and `DIR/test/<class>/`, and keeps none.
-
-    Each file is decoded once, so that nothing is found to be damaged in the middle of a training.
+@dataclasses.dataclass(frozen=True)
+class CheckedFile:
+    """An image file of the folder, after an attempt to read it.
 
     Args:
-        data_dir: path of the folder.
-        size: int, height and width to which images are brought.
-        corrupt: `"refuse"` or `"skip"`, what is done where files cannot be read.
-        announce: function that takes a line of text, told which files are left out.
+        label: int, the number of its class.
+        path: its path.
+        checksum: string, the SHA-256 of its content; empty if it cannot be read.
+        error: string, why it cannot be read, or empty.
+    """
+
+    label: int
+    path: Path
+    checksum: str = ""
+    error: str = ""
+
+
+def load_folder(options: LoadOptions) -> Dataset:
+    """Loads the image files of `DIR/train/CLASS/` and `DIR/test/CLASS/`.
+
+    Every file is decoded once, so that a damaged one is found now and not in the middle of a
+    training. No image stays in memory.
+
+    Args:
+        options: a `LoadOptions` with all but `download`, which has no meaning here.
 
     Returns:
-        Images and labels for training, images and labels for the test, and the classes' names: an
-        `ImageFiles` and a list of ints, twice, and a tuple of strings.
+        A `Dataset` whose images are `ImageFiles`.
 
     Raises:
         UserError: a package is not installed, a folder is missing or empty, there is only one
-            class, training and test have other classes, or files cannot be read and `corrupt` is
-            `"refuse"`.
+            class, training and test have different classes, or files cannot be read and `corrupt`
+            is `"refuse"`.
     """
-    if data_dir is None:
+    if options.data_dir is None:
         raise UserError("the data set folder needs --data-dir, with train/CLASS/ and test/CLASS/")
-    missing = [name for name in NEEDED if not importlib.util.find_spec(name)]
+    missing = [name for name in PACKAGES if not importlib.util.find_spec(name)]
     if missing:
         raise UserError(f"the data set folder needs more packages: pip install {' '.join(missing)}")
-    found = {part: _classes(Path(data_dir) / part) for part in ("train", "test")}
-    names = tuple(found["train"])
+    data_dir = Path(options.data_dir)
+    classes = {part: _find_classes(data_dir / part) for part in ("train", "test")}
+    names = tuple(classes["train"])
     if len(names) < 2:
         raise UserError(f"{data_dir}/train holds one class only: {names[0]}")
-    if set(names) != set(found["test"]):
-        others = sorted(set(names) ^ set(found["test"]))
+    if set(names) != set(classes["test"]):
+        others = sorted(set(names) ^ set(classes["test"]))
         raise UserError(
             f"{data_dir}: train and test must have the same classes; only one has "
-            f"{', '.join(others[:NAMED])}"
+            f"{', '.join(others[:MOST_NAMED])}"
         )
-    checked = {part: _checked(list(found[part].values())) for part in found}
-    damaged = [reason for part in checked.values() for _, _, _, reason in part if reason]
-    if damaged and corrupt == "refuse":
-        raise UserError(
-            f"{_count(damaged)}; --corrupt skip leaves such files out: {_named(damaged)}"
-        )
+    files = {part: _check_files(list(classes[part].values())) for part in classes}
+    damaged = [file.error for part in files.values() for file in part if file.error]
     if damaged:
-        announce(f"{_count(damaged)} and left out: {_named(damaged)}")
-    parts = [_part(checked[part], names, Path(data_dir) / part, size) for part in found]
-    return *parts[0], *parts[1], names
+        count = f"{len(damaged)} image {'file' if len(damaged) == 1 else 'files'} cannot be read"
+        if options.corrupt == "refuse":
+            raise UserError(
+                f"{count}; --corrupt skip leaves such files out: {_join_errors(damaged)}"
+            )
+        options.announce(f"{count} and left out: {_join_errors(damaged)}")
+    (x_train, y_train), (x_test, y_test) = (
+        _images_and_labels(files[part], names, data_dir / part, options.image_size)
+        for part in files
+    )
+    return Dataset("folder", x_train, y_train, x_test, y_test, names, crop_padding=0, flips=True)
 
 
-def _classes(folder):
-    """Dictionary from the name of each class to the paths of its files."""
+def _find_classes(folder: Path) -> dict[str, list[Path]]:
+    """Returns the paths of the image files of each class."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not there or is no folder; it must hold a folder per class")
     found = {}
@@ -70,7 +94,7 @@ def _classes(folder):
         if not place.name.isprintable() or "," in place.name:
             raise UserError(f"{folder}: a class's name must be printable, without commas; "
                             f"received {place.name!r}")  # fmt: skip
-        # a pipe could keep us waiting
+        # only regular files: a pipe would block the reader
         found[place.name] = sorted(
             file for file in place.iterdir()
             if file.suffix.lower() in ENDINGS and file.name[0] != "." and file.is_file()
@@ -82,42 +106,38 @@ def _classes(folder):
     return found
 
 
-def _checked(classes):
-    """For every file: its class, path, checksum, and why it cannot be read, or `None`."""
+def _check_files(classes: Sequence[list[Path]]) -> list[CheckedFile]:
     files = [(label, path) for label, paths in enumerate(classes) for path in paths]
     with ThreadPoolExecutor(threads()) as pool:
-        return list(pool.map(_check, files))
+        return list(pool.map(_check_file, files))
 
 
-def _check(file):
+def _check_file(file: tuple[int, Path]) -> CheckedFile:
     label, path = file
     try:
         with open(path, "rb") as opened:
             checksum = hashlib.file_digest(opened, "sha256").hexdigest()
         read_image(path, (1, 1, 3))
     except (UserError, OSError) as error:
-        return label, path, None, str(error)
-    return label, path, checksum, None
+        return CheckedFile(label, path, error=str(error))
+    return CheckedFile(label, path, checksum)
 
 
-def _part(checked, names, folder, size):
-    good = [row for row in checked if not row[3]]
-    missing = set(range(len(names))) - {label for label, *_ in good}
+def _images_and_labels(
+    files: Sequence[CheckedFile], names: Sequence[str], folder: Path, size: int
+) -> tuple[ImageFiles, np.ndarray]:
+    readable = [file for file in files if not file.error]
+    missing = set(range(len(names))) - {file.label for file in readable}
     if missing:
         raise UserError(f"{folder}: no image of the class {names[min(missing)]} can be read")
     digest = hashlib.sha256()
-    for _, path, checksum, _ in good:
-        digest.update(
-            f"{path.relative_to(folder)}\0{checksum}\n".encode("utf-8", "surrogateescape")
-        )
-    images = ImageFiles([path for _, path, _, _ in good], size, digest.hexdigest())
-    return images, [label for label, *_ in good]
+    for file in readable:
+        name = file.path.relative_to(folder)
+        digest.update(f"{name}\0{file.checksum}\n".encode("utf-8", "surrogateescape"))
+    images = ImageFiles([file.path for file in readable], size, digest.hexdigest())
+    return images, np.array([file.label for file in readable], "int64")
 
 
-def _count(damaged):
-    return f"{len(damaged)} image {'file' if len(damaged) == 1 else 'files'} cannot be read"
-
-
-def _named(damaged):
-    more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
-    return "; ".join(damaged[:NAMED]) + more
+def _join_errors(errors: Sequence[str]) -> str:
+    more = f" and {len(errors) - MOST_NAMED} more" if len(errors) > MOST_NAMED else ""
+    return "; ".join(errors[:MOST_NAMED]) + more

@@ -1,7 +1,10 @@
-"""Pickled data read without an unpickler: opcodes turn into values, and nothing is ever called."""
+"""Pickled data read without an unpickler: opcodes become values, and no code is ever run."""
 
 import pickletools
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +14,10 @@ LARGEST_FILE = 256 * 2**20  # bytes; the largest official file has 155 MB
 MOST_OPCODES = 10**6  # the largest official file has some 200,000
 
 
-def read_pickle(path):
+def read_pickle(path: Path) -> dict[bytes, Any]:
     """Reads a pickled dictionary of numbers, text, lists, dictionaries and arrays of numbers.
 
-    What it takes in memory is bounded by the size of the file.
+    The memory that it needs is bounded by the size of the file.
 
     Args:
         path: path of the file.
@@ -23,7 +26,8 @@ def read_pickle(path):
         A dictionary with bytes keys.
 
     Raises:
-        UserError: the file is missing, empty, too large, damaged, or wants to run code.
+        UserError: the file is missing, empty, too large or damaged, or would run code if it were
+            unpickled.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing")
@@ -34,7 +38,7 @@ def read_pickle(path):
         content = _load(path.read_bytes())
         if isinstance(content, dict):
             return {
-                key.encode() if isinstance(key, str) else key: _unwrapped(value)
+                key.encode() if isinstance(key, str) else key: _to_array(value)
                 for key, value in content.items()
             }
     except _ForbiddenName as error:
@@ -46,18 +50,21 @@ def read_pickle(path):
 
 
 class _ForbiddenName(Exception):
-    pass
+    """A pickle names a function or class that no data needs."""
 
 
-def _load(content):
-    stack, marks, memo = [], [], {}
+def _load(content: bytes) -> Any:
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: dict[Any, Any] = {}
 
-    def pop_to_mark():
+    def pop_to_mark() -> list[Any]:
         start = marks.pop()
         items = stack[start:]
         del stack[start:]
         return items
 
+    value: Any
     for count, (opcode, value, _) in enumerate(pickletools.genops(content)):
         if count == MOST_OPCODES:
             raise ValueError(f"it has more than {MOST_OPCODES} opcodes")
@@ -80,7 +87,7 @@ def _load(content):
                 marks.append(len(stack))
             case "POP":
                 stack.pop()
-            # tuples become lists, which cannot be keys: to hash a nested one could take forever
+            # tuples become lists, which cannot be keys: hashing a nested tuple could take forever
             case "EMPTY_LIST" | "EMPTY_TUPLE":
                 stack.append([])
             case "LIST" | "TUPLE":
@@ -129,75 +136,76 @@ def _load(content):
     raise AssertionError("genops ends with STOP")
 
 
-def _set(dictionary, items):
+def _set(dictionary: dict[Any, Any], items: list[Any]) -> None:
     for key, value in zip(items[::2], items[1::2], strict=True):
-        if not isinstance(key, (bytes, str)):  # numbers could be chosen to collide
+        if not isinstance(key, (bytes, str)):  # the hashes of numbers could be made to collide
             raise ValueError(f"a key is a {type(key).__name__}")
         dictionary[key] = value
 
 
 class _Dtype:
-    """What stands for `numpy.dtype`: of a number."""
+    """Stands for `numpy.dtype`; only numbers are allowed."""
 
-    def __init__(self, arguments):
+    def __init__(self, arguments: list[Any]) -> None:
         code = arguments[0].decode() if isinstance(arguments[0], bytes) else arguments[0]
         if not re.fullmatch("b1|[iu][1248]|f[248]", code):
             raise ValueError(f"dtype {code} is no number")
         self.dtype = np.dtype(code)
 
-    def set_state(self, state):
-        order = state[1].decode() if isinstance(state[1], bytes) else state[1]
+    def set_state(self, state: list[Any]) -> None:
+        order: Any = state[1].decode() if isinstance(state[1], bytes) else state[1]
         self.dtype = self.dtype.newbyteorder(order)
 
 
 class _Array:
-    """What stands for an array as `numpy` 1 and 2 pickle it, up to protocol 4."""
+    """Stands for an array as NumPy 1 and 2 pickle it up to protocol 4."""
 
-    def __init__(self, arguments):
-        self.value = None
+    def __init__(self, arguments: list[Any]) -> None:
+        self.value: np.ndarray | None = None
 
-    def set_state(self, state):
+    def set_state(self, state: list[Any]) -> None:
         _, shape, dtype, fortran, data = state
         self.value = _from_buffer([data, dtype, shape, "F" if fortran else "C"]).value
 
 
-def _from_buffer(arguments):
-    """An array as protocol 5 has it."""
+def _from_buffer(arguments: list[Any]) -> _Array:
+    """Makes an array as protocol 5 has it."""
     data, dtype, shape, order = arguments
-    array = _Array(None)
+    array = _Array([])
     array.value = np.frombuffer(data, dtype.dtype).reshape(shape, order=order)
     return array
 
 
-def _scalar(arguments):
+def _scalar(arguments: list[Any]) -> Any:
     dtype, data = arguments
     (number,) = np.frombuffer(data, dtype.dtype)
     return number
 
 
-def _encode(arguments):
-    """How Python 3 writes bytes in protocols 0 to 2."""
+def _encode(arguments: list[Any]) -> bytes:
+    """Makes bytes, which Python 3 writes as text in protocols 0 to 2."""
     text, encoding = arguments
     if encoding != "latin1":
         raise ValueError(f"encoding {encoding!r}")
     return text.encode("latin-1")
 
 
-def _unwrapped(value):
+def _to_array(value: Any) -> Any:
     return value.value if isinstance(value, _Array) else value
 
 
-_MAKERS = {
+# all that a pickle may name: what makes the value of it and its list of arguments
+_MAKERS: dict[str, Callable[[list[Any]], Any] | None] = {
     "_codecs.encode": _encode,
     "numpy.dtype": _Dtype,
-    "numpy.ndarray": None,  # only ever an argument
+    "numpy.ndarray": None,  # an argument of `_reconstruct`, never called
     **{f"numpy.{core}.multiarray._reconstruct": _Array for core in ("core", "_core")},
     **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
     **{f"numpy.{core}.numeric._frombuffer": _from_buffer for core in ("core", "_core")},
 }
 
 
-def _maker(name):
+def _maker(name: str) -> Callable[[list[Any]], Any] | None:
     if name not in _MAKERS:
         raise _ForbiddenName(name)
     return _MAKERS[name]

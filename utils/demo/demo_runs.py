@@ -8,8 +8,7 @@ from typing import Any
 import keras
 
 from ..config.command_settings import DemoSettings
-from ..data.cifar import CIFAR, local_cifar
-from ..data.datasets import Dataset
+from ..data.dataset import Dataset
 from ..data.decoding import read_image
 from ..explain.loading import display_names, load_explainable_network, read_common_config
 from ..explain.selection import SelectedImage
@@ -129,11 +128,7 @@ def load_demo_runs(settings: DemoSettings, announce: Callable[[str], None] = pri
 
 def _load_local_dataset(config: dict[str, Any], data_dir: str | None) -> Dataset:
     """Loads the data set that a run was trained on, without downloading it."""
-    name, data_dir = config["dataset"], data_dir or config.get("data_dir")
-    if name in CIFAR and local_cifar(name, data_dir) is None:
-        searched = f"{data_dir} or Keras's cache" if data_dir else "Keras's cache"
-        raise UserError(f"{name} is not in {searched}; --data-dir can name its folder")
-    return load_run_dataset(config, data_dir, announce=lambda line: None)
+    return load_run_dataset(config, data_dir, announce=lambda line: None, download=False)
 
 
 def _common_shape_and_classes(

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from ..data.datasets import Dataset
+from ..data.dataset import Dataset
 from .demo_runs import DemoRuns
 from .explainer import Query
 from .handlers import (

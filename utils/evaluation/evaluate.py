@@ -9,7 +9,7 @@ import numpy as np
 
 from models.saving import load_model
 
-from ..data.datasets import Dataset
+from ..data.dataset import Dataset
 from ..feeding.sources import image_source
 from ..plots.confusion_matrix import plot_confusion_matrix
 from ..runs.predictions import Predictions, write_predictions

@@ -12,7 +12,8 @@ from models.fast import speed_up
 from models.saving import deep_graphs
 
 from ..config.command_settings import ExportSettings
-from ..data.datasets import Dataset, in_data_format
+from ..data.data_format import in_data_format
+from ..data.dataset import Dataset
 from ..runs.predictions import in_batches
 from ..runs.run_folder import load_run_dataset, read_config
 from ..system.backend import quiet_stderr
@@ -169,7 +170,7 @@ def _export_and_reload(
             layer.mean = keras.ops.convert_to_numpy(layer.mean)
             layer.variance = keras.ops.convert_to_numpy(layer.variance)
     image = np.zeros((1, *network.input_shape[1:]), "float32")
-    with quiet_stderr(unless_failed=False), deep_graphs():
+    with quiet_stderr(show_on_error=False), deep_graphs():
         network(image)  # Keras exports no network to ONNX that was never called
         network.export(str(path), format.keras_name, verbose=False, **options)
         predict = format.reload(path)

@@ -1,7 +1,9 @@
 """Architectures, attention modules, data sets and configs, with the size of each network."""
 
 import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from models import architecture, build_model, list_models
 from models.attention_module import list_attention
@@ -15,7 +17,9 @@ SIZES = ROOT / "results" / "model_sizes.json"
 COMPARISONS = ("configs/cbam-ablation/", "configs/results/")
 
 
-def published_variants(names=None):
+def published_variants(
+    names: Sequence[str] | None = None,
+) -> Iterator[tuple[str, int, int, dict[str, Any]]]:
     """Yields the published variants that the architectures declare as `VARIANTS`.
 
     Args:
@@ -35,7 +39,9 @@ def _variants_of(name):
     return sys.modules[architecture(name).__module__].VARIANTS
 
 
-def measure_sizes(names=None, announce=print):
+def measure_sizes(
+    names: Sequence[str] | None = None, announce: Callable[[str], None] = print
+) -> None:
     """Builds published variants, and writes their parameters and multiply-adds to `SIZES`.
 
     Args:
@@ -51,7 +57,7 @@ def measure_sizes(names=None, announce=print):
     write_json(SIZES, sorted(kept + measured, key=lambda row: row["model"]))
 
 
-def size_of(name, side, classes, options):
+def size_of(name: str, side: int, classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
     """Builds a variant and returns its row of `SIZES`, with its parameters and multiply-adds."""
     shape = (side, side, 3)
     with without_values():
@@ -66,7 +72,7 @@ def size_of(name, side, classes, options):
         }
 
 
-def listing():
+def listing() -> str:
     """Returns all choices of the command line and the table of published variants, as text."""
     configs = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "configs").rglob("*.json"))
     groups = {

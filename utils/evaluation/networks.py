@@ -15,7 +15,8 @@ from models.signatures import architecture_places
 from models.specification import is_reference, parse_specification
 
 from ..config.settings import ArchitectureSettings, ModelSettings
-from ..data.datasets import Dataset, in_data_format
+from ..data.data_format import shape_in_data_format
+from ..data.dataset import Dataset
 from ..system.errors import UserError
 
 
@@ -83,7 +84,7 @@ def load_network(run: str | PathLike[str], dataset: Dataset | None = None) -> ke
     network = load_model(Path(run) / "best.keras")
     if dataset is None:
         return network
-    expected = in_data_format(dataset.x_test[:1]).shape[1:]
+    expected = shape_in_data_format(dataset.image_shape)
     if tuple(network.input_shape[1:]) != expected:
         raise ValueError(f"it takes images of shape {network.input_shape[1:]}, not {expected}")
     if network.output_shape != (None, dataset.classes):

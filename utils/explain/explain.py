@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from ..config.command_settings import ExplainSettings
-from ..data.datasets import Dataset, in_data_format
+from ..data.data_format import in_data_format
+from ..data.dataset import Dataset
 from ..runs.predictions import in_batches
 from ..runs.run_folder import load_run_dataset
 from ..system.errors import UserError

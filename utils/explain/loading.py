@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from ..data.datasets import Dataset
+from ..data.dataset import Dataset
 from ..evaluation.networks import load_network
 from ..runs.run_folder import read_config
 from ..system.errors import UserError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.datasets import Dataset
+from ..data.dataset import Dataset
 from ..data.decoding import ENDINGS, read_image
 from ..system.errors import UserError
 
@@ -92,5 +92,5 @@ def _read_source(source: str, dataset: Dataset) -> Iterable[SelectedImage]:
 
 def _read_file(path: Path, dataset: Dataset) -> SelectedImage:
     names, folder = dataset.class_names, path.resolve().parent.name
-    pixels = read_image(path, dataset.x_test.shape[1:])
+    pixels = read_image(path, dataset.image_shape)
     return SelectedImage(path.name, pixels, names.index(folder) if folder in names else None)

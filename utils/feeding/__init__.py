@@ -1,1 +1,1 @@
-"""Images on their way to the network: batches, augmentation, streaming."""
+"""From images to the batches of a training: augmentation, order, streaming."""

@@ -1,4 +1,6 @@
-"""Random crop, flip and cutout, applied on the device that holds the images."""
+"""Random crop, flip and cutout, computed on the device that holds the images."""
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -6,29 +8,38 @@ from keras import ops
 
 
 class DeviceImages(keras.layers.Layer):
-    """Images as a weight: takes sample numbers and draws, gives augmented images.
+    """A layer that holds images as a weight, and maps sample numbers to augmented images.
 
-    The whole set travels to the device once, as uint8; a step moves a few numbers per sample.
+    All images are copied to the device once, as uint8; a step copies a few numbers per sample.
 
     Args:
         images: uint8 array `(n, height, width, channels)`.
-        fill: uint8 array `(channels,)`, the color outside the image and in the cutout.
-        cutout: int, side of the square that is cut out; 0 for none.
+        fill: uint8 array `(channels,)`, the color outside an image and in the cutout.
+        cutout: int, side in pixels of the square that is cut out. Defaults to 0, none.
+        **kwargs: options of `keras.layers.Layer`.
 
-    Input: dictionary of int32 tensors `(batch,)`: `index`, `dy` and `dx` (pixels by which the
-    window moves), `flip` (0 or 1), `cutout_y` and `cutout_x` (upper left corner).
+    Call arguments:
+        draws: dictionary of int32 tensors `(batch,)`: `index`, the sample; `dy` and `dx`, pixels by
+            which the window moves; `flip`, 0 or 1; `cutout_y` and `cutout_x`, the upper left corner
+            of the square.
 
     Returns:
-        A float32 tensor of raw pixels in Keras's `image_data_format`.
+        A float32 tensor of raw pixels, `(batch, height, width, channels)` or, in the data format
+        `"channels_first"`, `(batch, channels, height, width)`.
+
+    Raises:
+        ValueError: the images have more pixels than int32 can number.
     """
 
-    def __init__(self, images, fill, cutout=0, **kwargs):
+    def __init__(
+        self, images: np.ndarray, fill: np.ndarray, cutout: int = 0, **kwargs: Any
+    ) -> None:
         super().__init__(trainable=False, dtype="float32", **kwargs)
         self.cutout = cutout
         self.size = images.shape[1:3]
         if images.size // images.shape[-1] >= 2**31:
             raise ValueError(f"{images.shape} images have more pixels than int32 can number")
-        # the last is taken wherever there is no image: less work than replacing what was taken
+        # the last pixel is the fill color: to index it is less work than to replace pixels later
         pixels = np.vstack([images.reshape(-1, images.shape[-1]), np.asarray(fill, "uint8")])
         self.pixels = self.add_weight(
             name="pixels",
@@ -39,7 +50,7 @@ class DeviceImages(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, draws):
+    def call(self, draws: dict[str, Any]) -> Any:
         height, width = self.size
         ys = ops.arange(height, dtype="int32")[None, :, None]
         xs = ops.arange(width, dtype="int32")[None, None, :]

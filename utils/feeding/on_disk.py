@@ -1,99 +1,125 @@
-"""Images on disk: read, decoded and augmented ahead on the host, a batch at a time."""
+"""Images on disk: read, decoded and augmented on the host, ahead of the training."""
+
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, cast
 
 import keras
 import numpy as np
 from keras import layers
 
-from ..data.datasets import fingerprint, in_data_format
+from ..config.settings import TrainSettings
+from ..data.data_format import shape_in_data_format
+from ..data.dataset import Dataset, ImagesOnDisk
 from ..system.backend import threads
 from ..system.backend_batches import keras_input
 from .image_batches import ImageAugmentation, ImageBatches
+from .shares import WHOLE, Share
 from .streaming import StreamedBatches, reading_images
 
-MEASURED, MEASURED_PIXELS = 500, 2**27  # images, and their pixels, that stand for all
-IN_ORDER, IN_ORDER_PIXELS = 500, 2**21  # images in a batch that no step is made of
+# at most so many images, of together so many pixels, represent all in the statistics
+STATISTICS_IMAGES, STATISTICS_PIXELS = 500, 2**27
+# at most so many images, of about so many pixels, are in a batch to validate or test on
+LARGEST_BATCH, BATCH_PIXELS = 500, 2**21
 
 
 class OnDisk:
-    """The images of a data set that stays on disk, for training and evaluation; as `InMemory`.
+    """The images of a data set on disk; an `ImageSource`.
 
     Args:
-        dataset: a `Dataset` whose images are `ImageFiles`.
+        dataset: a `Dataset` whose images are `ImagesOnDisk`.
     """
 
-    own_settings = ("image_size", "corrupt", "workers", "crop", "rand_augment", "mixup", "cutmix")
-    packages = ("pillow", "simplejpeg", "cykooz-resizer")  # that the pixels depend on
+    own_settings: ClassVar[tuple[str, ...]] = (
+        "image_size",
+        "corrupt",
+        "workers",
+        "crop",
+        "rand_augment",
+        "mixup",
+        "cutmix",
+    )
+    packages: ClassVar[tuple[str, ...]] = ("pillow", "simplejpeg", "cykooz-resizer")
 
-    def __init__(self, dataset):
+    def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
+        self._x_train = cast(ImagesOnDisk, dataset.x_train)
+        self._x_test = cast(ImagesOnDisk, dataset.x_test)
 
-    def data_defaults(self, settings):
-        """The settings that are the data's where none is given, as a dictionary."""
-        return {"image_size": self.dataset.x_test.shape[1]}
+    def data_defaults(self, settings: TrainSettings) -> dict[str, Any]:
+        """Returns the settings whose default depends on the data, with the values in force."""
+        return {"image_size": self.dataset.image_shape[0]}
 
-    def measured(self, indices):
-        """The training images by whose pixels the set is standardized, of those with `indices`."""
-        count = min(len(indices), MEASURED, MEASURED_PIXELS // self.dataset.x_train.shape[1] ** 2)
+    def images_for_statistics(self, indices: np.ndarray) -> np.ndarray:
+        """Returns the training images that mean and variance of the pixels are computed from.
+
+        Of many images it returns a part, evenly spaced.
+        """
+        height, width, _ = self.dataset.image_shape
+        count = min(len(indices), STATISTICS_IMAGES, STATISTICS_PIXELS // (height * width))
         places = np.linspace(0, len(indices) - 1, count).round().astype(int)
-        return self.dataset.x_train[indices[places]]
+        return self._x_train[indices[places]]
 
-    def fingerprint(self):
-        """A checksum of everything in the data set that a training sees."""
-        return fingerprint(self.dataset, lambda images: images.checksum.encode())
-
-    def images(self, settings, fill):
-        """The input for training batches, and their images, which were augmented on the host."""
-        shape = in_data_format(self.dataset.x_test[:1]).shape[1:]
+    def images(
+        self, settings: TrainSettings, fill: np.ndarray
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Makes the input of a training model, and the images of a batch, which are the same."""
+        shape = shape_in_data_format(self.dataset.image_shape)
         pixels = keras.Input(shape, dtype="uint8", name="pixels")
         return pixels, layers.Rescaling(1.0, dtype="float32", name="images")(pixels)
 
-    def training_batches(self, settings, indices):
-        """The batches of an epoch, shuffled and augmented as the settings (all filled in) say."""
-        ways = ImageAugmentation(
+    def training_batches(
+        self, settings: TrainSettings, indices: np.ndarray, share: Share = WHOLE
+    ) -> StreamedBatches:
+        """Returns the batches to train on, shuffled and augmented."""
+        augmentation = ImageAugmentation(
             crop=settings.crop if settings.augment else 0.0,
             flip=self.dataset.flips and settings.augment and settings.flip,
             rand_augment=settings.rand_augment,
             mixup=settings.mixup,
             cutmix=settings.cutmix,
         )
-        read = ImageBatches(
-            self.dataset.x_train,
+        batches = ImageBatches(
+            self._x_train,
             self.dataset.y_train,
             indices,
             min(settings.batch_size, len(indices)),
             self.dataset.classes,
             settings.seed,
             shuffle=True,
-            augmentation=ways,
+            augmentation=augmentation,
+            share=share,
         )
-        return StreamedBatches(read, threads() if settings.workers is None else settings.workers)
+        return StreamedBatches(batches, threads() if settings.workers is None else settings.workers)
 
-    def validation_batches(self, indices):
-        """Training images as they are, in order."""
-        return images_in_order(self.dataset.x_train, self.dataset.y_train, indices)
+    def validation_batches(self, indices: np.ndarray, share: Share = WHOLE) -> StreamedBatches:
+        """Returns batches of training images in order, without augmentation."""
+        return images_in_order(self._x_train, self.dataset.y_train, indices, share)
 
-    def predict(self, network):
-        """What a network gives for the test images, in order."""
+    def predict(self, network: keras.Model) -> np.ndarray:
+        """Returns the outputs of a network for the test images, in order."""
         labels = self.dataset.y_test
-        batches = images_in_order(self.dataset.x_test, labels, np.arange(len(labels)))
+        batches = images_in_order(self._x_test, labels, np.arange(len(labels)))
         with self.reading(batches):
             return network.predict(keras_input(batches), verbose=0)
 
-    def reading(self, *batches):
-        """A context in which batches are asked for; see `reading_images`."""
+    def reading(self, *batches: StreamedBatches | None) -> AbstractContextManager[None]:
+        """A context for the use of batches; see `reading_images`."""
         return reading_images(*batches)
 
 
-def images_in_order(images, labels, indices):
-    """Images as they are, in order, in batches of about as many pixels at any size.
+def images_in_order(
+    images: ImagesOnDisk, labels: np.ndarray, indices: np.ndarray, share: Share = WHOLE
+) -> StreamedBatches:
+    """Returns batches of images in order, without augmentation.
+
+    The larger the images, the fewer are in a batch.
 
     Args:
-        images: an `ImageFiles`.
-        labels: int array, of all of them.
-        indices: int array, those that are wanted.
-
-    Returns:
-        A `StreamedBatches`.
+        images: `ImagesOnDisk`.
+        labels: int array, of all the images.
+        indices: int array, the images to give.
+        share: a `Share`, the rows of every batch to give. Defaults to all.
     """
-    batch_size = int(np.clip(IN_ORDER_PIXELS // images.shape[1] ** 2, 1, IN_ORDER))
-    return StreamedBatches(ImageBatches(images, labels, indices, batch_size, classes=0))
+    batch_size = int(np.clip(BATCH_PIXELS // images.shape[1] ** 2, 1, LARGEST_BATCH))
+    batches = ImageBatches(images, labels, indices, batch_size, classes=0, share=share)
+    return StreamedBatches(batches)

@@ -10,33 +10,33 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """A host's rows of every batch: they follow each other, and every device has as many.
+    """A host's rows of every batch: consecutive rows, with the same number for every device.
 
-    Where a batch is not a multiple of the devices, as the last of a validation, its last row is
-    repeated.
+    A batch that is not a multiple of the devices, such as the last of a validation, is padded with
+    copies of its last row.
 
     Args:
-        devices: int, of all hosts. Defaults to 1.
-        hosts: int. Defaults to 1.
-        host: int, the number of this one. Defaults to 0.
+        devices: int, the number of devices of all hosts. Defaults to 1.
+        hosts: int, the number of hosts. Defaults to 1.
+        host: int, the number of this host. Defaults to 0.
     """
 
     devices: int = 1
     hosts: int = 1
     host: int = 0
 
-    def places(self, size):
-        """The host's rows of a batch of `size` that was filled up, as an int array."""
-        own = self.padded(size) // self.hosts
+    def padded_size(self, size: int) -> int:
+        """Returns the size of a padded batch: `size`, rounded up to a multiple of the devices."""
+        return size + -size % self.devices
+
+    def padded_rows(self, size: int) -> np.ndarray:
+        """Returns the host's rows of a padded batch, from `size` on those of the padding."""
+        own = self.padded_size(size) // self.hosts
         return np.arange(self.host * own, (self.host + 1) * own)
 
-    def rows(self, size):
-        """The same, with the last row that there is for those beyond it."""
-        return np.minimum(self.places(size), size - 1)
-
-    def padded(self, size):
-        """The least multiple of the devices that is not below `size`."""
-        return size + -size % self.devices
+    def rows(self, size: int) -> np.ndarray:
+        """Returns which rows of a batch of `size` the host reads: for padding, the last one."""
+        return np.minimum(self.padded_rows(size), size - 1)
 
 
 WHOLE = Share()

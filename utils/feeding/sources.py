@@ -1,20 +1,23 @@
-"""Where a training's images come from: every kind of source has the methods of `InMemory`."""
+"""The choice of what gives a training its images."""
 
 import dataclasses
 
+from ..config.settings import TrainSettings
+from ..data.dataset import Dataset
 from ..system.errors import UserError
 from .in_memory import InMemory
 from .on_disk import OnDisk
+from .protocols import ImageSource
 
-KINDS = {"in memory": InMemory, "in a folder": OnDisk}
-
-
-def image_source(dataset):
-    """Returns what gives the images of a `Dataset` for training and evaluation."""
-    return OnDisk(dataset) if dataset.name == "folder" else InMemory(dataset)
+KINDS: dict[str, type[ImageSource]] = {"in memory": InMemory, "in a folder": OnDisk}
 
 
-def refuse_settings_of_others(settings, source):
+def image_source(dataset: Dataset) -> ImageSource:
+    """Returns what gives the images of a data set for training and evaluation."""
+    return OnDisk(dataset) if dataset.on_disk else InMemory(dataset)
+
+
+def refuse_settings_of_others(settings: TrainSettings, source: ImageSource) -> None:
     """Refuses settings that only another kind of source has.
 
     Args:
@@ -22,7 +25,7 @@ def refuse_settings_of_others(settings, source):
         source: what `image_source` returns.
 
     Raises:
-        UserError: one of them is given.
+        UserError: such a setting differs from its default.
     """
     defaults = {field.name: field.default for field in dataclasses.fields(settings)}
     for place, kind in KINDS.items():

@@ -1,149 +1,159 @@
-"""Batches of images from disk: decoded ahead by Grain in threads or in processes of their own."""
+"""The reading of batches of images on disk, ahead of the training, in threads or processes."""
 
 import collections
 import contextlib
-import dataclasses
 import math
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 
-from ..data.datasets import in_data_format
+from ..data.data_format import in_data_format
 from ..system.backend import threads
 from ..system.errors import RunError, UserError
 from ..system.processes import follow_parent, silence_resource_tracker
+from .image_batches import ImageBatches
+from .shares import Share
 
-AHEAD = 2  # batches that a worker keeps ready
-KEPT = 4  # batches: Keras asks for the first two once more, to learn their shapes
-ENDLESS = 2**62  # batches, or bytes
-SHARED = Path("/dev/shm")  # shared memory, on Linux
+PREFETCH = 2  # batches that a worker process keeps ready
+CACHED = 4  # batches: Keras reads the first two twice, once for their shapes
+UNLIMITED = 2**62  # batches, or bytes
+SHARED_MEMORY = Path("/dev/shm")  # on Linux
 
 
 class StreamedBatches(keras.utils.PyDataset):
-    """Batches of images and labels for Keras, read in the order in which it asks for them.
+    """Batches of images and labels for Keras, which Grain reads ahead.
 
     Args:
-        read: an `ImageBatches`.
-        workers: int, processes that decode; 0 for threads of this process, which are there at once.
+        read: an `ImageBatches`, the function from a batch's number to the batch.
+        workers: int, the number of processes that decode images. Defaults to 0: threads of this
+            process, which start faster.
 
-    The attribute `epoch` says whose batches to give; set it before the epoch begins. The attribute
-    `skip` is the number of batches at the beginning of the epoch that are left out. `failure` is
-    the `UserError` of an image that could not be read: Keras may wrap it in another.
+    The attribute `failure` is the `UserError` of an image that could not be read, or `None`: a
+    backend may wrap it in an error of its own.
     """
 
-    def __init__(self, read, workers=0):
+    def __init__(self, read: ImageBatches, workers: int = 0) -> None:
         super().__init__()
         self.read = read
         self.processes = workers
-        self.epoch = self.skip = 0
-        self.failure = None
-        self._batches = None
-        self._next = None
-        self._kept = collections.OrderedDict()
-        self._reading = threading.Lock()  # TensorFlow asks from a thread of its own
+        self.failure: UserError | None = None
+        self._batches: Any = None  # Grain's iterator
+        self._next: int | None = None  # the number of the batch that it gives next
+        self._cache: collections.OrderedDict[int, Any] = collections.OrderedDict()
+        self._reading = threading.Lock()  # TensorFlow reads from a thread of its own
         self._closed = False
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch: int, skip: int = 0) -> None:
+        """Chooses the epoch whose batches are given; see `Batches`."""
+        self.epoch, self.skip = epoch, skip
 
     @property
-    def indices(self):
+    def indices(self) -> np.ndarray:
+        """Int array, the samples of an epoch."""
         return self.read.indices
 
     @property
-    def batch_size(self):
+    def batch_size(self) -> int:
+        """Samples in a batch, before it is shared."""
         return self.read.batch_size
 
-    def __len__(self):
+    @property
+    def share(self) -> Share:
+        """The rows of every batch that are given."""
+        return self.read.share
+
+    def __len__(self) -> int:
         return len(self.read) - self.skip
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int:
+        """Batches in the epoch, without those that are left out."""
         return len(self)
 
-    @property
-    def share(self):
-        """A `Share`, the rows of every batch that are given; to be set before any is asked for."""
-        return self.read.share
-
-    @share.setter
-    def share(self, share):
-        self.read = dataclasses.replace(self.read, share=share)
-
-    def rows_of(self, number):
-        """Rows of a batch, whatever the share of it."""
+    def rows_of(self, number: int) -> int:
+        """Returns the rows of a batch before it is shared."""
         return self.read.rows_of(self.skip + number)
 
-    def __getitem__(self, number):
-        wanted = self.skip + number + self.epoch * len(self.read)
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        number += self.skip + self.epoch * len(self.read)
         with self._reading:
-            if wanted not in self._kept:
-                self._kept[wanted] = self._read(wanted)
-                while len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
-            return self._kept[wanted]
+            if number not in self._cache:
+                self._cache[number] = self._read(number)
+                while len(self._cache) > CACHED:
+                    self._cache.popitem(last=False)
+            return self._cache[number]
 
-    def _read(self, wanted):
-        if self._closed:  # asked ahead of a training that was stopped
+    def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        if self._closed:  # by a training that was stopped while a backend still reads ahead
             raise RunError("no batches are read any more")
         try:
-            if wanted != self._next:
+            if number != self._next:
                 self._stop()
-                self._batches, self._next = self._from(wanted), wanted
+                self._batches, self._next = self._start_at(number), number
             images, labels = next(self._batches)
         except UserError as error:
             self.failure = error
             raise
-        self._next += 1
+        self._next = number + 1
         return in_data_format(images), labels
 
-    def _from(self, first):
-        """Iterator of all batches from one on."""
+    def _start_at(self, first: int) -> Iterator[Any]:
+        """Returns an iterator over all batches from a number on."""
         import grain
         from absl import flags
 
-        if not flags.FLAGS.is_parsed():  # Grain looks at flags that only its own programs parse
+        if not flags.FLAGS.is_parsed():  # Grain reads flags that only its own programs parse
             flags.FLAGS.mark_as_parsed()
-        numbers = grain.MapDataset.range(first, ENDLESS if self.read.shuffle else len(self.read))
+        end = UNLIMITED if self.read.shuffle else len(self.read)
         count = 1 if self.processes else threads()
         options = grain.ReadOptions(num_threads=count, prefetch_buffer_size=count)
-        batches = numbers.map(self.read).to_iter_dataset(options)
+        batches = grain.MapDataset.range(first, end).map(self.read).to_iter_dataset(options)
         if self.processes:
             silence_resource_tracker()
-            options = grain.experimental.DatasetOptions(min_shm_size=self._least_shared())
+            options = grain.experimental.DatasetOptions(min_shm_size=self._min_shared_size())
             batches = grain.experimental.WithOptionsIterDataset(batches, options)
-            processes = grain.multiprocessing.MultiprocessingOptions(self.processes, AHEAD)
+            processes = grain.multiprocessing.MultiprocessingOptions(self.processes, PREFETCH)
             batches = batches.mp_prefetch(processes, worker_init_fn=follow_parent)
         return iter(batches)
 
-    def _least_shared(self):
-        """Bytes from which on arrays come through shared memory and not, slower, through pipes."""
-        batches = (self.processes + 1) * (AHEAD + 2) + KEPT
-        needed = batches * self.batch_size * math.prod(self.read.images.shape[1:])
-        # containers have little of it, and whoever writes more than there is is killed
-        scarce = not SHARED.is_dir() or shutil.disk_usage(SHARED).free < 2 * needed
-        return ENDLESS if scarce else 2**10
+    def _min_shared_size(self) -> int:
+        """Returns the size in bytes from which on arrays are passed through shared memory.
 
-    def close(self):
-        """Ends what reads ahead, for good."""
+        Smaller arrays are passed through pipes, which is slower.
+        """
+        batches = (self.processes + 1) * (PREFETCH + 2) + CACHED
+        needed = batches * self.batch_size * math.prod(self.read.images.shape[1:])
+        # containers have little shared memory, and a process that writes more than that is killed
+        scarce = not SHARED_MEMORY.is_dir() or shutil.disk_usage(SHARED_MEMORY).free < 2 * needed
+        return UNLIMITED if scarce else 2**10
+
+    def close(self) -> None:
+        """Stops reading for good."""
         with self._reading:
             self._closed = True
             self._stop()
 
-    def _stop(self):
+    def _stop(self) -> None:
         if hasattr(self._batches, "close"):
             self._batches.close()
         self._batches = self._next = None
 
 
 @contextlib.contextmanager
-def reading_images(*batches):
-    """A context in which batches are read; at its end, what reads ahead is ended too.
+def reading_images(*batches: StreamedBatches | None) -> Iterator[None]:
+    """A context for the use of batches; at its end, what reads them ahead is stopped.
 
     Args:
         *batches: `StreamedBatches`, or `None`.
 
     Raises:
-        RunError: an image could not be read, whatever a backend made of that error.
+        RunError: an image could not be read, whatever error a backend made of that.
     """
     streams = [stream for stream in batches if stream is not None]
     try:

@@ -1,1 +1,1 @@
-"""Pictures and pages: figures, colors, data URIs, templates."""
+"""Figures and pages: colors, data URIs, templates."""

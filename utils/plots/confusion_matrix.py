@@ -1,22 +1,32 @@
-"""A confusion matrix as a picture."""
+"""The figure of a confusion matrix."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from .figures import save_figure
+from .figures import Target, save_figure
 
-LONGEST_NAME = 20  # characters of a class
+LONGEST_NAME = 20  # characters of a class name
 
 
-def plot_confusion_matrix(path, matrix, class_names, title, compact=False):
-    """Draws a confusion matrix; up to 20 classes with a number in every cell.
+def plot_confusion_matrix(
+    path: Target,
+    matrix: np.ndarray,
+    class_names: Sequence[str],
+    title: str,
+    compact: bool = False,
+) -> None:
+    """Draws a confusion matrix; up to 20 classes have a number in every cell.
 
     Args:
         path: path of the PNG file, or a binary file.
-        matrix: int array `(classes, classes)`, rows the true class, columns the predicted one.
+        matrix: int array `(classes, classes)`, with a row per true class and a column per predicted
+            class.
         class_names: sequence of strings.
-        title: string above the picture.
-        compact: bool, small cells and no legend of the colors, for a narrow screen.
+        title: string above the figure.
+        compact: bool, whether cells are small and the colors have no legend, for a narrow screen.
+            Defaults to `False`.
     """
     names = [
         name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…" for name in class_names

@@ -1,18 +1,23 @@
-"""The curves of a run."""
+"""The figure of loss and accuracy during a training."""
+
+from collections.abc import Mapping, Sequence
 
 from matplotlib.ticker import MaxNLocator
 
-from .figures import TRAINING, VALIDATION, save_figure, two_panels
+from .figures import TRAINING, VALIDATION, Target, save_figure, two_panels
 
 
-def plot_curves(path, history, title, stacked=False):
-    """Draws loss and accuracy by epoch, training and validation.
+def plot_curves(
+    path: Target, history: Sequence[Mapping[str, float]], title: str, stacked: bool = False
+) -> None:
+    """Draws loss and accuracy of training and validation by epoch.
 
     Args:
         path: path of the PNG file, or a binary file.
-        history: list of dictionaries, one per epoch, with the columns of `metrics.csv`.
-        title: string above the picture.
-        stacked: bool, one above the other, for a narrow screen.
+        history: sequence of dictionaries, one per epoch, with the columns of `metrics.csv`.
+        title: string above the figure.
+        stacked: bool, whether accuracy is below loss, for a narrow screen. Defaults to `False`,
+            side by side.
     """
     figure, panels = two_panels(stacked, wide=(9, 3.8), narrow=(4.6, 5.4))
     figure.suptitle(title)

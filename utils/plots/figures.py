@@ -1,31 +1,50 @@
-"""What every figure shares: its colors, its panels, and how it is saved."""
+"""What all figures share: colors, panels and how they are saved."""
+
+import os
+from typing import IO, Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from ..system.files import replacing
 
-matplotlib.rcParams["text.parse_math"] = False  # names of folders and classes may hold a $
+matplotlib.rcParams["text.parse_math"] = False  # names of folders and classes may contain a $
 
-TRAINING, VALIDATION = (
-    "#0072B2",
-    "#D55E00",
-)  # blue and vermilion: color-blind people tell them apart
-# of M. Okabe and K. Ito, Color Universal Design, 2008, without the yellow: too pale for a line
+Target = str | os.PathLike[str] | IO[bytes]  # a path or an open binary file
+
+# blue and vermilion, which color-blind people can tell apart
+TRAINING, VALIDATION = "#0072B2", "#D55E00"
+# of M. Okabe and K. Ito, Color Universal Design, 2008, without yellow, which is too pale for a line
 COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
 MARKERS = "osD^vPX*"
 
 
-def two_panels(stacked, wide, narrow):
-    """Returns a figure and its two axes, side by side or stacked, of a size in inches."""
+def two_panels(
+    stacked: bool, wide: tuple[float, float], narrow: tuple[float, float]
+) -> tuple[Figure, Any]:
+    """Makes a figure with two panels.
+
+    Args:
+        stacked: bool, whether one panel is below the other instead of beside it.
+        wide, narrow: pairs of floats, width and height of the figure in inches: side by side, and
+            stacked.
+
+    Returns:
+        A Matplotlib figure and an array of its two axes.
+    """
     size, shape = (narrow, (2, 1)) if stacked else (wide, (1, 2))
     figure = Figure(figsize=size, dpi=120, layout="constrained")
     return figure, figure.subplots(*shape)
 
 
-def save_figure(figure, path):
-    """Writes a figure as a PNG file: to a path, as a whole or not at all, or to an open file."""
-    if hasattr(path, "write"):
+def save_figure(figure: Figure, path: Target) -> None:
+    """Writes a figure as a PNG file.
+
+    Args:
+        figure: a Matplotlib figure.
+        path: path of the file, which is written whole or not at all, or an open binary file.
+    """
+    if not isinstance(path, (str, os.PathLike)):
         figure.savefig(path, format="png")
         return
     with replacing(path) as temporary:

@@ -1,19 +1,25 @@
-"""Pictures that a page holds itself, as data URIs."""
+"""Pictures embedded in a page as data URIs."""
 
 import base64
 import io
+from collections.abc import Callable
+from typing import Any
 
 from PIL import Image
 
-COLORS = 64  # of a picture
+COLORS = 64  # of the palette
 
 
-def draw_as_data_uri(plot, *args, **options):
-    """Returns what a function draws, as a data URI of a third of the bytes that it wrote.
+def draw_as_data_uri(plot: Callable[..., Any], *args: Any, **options: Any) -> str:
+    """Draws a figure as a data URI, with the colors reduced to a palette.
 
     Args:
-        plot: function of a binary file, such as `plot_curves`, that writes a PNG file.
+        plot: function, such as `plot_curves`, that writes a PNG file to the binary file that is its
+            first argument.
         *args, **options: its other arguments.
+
+    Returns:
+        A string.
     """
     whole, small = io.BytesIO(), io.BytesIO()
     plot(whole, *args, **options)
@@ -22,6 +28,6 @@ def draw_as_data_uri(plot, *args, **options):
     return data_uri(small.getvalue())
 
 
-def data_uri(content):
-    """Returns the content of a PNG file, bytes, as a data URI."""
+def data_uri(content: bytes) -> str:
+    """Returns the content of a PNG file as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"

@@ -7,11 +7,11 @@ import jinja2
 
 
 def render_template(template: Path, **values: Any) -> str:
-    """Fills in a template; values are text, in which nothing is HTML.
+    """Renders a template; values are escaped, so that no text in them acts as HTML.
 
     Args:
         template: path of the template.
-        **values: what the template names; a missing one is an error.
+        **values: all values that the template names; a missing one is an error.
 
     Returns:
         The page as a string.

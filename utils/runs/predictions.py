@@ -5,9 +5,11 @@ import zipfile
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..data.dataset import Images
 from ..system.errors import UserError
 from ..system.files import replacing
 
@@ -40,9 +42,7 @@ class Predictions:
         return confusion_matrix(self.labels, self.probabilities.argmax(axis=-1), labels=classes)
 
 
-def in_batches(
-    predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, batch_size: int
-) -> np.ndarray:
+def in_batches(predict: Callable[[Any], np.ndarray], images: Images, batch_size: int) -> np.ndarray:
     """Predicts images that are in memory, batch by batch.
 
     Unlike Keras's `predict` it does not go through `tf.data` on TensorFlow, which can wait for

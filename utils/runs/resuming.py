@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import json
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ..config.settings import TrainSettings, option_names
 from ..system.backend import device, threads, versions
@@ -12,7 +14,7 @@ FREE = {"checkpoint_every", "data_dir", "tensorboard", "workers"}
 FORCED = {"epochs", "backend", "devices", "hosts"}
 
 
-def environment(packages=()):
+def environment(packages: Iterable[str] = ()) -> dict[str, Any]:
     """Returns what the last bits of a result depend on beside settings and data.
 
     Args:
@@ -29,7 +31,7 @@ def _version(package):
         return None
 
 
-def check_settings(settings, config):
+def check_settings(settings: TrainSettings, config: Mapping[str, Any]) -> None:
     """Refuses to go on with other settings than a run was begun with.
 
     Args:
@@ -44,7 +46,7 @@ def check_settings(settings, config):
     _refuse_unless(settings.force, settings.resume, changed)
 
 
-def check_state(settings, state, now):
+def check_state(settings: TrainSettings, state: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuses to go on from a checkpoint that was written in other circumstances.
 
     Args:
@@ -66,7 +68,7 @@ def check_state(settings, state, now):
         raise UserError(f"{run} has {finished} epochs, more than --epochs {settings.epochs}")
 
 
-def changed_settings(config, now):
+def changed_settings(config: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
     """Compares settings, except those that make no difference to a result.
 
     Args:

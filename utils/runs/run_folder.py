@@ -123,6 +123,7 @@ def load_run_dataset(
     config: dict[str, Any],
     data_dir: str | PathLike[str] | None = None,
     announce: Callable[[str], object] = print,
+    download: bool = True,
 ) -> Dataset:
     """Loads the data set of a run.
 
@@ -130,6 +131,7 @@ def load_run_dataset(
         config: dictionary, what `read_config` returns.
         data_dir: path of the folder with the data. Defaults to the run's own.
         announce: function that takes a line of text. Defaults to `print`.
+        download: bool, whether to download what is not on this machine. Defaults to `True`.
 
     Returns:
         A `Dataset`.
@@ -139,8 +141,8 @@ def load_run_dataset(
     """
     settings = _data_settings(config)
     if data_dir is not None:
-        settings = dataclasses.replace(settings, data_dir=data_dir)
-    return load_dataset(**settings.load_options(), announce=announce)
+        settings = dataclasses.replace(settings, data_dir=str(data_dir))
+    return load_dataset(**settings.load_options(), announce=announce, download=download)
 
 
 def read_config(run: str | PathLike[str]) -> dict[str, Any]:

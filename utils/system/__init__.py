@@ -1,1 +1,1 @@
-"""What every part of the bench stands on: errors, files, signals, processes, backends, timing."""
+"""What all other packages build on: errors, files, signals, processes, backends, timing."""

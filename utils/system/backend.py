@@ -1,4 +1,6 @@
-"""The one place that knows which Keras backend runs, and on what device."""
+"""The Keras backend of this process, and the device it computes on."""
+
+from __future__ import annotations
 
 import contextlib
 import importlib.util
@@ -7,23 +9,29 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
 
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
 BACKENDS = ("tensorflow", "jax", "torch")
-# environment variable: so many devices are made of the CPU, to try what is for several
+# environment variable: how many devices the CPU is split into, to try training on several
 CPU_DEVICES = "ATTENTION_ZOO_CPU_DEVICES"
 
 
-def choose_backend(name=None):
-    """Settles Keras's backend and imports Keras; the first import in a process decides.
+def choose_backend(name: str | None = None) -> str:
+    """Chooses Keras's backend and imports Keras, whose first import fixes it for the process.
 
     Args:
-        name: `"tensorflow"`, `"jax"`, `"torch"`, or `None`: what `KERAS_BACKEND` says, and
-            otherwise the first of the three that is installed.
+        name: string, `"tensorflow"`, `"jax"` or `"torch"`. Defaults to the value of `KERAS_BACKEND`
+            or, if that is not set, the first of the three that is installed.
 
     Returns:
-        The name of the backend.
+        The name of the backend that Keras runs on.
 
     Raises:
         UserError: the backend is unknown or not installed.
@@ -38,30 +46,30 @@ def choose_backend(name=None):
         )
     os.environ["KERAS_BACKEND"] = name
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # its warnings are for those who write networks: of "retracing", where several are built
+    # it warns of "retracing" where several networks are built, which is meant here
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with quiet_stderr():
         import keras
 
-        # Keras imports TensorFlow, where it is installed, to set seeds and to save on any backend;
-        # better now, while its announcements are held back
+        # on any backend Keras imports TensorFlow, if it is installed, to set seeds and to save
+        # models; here its announcements are held back
         if "tensorflow" in installed:
             import tensorflow
     if name == "tensorflow" and not on_accelerator():
-        # with more, networks with attention differ in their last bits from run to run
-        with contextlib.suppress(RuntimeError):  # in a process where TensorFlow runs already
+        # with more threads, networks with attention differ in their last bits from run to run
+        with contextlib.suppress(RuntimeError):  # TensorFlow is already initialized
             tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     _split_cpu(name)
     return keras.backend.backend()
 
 
-def _split_cpu(backend):
+def _split_cpu(backend: str) -> None:
     asked = os.environ.get(CPU_DEVICES)
     if not asked or backend == "torch":
         return
     if not asked.isdecimal() or not int(asked):
         raise UserError(f"{CPU_DEVICES} must be a whole number of at least 1; received {asked!r}")
-    with contextlib.suppress(RuntimeError):  # in a process where the backend runs already
+    with contextlib.suppress(RuntimeError):  # the backend is already initialized
         if backend == "jax":
             import jax
 
@@ -76,13 +84,14 @@ def _split_cpu(backend):
 
 
 @contextlib.contextmanager
-def quiet_stderr(unless_failed=True):
-    """Holds back what native libraries print, at all or unless an error is raised.
+def quiet_stderr(show_on_error: bool = True) -> Iterator[None]:
+    """A context that holds back what is written to stderr, by native libraries too.
 
-    TensorFlow announces its CPU features before its log level is read.
+    TensorFlow announces its CPU features before it reads its log level.
 
     Args:
-        unless_failed: bool, whether an error brings out what was held back. Defaults to `True`.
+        show_on_error: bool, whether to write what was held back if an error is raised. Defaults to
+            `True`.
     """
     sys.stderr.flush()
     kept = os.dup(2)
@@ -92,14 +101,14 @@ def quiet_stderr(unless_failed=True):
             yield
         except BaseException:
             held.seek(0)
-            os.write(kept, held.read() if unless_failed else b"")
+            os.write(kept, held.read() if show_on_error else b"")
             raise
         finally:
             os.dup2(kept, 2)
             os.close(kept)
 
 
-def on_accelerator():
+def on_accelerator() -> bool:
     """Returns whether the backend computes on a GPU or TPU."""
     import keras
 
@@ -116,63 +125,63 @@ def on_accelerator():
     return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
-def jit_compile():
-    """Returns the `jit_compile` to train with.
+def jit_compile() -> bool:
+    """Returns the value of `jit_compile` to compile a model with.
 
-    XLA makes these networks twice as slow on TensorFlow's CPU backend, and faster on a GPU. PyTorch
-    runs eagerly: its compiler takes longer than a short training saves.
+    On TensorFlow, XLA makes these networks twice as slow on a CPU, and faster on a GPU. PyTorch
+    runs without its compiler, which takes more time than it saves in a short training.
     """
     import keras
 
     from .backend_devices import replicas
 
     backend = keras.backend.backend()
-    # a program of XLA is one device's on TensorFlow
+    # on TensorFlow, XLA compiles for one device only
     return backend == "jax" or (backend == "tensorflow" and on_accelerator() and replicas() == 1)
 
 
-def synchronize(model):
-    """Writes what a running training holds back into the model's variables: JAX keeps it apart."""
+def synchronize(model: keras.Model) -> None:
+    """Updates the model's variables in the middle of `fit`, which keeps its state apart on JAX."""
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
 
 
-def gradient(function, x):
-    """Differentiates by a backend's own means: Keras has none that are common to all three.
+def gradient(function: Callable[[Any], Any], x: np.ndarray) -> np.ndarray:
+    """Computes a gradient by the backend's own functions, as Keras has none for all three.
 
     Args:
-        function: function of a tensor, such as a Keras model, that returns a tensor.
+        function: function from a tensor to a tensor, such as a Keras model.
         x: array.
 
     Returns:
-        The gradient by `x` of the sum of what the function returns, as an array.
+        An array, the gradient of the sum of the function's outputs with respect to `x`.
     """
     import keras
 
-    x = keras.ops.convert_to_tensor(x)
+    tensor = keras.ops.convert_to_tensor(x)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
-            tape.watch(x)
-            total = keras.ops.sum(function(x))
-        found = tape.gradient(total, x)
+            tape.watch(tensor)
+            total = keras.ops.sum(function(tensor))
+        found = tape.gradient(total, tensor)
     elif keras.backend.backend() == "jax":
         import jax
 
-        found = jax.grad(lambda x: keras.ops.sum(function(x)))(x)
+        found = jax.grad(lambda tensor: keras.ops.sum(function(tensor)))(tensor)
     else:
         import torch
 
-        x = x.detach().requires_grad_()
-        (found,) = torch.autograd.grad(keras.ops.sum(function(x)), x)
+        tensor = tensor.detach().requires_grad_()
+        (found,) = torch.autograd.grad(keras.ops.sum(function(tensor)), tensor)
     return keras.ops.convert_to_numpy(found)
 
 
-def random_state():
-    """Returns the random state that a backend keeps beside Keras's seed generators.
+def random_state() -> dict[str, np.ndarray]:
+    """Returns the random state that the backend keeps beside Keras's seed generators.
 
-    PyTorch draws the masks of a dropout from a generator of its own.
+    On PyTorch, Keras draws the masks of dropout from PyTorch's own generator.
 
     Returns:
         A dictionary from names to uint8 arrays.
@@ -187,8 +196,8 @@ def random_state():
     return {f"random/{number}": state.numpy().copy() for number, state in enumerate(states)}
 
 
-def restore_random_state(state):
-    """Puts back what `random_state` returned; on other devices, as far as they are the same."""
+def restore_random_state(state: Mapping[str, np.ndarray]) -> None:
+    """Restores what `random_state` returned, of as many GPUs as there are now."""
     import keras
 
     if not state or keras.backend.backend() != "torch":
@@ -201,8 +210,8 @@ def restore_random_state(state):
         torch.cuda.set_rng_state(value, number)
 
 
-def device():
-    """Returns what the backend computes on: `"cpu"` or the accelerator's name."""
+def device() -> str:
+    """Returns the name of the device that the backend computes on, such as `"cpu"`."""
     import keras
 
     if not on_accelerator():
@@ -222,16 +231,17 @@ def device():
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "mps"
 
 
-def threads():
-    """Returns how many threads the CPU's part may use, which decides the order of its sums."""
-    limits = [os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")]
-    limits = [int(limit) for limit in limits if limit.isdecimal() and int(limit)]
+def threads() -> int:
+    """Returns how many threads may compute on the CPU; the order of sums depends on it."""
+    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+    given = [os.environ.get(name, "") for name in names]
+    limits = [int(limit) for limit in given if limit.isdecimal() and int(limit)]
     affinity = getattr(os, "sched_getaffinity", None)
-    return min([len(affinity(0)) if affinity else os.cpu_count(), *limits])
+    return min([len(affinity(0)) if affinity else os.cpu_count() or 1, *limits])
 
 
-def versions():
-    """Returns the versions of what a result depends on, as a dictionary of strings."""
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that a result depends on."""
     import keras
     import numpy
 

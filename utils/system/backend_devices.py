@@ -1,16 +1,18 @@
-"""What each Keras backend does of its own where several devices train one network."""
+"""Training on several devices: what differs between the Keras backends."""
 
 import re
+from typing import Any
 
 import keras
+import numpy as np
 
 from .errors import UserError
 
-# seconds: until the last host has to be there, and after which one that says nothing is given up
-HOSTS_MEET, HOST_IS_LOST = 300, 60
+CONNECT_TIMEOUT = 300  # seconds for all hosts to start
+HEARTBEAT_TIMEOUT = 60  # seconds without a sign of life, after which a host counts as lost
 
 
-def local_devices():
+def local_devices() -> int:
     """Returns how many devices of this host can train together."""
     if keras.backend.backend() == "tensorflow":
         return len(_tensorflow_devices())
@@ -21,15 +23,18 @@ def local_devices():
     return 1
 
 
-def _tensorflow_devices():
+def _tensorflow_devices() -> list[str]:
     import tensorflow as tf
 
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return [device.name for device in found]
 
 
-def data_parallel(count):
-    """Returns what has the `scope` in which `count` devices of every host train together."""
+def data_parallel(count: int) -> Any:
+    """Returns the strategy for data-parallel training on `count` devices of every host.
+
+    What is built and fitted within its `scope()` trains on all of them.
+    """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -44,10 +49,10 @@ def data_parallel(count):
     return keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
 
 
-def replicas():
-    """Returns by how many a step's gradients are added up: TensorFlow's replicas, and 1 on JAX.
+def replicas() -> int:
+    """Returns over how many replicas a step's gradients are summed: always 1 but on TensorFlow.
 
-    JAX has one program for all devices, and sees the whole batch in it.
+    JAX runs one program on all devices, which sees the whole batch.
     """
     if keras.backend.backend() != "tensorflow":
         return 1
@@ -56,74 +61,81 @@ def replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def join_hosts(coordinator, hosts, host_id):
-    """Has JAX train with other processes; to be called before it computes anything.
+def join_hosts(coordinator: str | None, hosts: int, host_id: int | None) -> int:
+    """Connects JAX to the other hosts; call it before anything is computed.
 
-    `keras.distribution.initialize` does the same, and cannot be told how long to wait.
+    `keras.distribution.initialize` does the same, but without a choice of timeouts.
 
     Args:
-        coordinator: string, address and port of the first, or `None`: JAX finds out.
-        hosts: int.
-        host_id: int, the number of this one, or `None`: JAX finds out.
+        coordinator: string, address and port of the first host, or `None` to have JAX detect it.
+        hosts: int, the number of hosts.
+        host_id: int, the number of this host, or `None` to have JAX detect it.
 
     Returns:
-        The number of this one.
+        The number of this host.
 
     Raises:
-        UserError: they do not meet.
+        UserError: the hosts do not connect.
     """
     import jax
 
     if not jax.distributed.is_initialized():
-        # it would take SIGTERM, which a training has its own answer to
+        # it would handle SIGTERM, which training handles itself
         jax.config.update("jax_enable_preemption_service", False)
         try:
             jax.distributed.initialize(
                 coordinator,
                 hosts,
                 host_id,
-                initialization_timeout=HOSTS_MEET,
-                heartbeat_timeout_seconds=HOST_IS_LOST,
-                shutdown_timeout_seconds=24 * 3600,  # as long as the first may evaluate
+                initialization_timeout=CONNECT_TIMEOUT,
+                heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
+                shutdown_timeout_seconds=24 * 3600,  # while the first host evaluates
             )
         except (RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
-                f"the {hosts} hosts do not meet: {reason} (give --coordinator ADDRESS:PORT and "
+                f"the {hosts} hosts do not connect: {reason} (give --coordinator ADDRESS:PORT and "
                 "--host-id, the same address on all of them)"
             ) from error
     return jax.process_index()
 
 
-def is_of_other_hosts(error):
+def is_lost_host_error(error: Exception) -> bool:
     """Returns whether an error is one that JAX raises in a step when another host is gone."""
     import jax
 
-    # where it is told of the error by another thread, it makes a ValueError of it
+    # an error from another thread becomes a ValueError with the same text
     status = re.match("(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|DEADLINE_EXCEEDED): ", str(error))
     return isinstance(error, jax.errors.JaxRuntimeError) or status is not None
 
 
-def gather(value):
-    """Returns what every host calls this with, as an array `(hosts, ...)`."""
-    import numpy
+def gather(value: Any) -> np.ndarray:
+    """Gathers a value from every host, all of which call this at the same step.
+
+    Args:
+        value: number or array, of the same shape on every host.
+
+    Returns:
+        An array `(hosts, ...)`.
+    """
     from jax.experimental import multihost_utils
 
-    value = numpy.asarray(value)
+    value = np.asarray(value)
     return multihost_utils.process_allgather(value).reshape(-1, *value.shape)
 
 
-def device_parts(name, variable):
-    """Returns what a Keras variable consists of: itself, or a part that each replica adds to.
+def device_parts(name: str, variable: Any) -> dict[str, Any]:
+    """Returns the parts of a Keras variable: itself, or one part per replica.
 
-    TensorFlow's replicas each count a metric of their own, and add them up when it is read.
+    Each of TensorFlow's replicas counts metrics in a part of its own; reading one sums the parts.
 
     Args:
         name: string.
         variable: a Keras variable.
 
     Returns:
-        A dictionary from names to what has `shape` and `assign`.
+        A dictionary from names, `name` or `name/0`, `name/1`, ..., to objects with `shape` and
+        `assign`.
     """
     if replicas() == 1 or variable.synchronization != "on_read":
         return {name: variable}
@@ -133,14 +145,16 @@ def device_parts(name, variable):
     return {f"{name}/{number}": part for number, part in enumerate(parts)}
 
 
-def synchronize_normalization(model, together):
-    """Has TensorFlow's replicas normalize by the moments of all their images, or by their own.
+def synchronize_normalization(model: keras.Model, synchronized: bool) -> None:
+    """Sets whether batch normalization takes its moments over the batches of all replicas.
+
+    It has an effect on TensorFlow with several replicas alone.
 
     Args:
         model: a `keras.Model`.
-        together: bool.
+        synchronized: bool; with `False`, each replica takes those of its own images.
     """
     if replicas() > 1:
         for layer in model._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
-                layer.synchronized = together
+                layer.synchronized = synchronized

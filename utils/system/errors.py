@@ -1,27 +1,27 @@
-"""The errors that are shown as one line, never as a traceback; `code` is the exit code."""
+"""Errors that are shown as one line, without a traceback; `code` is the exit code."""
 
 
 class UserError(ValueError):
-    """The user's to mend: says what was received, what is allowed, and what to do."""
+    """An error the user can fix: says what was received, what is allowed and what to do."""
 
     code = 2
 
 
 class RunError(RuntimeError):
-    """A run that cannot go on, such as on a full disk: says why, and what stands."""
+    """A run cannot go on, as when the disk is full: says why, and what has been saved."""
 
     code = 1
 
 
 class Interrupted(Exception):
-    """A run that was asked to stop, and has written where it stands.
+    """A signal stopped a run, after it saved its state.
 
     Args:
         message: string, how to go on.
-        signum: int, the signal.
+        signum: int, the signal's number.
     """
 
-    def __init__(self, message, signum):
+    def __init__(self, message: str, signum: int) -> None:
         super().__init__(message)
         self.signum = signum
         self.code = 128 + signum

@@ -1,10 +1,13 @@
-"""Files written whole or not at all, and files read within bounds."""
+"""Files that are written whole or not at all, and files that are read within limits."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 from .errors import UserError
 
@@ -12,10 +15,16 @@ LARGEST_JSON = 2**20  # bytes
 
 
 @contextlib.contextmanager
-def replacing(path):
-    """Gives a temporary path with the suffix of `path`, and renames it to `path` at the end.
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A context that replaces a file by the one written to a temporary path.
 
-    A kill at any instant leaves the old file or the new one; an error leaves the old one.
+    A process killed at any instant leaves the old file or the new one; an error leaves the old one.
+
+    Args:
+        path: path of the file.
+
+    Yields:
+        The temporary path, in the same folder and with the same suffix.
 
     Example:
 
@@ -35,16 +44,22 @@ def replacing(path):
 
 
 @contextlib.contextmanager
-def replacing_folder(path):
-    """Gives a temporary folder with the suffix of `path`, and renames it to `path` at the end.
+def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A context that replaces a folder by the one written to a temporary path.
 
-    A kill at any instant leaves a whole folder there or none; an error leaves the old one.
+    A process killed at any instant leaves a complete folder or none; an error leaves the old one.
+
+    Args:
+        path: path of the folder.
+
+    Yields:
+        The path of the temporary folder, beside the other and with the same suffix.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
     old = path.with_name(f".{path.stem}.old{path.suffix}")
-    for left in (temporary, old):  # by a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in (temporary, old):  # of a process that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
@@ -52,7 +67,7 @@ def replacing_folder(path):
             if file.is_file():
                 with open(file, "rb+") as opened:
                     os.fsync(opened.fileno())
-        if path.exists():  # no folder is renamed over another
+        if path.exists():  # a folder cannot be renamed over another
             os.replace(path, old)
         os.replace(temporary, path)
     finally:
@@ -61,43 +76,44 @@ def replacing_folder(path):
     flush_folder(path.parent)
 
 
-def flush_folder(path):
-    """Flushes the names in a folder to disk, where the system can (Windows cannot)."""
+def flush_folder(path: str | os.PathLike[str]) -> None:
+    """Flushes the file names of a folder to disk, where the system can (Windows cannot)."""
     if hasattr(os, "O_DIRECTORY"):
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         os.fsync(folder)
         os.close(folder)
 
 
-def write_json(path, value):
-    """Writes a value as indented JSON."""
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes a value as indented JSON, the whole file or none."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path):
-    """Reads a JSON file that may hold anything.
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Reads a JSON file, safely for untrusted files.
 
     Args:
         path: path of the file.
 
     Returns:
-        The value. Its numbers are finite, no key comes twice, and any text in it can be a path.
+        The value. Its numbers are finite, its keys are unique, and its strings are valid in paths.
 
     Raises:
-        UserError: there is no such file, or it is too large, nested too deeply or no such JSON.
+        UserError: the file does not exist, is too large or nested too deeply, or holds no JSON of
+            that kind.
     """
     path = Path(path)
     try:
-        if not path.is_file():  # a pipe could keep us waiting, a device could go on forever
+        if not path.is_file():  # a pipe could block the reader, a device could have no end
             raise ValueError("there is no such file")
         with open(path, "rb") as file:
             content = file.read(LARGEST_JSON + 1)
         if len(content) > LARGEST_JSON:
             raise ValueError(f"it has more than {LARGEST_JSON} bytes")
-        value = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_different_keys)
+        value = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_unique_keys)
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        text.encode()  # fails if it has half a surrogate pair
+        text.encode()  # fails for half a surrogate pair
         if "\\u0000" in text:
             raise ValueError("it has a NUL character")
     except RecursionError:
@@ -107,36 +123,41 @@ def read_json(path):
     return value
 
 
-def _different_keys(pairs):
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         raise ValueError("a key comes twice in one object")
     return result
 
 
-class Limited:
-    """A file through which only so many bytes go, to either side.
+class SizeLimitedFile:
+    """A binary file that no more than a number of bytes can be read from or written to.
 
     Args:
         file: a binary file.
-        most: int, bytes after which it raises a `ValueError`.
+        limit: int, the number of bytes; beyond it, reading and writing raise a `ValueError`.
     """
 
-    def __init__(self, file, most):
+    def __init__(self, file: IO[bytes] | io.BufferedIOBase, limit: int) -> None:
         self.file = file
-        self.most = self.left = most
+        self.limit = self.left = limit
 
-    def read(self, size):
-        return self._counted(self.file.read(size))
+    def read(self, size: int) -> bytes:
+        """Reads up to `size` bytes."""
+        data = self.file.read(size)
+        self._count(data)
+        return data
 
-    def write(self, data):
-        self.file.write(self._counted(data))
+    def write(self, data: bytes) -> None:
+        """Writes all of `data`."""
+        self._count(data)
+        self.file.write(data)
 
-    def flush(self):
+    def flush(self) -> None:
+        """Flushes the file."""
         self.file.flush()
 
-    def _counted(self, data):
+    def _count(self, data: bytes) -> None:
         self.left -= len(data)
         if self.left < 0:
-            raise ValueError(f"more than {self.most} bytes")
-        return data
+            raise ValueError(f"more than {self.limit} bytes")

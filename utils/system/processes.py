@@ -1,4 +1,4 @@
-"""Commands in processes of their own, several at once, and stopped together."""
+"""Commands and functions in processes of their own."""
 
 import multiprocessing
 import os
@@ -7,7 +7,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
 
 from .backend import choose_backend
 from .errors import Interrupted
@@ -16,21 +19,47 @@ from .signals import StopSignals
 LONGEST_LINE = 1000  # bytes
 
 
-def start_process(command, log, environment, before=None):
-    """Starts a command, and adds what it says to a file.
+class Process(Protocol):
+    """A running command: the part of a `subprocess.Popen` that `run_processes` uses."""
+
+    @property
+    def returncode(self) -> Any:
+        """The exit code, or `None` while the command runs."""
+
+    def poll(self) -> int | None:
+        """Checks whether the command has ended; returns its exit code or `None`."""
+
+    def terminate(self) -> None:
+        """Asks the command to stop."""
+
+    def kill(self) -> None:
+        """Stops the command at once."""
+
+    def wait(self) -> Any:
+        """Waits until the command has ended."""
+
+
+def start_process(
+    command: Sequence[str],
+    log: str | Path,
+    environment: Mapping[str, str] | None,
+    before: Callable[[], Any] | None = None,
+) -> subprocess.Popen:
+    """Starts a command and appends its output to a file.
 
     Args:
-        command: list of strings.
+        command: sequence of strings.
         log: path of the file.
-        environment: dictionary, its environment variables; this process's if `None`.
-        before: function that is called in the new process first.
+        environment: dictionary of the command's environment variables, or `None` for those of this
+            process.
+        before: function that the new process calls first.
 
     Returns:
         A `subprocess.Popen`.
     """
     with open(log, "ab") as file:
-        # in a session of its own a Ctrl-C does not reach it beside the signal that it is sent: a
-        # second one would stop it at once
+        # in a session of its own, Ctrl-C does not reach it: it would arrive beside the signal that
+        # `run_processes` sends, and a second signal stops a training at once
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -42,41 +71,51 @@ def start_process(command, log, environment, before=None):
         )
 
 
-def run_processes(commands, jobs, logs, started, ended, environment=None, start=start_process):
+def run_processes(
+    commands: Mapping[str, Sequence[str]],
+    jobs: int,
+    logs: Path,
+    on_start: Callable[[str], Any],
+    on_end: Callable[[str, int], Any],
+    environment: Mapping[str, str] | None = None,
+    start: Callable[[Sequence[str], Path, Mapping[str, str] | None], Process] = start_process,
+) -> None:
     """Runs commands until each has ended, at most `jobs` at once.
 
-    At SIGINT or SIGTERM no other command is begun, and those that run are asked to stop and waited
-    for; at a second signal they are killed.
+    After a SIGINT or SIGTERM it starts no further command, asks those that run to stop, and waits
+    for them. A second signal kills them.
 
     Args:
-        commands: dictionary from names to lists of strings.
+        commands: dictionary from names to sequences of strings.
         jobs: int.
-        logs: path of a folder that is there; what a command says is added to its NAME.txt.
-        started: function of a name, called before its command begins.
-        ended: function of a name and an exit code, called after its command has ended by itself.
-        environment: dictionary, the commands' environment variables; this process's by default.
-        start: function of a command, the path of its log and its environment that starts it, and
-            returns what can `poll`, `terminate`, `kill`, `wait` as a `subprocess.Popen` can.
+        logs: path of a folder that exists; the output of each command is appended to `NAME.txt`.
+        on_start: function of a name, called before that command starts.
+        on_end: function of a name and an exit code, called when that command has ended by itself.
+        environment: dictionary of the commands' environment variables. Defaults to those of this
+            process.
+        start: function of a command, the path of its log and its environment; starts the command
+            and returns a `Process`. Defaults to `start_process`.
 
     Raises:
         Interrupted: SIGINT or SIGTERM.
     """
-    waiting, running, told = list(commands), {}, False
+    waiting, running = list(commands), dict[str, Process]()
+    stopping = False
     with StopSignals() as signals:
         try:
             while running or (waiting and not signals.received):
                 while waiting and len(running) < jobs and not signals.received:
                     name = waiting.pop(0)
-                    started(name)
+                    on_start(name)
                     running[name] = start(commands[name], logs / f"{name}.txt", environment)
-                if signals.received and not told:
-                    told = True
+                if signals.received and not stopping:
+                    stopping = True
                     for process in running.values():
                         process.terminate()
                 for name in [name for name in running if running[name].poll() is not None]:
                     code = running.pop(name).returncode
-                    if code == 0 or not told:
-                        ended(name, code)
+                    if code == 0 or not stopping:
+                        on_end(name, code)
                 time.sleep(0.1)
         finally:
             for process in running.values():
@@ -86,26 +125,29 @@ def run_processes(commands, jobs, logs, started, ended, environment=None, start=
         raise Interrupted("stopped", signals.received)
 
 
-def call_in_process(backend, function, *args):
-    """Calls a function in a process of its own, and returns or raises what it does.
+def call_in_process(backend: str | None, function: Callable[..., Any], *args: Any) -> Any:
+    """Calls a function in a process of its own.
 
     Args:
-        backend: string, the Keras backend of that process.
-        function: function of a module.
-        *args: its arguments; they, and what comes back, are pickled.
+        backend: string, the Keras backend of that process, or `None` for the default.
+        function: function on the top level of a module.
+        *args: its arguments; they and the result are pickled.
+
+    Returns:
+        What the function returns. What it raises is raised here too.
     """
     spawning = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, spawning, _begin_process, (backend,)) as pool:
+    with ProcessPoolExecutor(1, spawning, _initialize, (backend,)) as pool:
         return pool.submit(function, *args).result()
 
 
-def _begin_process(backend):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the other process to say so
+def _initialize(backend: str | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process answers Ctrl-C
     choose_backend(backend)
 
 
-def last_line(log):
-    """Returns the last line of a text file that says anything, or an empty string."""
+def last_line(log: str | Path) -> str:
+    """Returns the last line of a text file that is not blank, or an empty string."""
     with open(log, "rb") as file:
         file.seek(0, 2)
         file.seek(max(0, file.tell() - LONGEST_LINE))
@@ -113,30 +155,34 @@ def last_line(log):
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def silence_resource_tracker():
-    """Has shared memory that a stopped process leaves behind removed without a word.
+def silence_resource_tracker() -> None:
+    """Turns off Python's warning about shared memory that a stopped process leaves behind.
 
-    Python removes it, by a process that is begun with the first of it, and warns of it on stderr.
+    Python's resource tracker, a process of its own, removes the memory in any case.
     """
     option = "ignore:resource_tracker"
     if option not in sys.warnoptions:
-        sys.warnoptions.append(option)  # which the processes of this one are begun with
+        sys.warnoptions.append(option)  # the tracker is started with the options of this process
 
 
-def follow_parent(number, count):
-    """Begins a worker that leaves signals to its parent, and ends when that was killed.
+def follow_parent(number: int, count: int) -> None:
+    """Makes a worker process ignore signals, and exit when its parent process ends.
 
-    Ctrl-C and `timeout` reach the whole group: a worker that ended in the middle of a message would
-    leave its parent waiting for the rest, which should stop after its step.
+    Ctrl-C and `timeout` signal the whole process group. The parent stops after its step and ends
+    its workers then; a worker that exited in the middle of a message would leave the parent waiting
+    for the rest of it.
 
     Args:
         number, count: ints, which worker this is and how many there are.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError("follow_parent is for a process that multiprocessing has started")
 
-    def follow():
-        multiprocessing.parent_process().join()
+    def follow() -> None:
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()

@@ -1,27 +1,39 @@
-"""Timing in turn: a ratio of two times taken in one process says more than either."""
+"""Timing of functions that take turns in one process, so that their ratio can be trusted.
+
+The speed of a machine changes from minute to minute, and that of both functions with it.
+"""
 
 import statistics
 import time
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, TypeVar
+
+Name = TypeVar("Name", bound=Hashable)
 
 
-def time_in_turn(contestants, rounds, progress=iter, before=None):
-    """Runs every contestant once per round, and keeps the seconds of each.
+def time_in_turn(
+    functions: Mapping[Name, Callable[[], Any]],
+    rounds: int,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+    before: Callable[[Name], Any] | None = None,
+) -> dict[Name, list[float]]:
+    """Times functions, each once per round.
 
-    A first run of each, which traces and compiles, is not counted.
+    Each runs once more at first, to trace and compile; that run is not timed.
 
     Args:
-        contestants: dictionary from a name to a function without arguments, which returns when its
+        functions: dictionary from names to functions without arguments, which return when their
             work is done.
         rounds: int.
-        progress: function around an iterable, such as `tqdm`, that shows how far it is.
-        before: function of a contestant's name, called before it runs, and not counted.
+        progress: function around an iterable that shows progress, such as `tqdm`.
+        before: function of a name, called before that function runs and not timed.
 
     Returns:
         A dictionary from the names to lists of seconds, one per round.
     """
-    seconds = {name: [] for name in contestants}
+    seconds: dict[Name, list[float]] = {name: [] for name in functions}
     for number in progress(range(rounds + 1)):
-        for name, run in contestants.items():
+        for name, run in functions.items():
             if before is not None:
                 before(name)
             started = time.perf_counter()
@@ -31,12 +43,12 @@ def time_in_turn(contestants, rounds, progress=iter, before=None):
     return seconds
 
 
-def ratios(seconds, base):
-    """Returns each contestant's time as a multiple of `base`'s in the same round, the median.
+def ratios(seconds: Mapping[Name, list[float]], base: Name) -> dict[Name, float]:
+    """Returns each function's time as a multiple of `base`'s in the same round, the median.
 
     Args:
         seconds: what `time_in_turn` returns.
-        base: the name of the contestant to compare with.
+        base: the name of the function to compare with.
     """
     return {
         name: statistics.median(t / b for t, b in zip(times, seconds[base], strict=True))

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..feeding.protocols import Batches
 from ..runs.checkpoint import CHECKPOINTS, checkpoint_name, write_checkpoint
 from ..runs.progress import Progress, restore, training_variables, values_of
 from ..runs.recorder import Logs
@@ -17,18 +18,20 @@ from ..system.errors import Interrupted, RunError
 
 
 class SetEpoch(keras.callbacks.Callback):
-    """Sets the epoch of the training batches, which decides their order and augmentation.
+    """Starts every epoch of the training batches, which decides their order and augmentation.
+
+    How many batches they skip is the same in all epochs of a `fit`.
 
     Args:
-        batches: training batches with an attribute `epoch`, such as an `EpochBatches`.
+        batches: the training `Batches`.
     """
 
-    def __init__(self, batches: Any) -> None:
+    def __init__(self, batches: Batches) -> None:
         super().__init__()
         self.batches = batches
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        self.batches.epoch = epoch
+        self.batches.start_epoch(epoch, self.batches.skip)
 
 
 class CountSteps(keras.callbacks.Callback):

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from ..config.settings import TrainSettings
+from ..feeding.protocols import Batches
 from ..feeding.shares import Share
 from ..system import backend, backend_devices
 from ..system.errors import Interrupted, RunError, UserError
@@ -60,19 +61,21 @@ class Devices:
         """A context in which models are built on all devices, and are trained on them."""
         return self._distribution.scope() if self.count > 1 else contextlib.nullcontext()
 
-    def share(self, batches: Any) -> Any:
-        """Returns this host's part of batches that are the same on all hosts.
+    @property
+    def batch_share(self) -> Share:
+        """The `Share` of every batch that this host trains on."""
+        return Share(self.count, self.hosts, self.host)
+
+    def weight(self, batches: Batches | None) -> Any:
+        """Returns a host's share of batches with weights, so that padding counts for nothing.
 
         Args:
-            batches: a `keras.utils.PyDataset` with a `share`, such as `EpochBatches`, or `None`.
+            batches: `Batches` with `batch_share` as their share, or `None`, which is returned.
 
         Returns:
-            A `SharedBatches`; on a single device `batches` itself, and `None` for `None`.
+            A `SharedBatches`; on a single device `batches` itself.
         """
-        if self.count == 1 or not batches:
-            return batches
-        batches.share = Share(self.count, self.hosts, self.host)
-        return SharedBatches(batches)
+        return SharedBatches(batches) if batches and self.count > 1 else batches
 
     def check_batch(self, size: int) -> None:
         """Checks that batches can be split into equal parts, one for each device.
@@ -161,7 +164,7 @@ class Devices:
         try:
             yield
         except (RuntimeError, ValueError) as error:
-            if self.hosts == 1 or not backend_devices.is_of_other_hosts(error):
+            if self.hosts == 1 or not backend_devices.is_lost_host_error(error):
                 raise
             raise RunError(
                 f"host {self.host} has lost another of the {self.hosts} hosts: "
@@ -317,11 +320,10 @@ class SharedBatches(keras.utils.PyDataset):
     over its images.
 
     Args:
-        batches: a `keras.utils.PyDataset` of inputs and labels with a `share`, such as
-            `EpochBatches`.
+        batches: `Batches` with the host's share.
     """
 
-    def __init__(self, batches: Any) -> None:
+    def __init__(self, batches: Batches) -> None:
         super().__init__()
         self.batches = batches
 
@@ -334,11 +336,11 @@ class SharedBatches(keras.utils.PyDataset):
         if self._weight == 1:
             return inputs, labels
         size = self.batches.rows_of(number)
-        is_image = self.batches.share.places(size) < size
+        is_image = self.batches.share.padded_rows(size) < size
         return inputs, labels, np.where(is_image, self._weight, 0).astype("float32")
 
     @functools.cached_property
     def _weight(self):
         """Rows with padding over rows without, of an epoch; 1 if no batch is padded."""
         sizes = [self.batches.rows_of(number) for number in range(self.num_batches)]
-        return sum(map(self.batches.share.padded, sizes)) / sum(sizes)
+        return sum(map(self.batches.share.padded_size, sizes)) / sum(sizes)

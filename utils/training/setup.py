@@ -12,10 +12,13 @@ from models.blocks import channel_axis
 from models.saving import deep_graphs
 
 from ..config.settings import TrainSettings
-from ..data.datasets import Dataset, in_data_format, pixel_statistics, validation_indices
+from ..data.data_format import shape_in_data_format
+from ..data.dataset import Dataset
+from ..data.pixel_statistics import pixel_statistics
+from ..data.splits import validation_indices
 from ..evaluation.networks import network_from_settings
-from ..feeding.in_memory import InMemory
-from ..feeding.on_disk import OnDisk
+from ..feeding.protocols import Batches, ImageSource
+from ..feeding.shares import WHOLE, Share
 from ..feeding.sources import image_source
 from ..runs.progress import build_training_variables
 from ..system.backend import jit_compile
@@ -31,24 +34,25 @@ class Setup:
         network: the `keras.Model` to save, from raw pixels to class probabilities.
         model: the compiled `keras.Model` to fit, from batches to logits. It has the layers of
             `network`; before them, the layer `"images"` turns a batch into images.
-        batches: a `keras.utils.PyDataset` to train on.
-        validation: a `keras.utils.PyDataset` to validate on, or `None`.
-        source: where the images come from; batches are read in the context of its `reading`.
+        batches: the `Batches` to train on.
+        validation: the `Batches` to validate on, or `None`.
+        source: the `ImageSource` of the batches, which are used in the context of its `reading`.
     """
 
     network: keras.Model
     model: keras.Model
-    batches: keras.utils.PyDataset
-    validation: keras.utils.PyDataset | None
-    source: InMemory | OnDisk
+    batches: Batches
+    validation: Batches | None
+    source: ImageSource
 
 
-def make_setup(settings: TrainSettings, dataset: Dataset) -> Setup:
+def make_setup(settings: TrainSettings, dataset: Dataset, share: Share = WHOLE) -> Setup:
     """Builds networks and batches.
 
     Args:
         settings: a `TrainSettings` with its defaults filled in.
         dataset: a `Dataset`.
+        share: a `Share`, the rows of every batch to train on. Defaults to all.
 
     Returns:
         A `Setup`.
@@ -63,16 +67,16 @@ def make_setup(settings: TrainSettings, dataset: Dataset) -> Setup:
         dataset.y_train, settings.validation_split, settings.seed
     )
     source = image_source(dataset)
-    mean, variance = pixel_statistics(source.measured(training))
+    mean, variance = pixel_statistics(source.images_for_statistics(training))
     network = build_network(settings, dataset, mean, variance)
-    batches = source.training_batches(settings, training)
+    batches = source.training_batches(settings, training, share)
     inputs, images = source.images(settings, fill=np.rint(mean))
     model = training_model(settings, network, inputs, images, steps=len(batches))
     return Setup(
         network,
         model,
         batches,
-        source.validation_batches(validation) if len(validation) else None,
+        source.validation_batches(validation, share) if len(validation) else None,
         source,
     )
 
@@ -96,7 +100,7 @@ def build_network(
         UserError: the attention module is unknown, or it or the architecture does not take an
             option.
     """
-    image = keras.Input(in_data_format(dataset.x_test[:1]).shape[1:], name="image")
+    image = keras.Input(shape_in_data_format(dataset.image_shape), name="image")
     pixels = layers.Normalization(
         axis=channel_axis(),
         mean=mean.tolist(),

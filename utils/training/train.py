@@ -19,9 +19,10 @@ from models.saving import load_model
 
 from ..config.optimization import OPTIMIZERS
 from ..config.settings import TrainSettings
+from ..data.dataset import Dataset
 from ..data.datasets import load_dataset
 from ..evaluation.counting import trainable_params
-from ..evaluation.evaluate import evaluate
+from ..evaluation.evaluate import Evaluation, evaluate
 from ..evaluation.networks import check_network
 from ..feeding.sources import image_source, refuse_settings_of_others
 from ..runs.checkpoint import CHECKPOINTS, newest_checkpoint
@@ -43,7 +44,9 @@ from .devices import Devices, find_devices
 from .setup import Setup, make_setup
 
 
-def train(settings, announce=print):
+def train(
+    settings: TrainSettings, announce: Callable[[str], None] = print
+) -> tuple[Path, dict[str, Any] | None]:
     """Trains a network and evaluates it once on the test set, or goes on with a run that stopped.
 
     Args:
@@ -73,7 +76,7 @@ def train(settings, announce=print):
             lambda: _prepared(settings, devices, announce)
         )
         with devices.scope():
-            setup = make_setup(settings, dataset)
+            setup = make_setup(settings, dataset, devices.batch_share)
             devices.check_batch(setup.batches.batch_size)
             devices.synchronize_normalization(setup.model)
 
@@ -107,7 +110,7 @@ def _trained(settings, dataset, setup, run_dir, devices, started, announce):
     with _adding_resume_hints(run_dir):
         state = {
             "config": settings.config(),
-            "data": setup.source.fingerprint(),
+            "data": dataset.fingerprint(),
             "environment": environment(setup.source.packages),
         }
         devices.check_same(state)
@@ -202,11 +205,11 @@ def _saving_context(network, devices, averages):
 
 def _fit_from(progress, values, setup, devices, epochs, callbacks, checkpointer):
     """Trains from `progress` on; `values` are the variables of its checkpoint, or `None`."""
-    batches, validation = map(devices.share, (setup.batches, setup.validation))
+    batches, validation = map(devices.weight, (setup.batches, setup.validation))
     validation = keras_input(validation)
     while progress.epoch < epochs:
         # before `keras_input`, which reads a batch to find out shapes and types
-        setup.batches.epoch, setup.batches.skip = progress.epoch, progress.step
+        setup.batches.start_epoch(progress.epoch, skip=progress.step)
         # Keras counts the batches of an epoch once per `fit`: the rest of an epoch needs its own
         last = progress.epoch + 1 if progress.step else epochs
         restoring = [] if values is None else [RestoreVariables(checkpointer, values)]
@@ -290,7 +293,9 @@ def _adding_resume_hints(run_dir):
         ) from error
 
 
-def summarize(settings, network, progress, test):
+def summarize(
+    settings: TrainSettings, network: keras.Model, progress: Progress, test: Evaluation
+) -> dict[str, Any]:
     """What `summary.json` holds: the result, and what it was obtained with."""
     rows = progress.history
     return {
@@ -316,7 +321,7 @@ def summarize(settings, network, progress, test):
     }
 
 
-def with_defaults(settings, dataset):
+def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
     """Returns the settings with everything filled in that depends on other settings.
 
     Raises:
@@ -338,7 +343,7 @@ def with_defaults(settings, dataset):
     )
 
 
-def describe(settings, dataset, setup, run_dir):
+def describe(settings: TrainSettings, dataset: Dataset, setup: Setup, run_dir: Path) -> str:
     """A few lines that say what is about to happen."""
     depth = "" if settings.depth is None else f", depth {settings.depth}"
     attention = str(settings.attention_spec)

@@ -106,7 +106,9 @@ def test_a_signal_stops_them_in_their_own_time(tmp_path, capfd):
     logs = [last_line(path) for path in tmp_path.glob("*.txt")]
     assert logs == ["stopped"] * (many - 1)
     assert ended == []
-    assert capfd.readouterr().err == "stopping after this step; once more stops at once\n"
+    assert (
+        capfd.readouterr().err == "stopping after this step; press Ctrl-C again to stop at once\n"
+    )
 
 
 @with_ray

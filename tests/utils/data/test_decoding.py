@@ -135,3 +135,16 @@ def test_what_is_damaged_or_no_photograph_is_for_pillow(tmp_path, change, capfd)
 def test_a_file_that_is_gone_is_named(tmp_path):
     with pytest.raises(UserError, match=r"gone\.jpg is no image that can be read"):
         read_jpeg(tmp_path / "gone.jpg", (8, 8, 3))
+
+
+def test_a_window_is_the_part_that_it_names(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 80, 3), "uint8")
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    found = read_image(tmp_path / "image.png", (16, 24, 3), lambda *_: (8, 32, 32, 48))
+    np.testing.assert_array_equal(found, pixels[32:48, 8:32])
+    # a phone's upright photograph: stored on its side
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    found = read_image(tmp_path / "turned.png", (16, 24, 3), lambda *_: (8, 32, 32, 48))
+    np.testing.assert_array_equal(found, np.rot90(pixels, -1)[32:48, 8:32])

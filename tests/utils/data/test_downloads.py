@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from utils.data import cifar
-from utils.data.downloads import _stay_secure, download
+from utils.data.downloads import _refuse_insecure_redirect, download
 from utils.system.errors import UserError
 
 pytestmark = pytest.mark.once
@@ -101,9 +101,11 @@ def test_says_what_happened_everywhere(server, tmp_path):
 
 def test_never_from_https_to_http():
     hop = SimpleNamespace(is_redirect=True, url="https://a/", headers={"location": "http://b/"})
-    with pytest.raises(ValueError, match="leads to http://b/, which is not secure"):
-        _stay_secure(hop)
-    _stay_secure(SimpleNamespace(**{**vars(hop), "headers": {"location": "https://b/"}}))
+    with pytest.raises(ValueError, match="redirects to http://b/, which is not secure"):
+        _refuse_insecure_redirect(hop)
+    _refuse_insecure_redirect(
+        SimpleNamespace(**{**vars(hop), "headers": {"location": "https://b/"}})
+    )
     assert all(mirror.startswith("https://") for mirror in cifar.MIRRORS)
 
 

@@ -100,7 +100,7 @@ def test_a_run_folder_is_enough(run_without_data):
     lines = []
     demo_runs = load_demo_runs(DemoSettings(runs=[str(run_without_data)]), announce=lines.append)
     assert demo_runs.dataset is None
-    assert "cifar10 is not in Keras's cache" in lines[0]
+    assert "cifar10 is not available: not in Keras's cache" in lines[0]
     assert demo_runs.shape == (32, 32, 3)
     assert demo_runs.class_names[3] == "class 3"
     write_json(run_without_data / "summary.json", {"class_names": list("abcdefghij")})
@@ -109,7 +109,7 @@ def test_a_run_folder_is_enough(run_without_data):
     assert demo_runs.class_names == tuple("abcdefghij")
     write_json(run_without_data / "summary.json", {"class_names": ["a", "a"]})
     assert load_demo_runs(settings, announce=lines.append).class_names[0] == "class 0"
-    with pytest.raises(UserError, match=r"cifar10 is not in .*run or Keras"):
+    with pytest.raises(UserError, match=r"cifar10 is not available: not in .*run or Keras"):
         load_demo_runs(dataclasses.replace(settings, data_dir=str(run_without_data)))
 
 

@@ -14,7 +14,8 @@ from main import main
 from models.attention_module import cbam_block
 from models.saving import deep_graphs
 from utils.config.settings import TrainSettings
-from utils.data.datasets import load_dataset, pixel_statistics
+from utils.data.datasets import load_dataset
+from utils.data.pixel_statistics import pixel_statistics
 from utils.evaluation import export as exporting
 from utils.evaluation.evaluate import evaluate
 from utils.evaluation.export import check_available, in_float32

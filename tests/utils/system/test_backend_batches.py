@@ -1,4 +1,4 @@
-"""What `fit` is given: the same batches, asked for anew in every epoch."""
+"""What `fit` is given: the same batches, read again in every epoch."""
 
 import keras
 import numpy as np
@@ -19,12 +19,12 @@ def batches():
 
 
 @on_tensorflow
-def test_every_epoch_is_asked_for_anew():
+def test_batches_are_read_again_in_every_epoch():
     wanted = batches()
     data = keras_input(wanted)
     assert int(data.cardinality()) == 5
     for epoch in (0, 3):
-        wanted.epoch = epoch
+        wanted.start_epoch(epoch)
         found = list(data.as_numpy_iterator())
         assert len(found) == 5
         for number, (inputs, labels) in enumerate(found):
@@ -36,7 +36,7 @@ def test_every_epoch_is_asked_for_anew():
 
 
 @on_tensorflow
-def test_nothing_tunes_it():
+def test_autotuning_is_off():
     assert keras_input(batches()).options().autotune.enabled is False
 
 

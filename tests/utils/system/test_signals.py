@@ -1,4 +1,4 @@
-"""A first signal is noted, a second one acts."""
+"""A first signal is deferred, a second one has its usual effect."""
 
 import signal
 
@@ -17,12 +17,12 @@ def handler():
     signal.signal(signal.SIGINT, before)
 
 
-def test_notes_the_first_and_dies_of_the_second(handler, capsys):
+def test_defers_the_first_and_stops_at_the_second(handler, capsys):
     with StopSignals() as signals:
         assert signals.received is None
         signal.raise_signal(signal.SIGINT)
         assert signals.received == signal.SIGINT
-        assert "once more" in capsys.readouterr().err
+        assert "press Ctrl-C again" in capsys.readouterr().err
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is handler

@@ -148,8 +148,8 @@ def test_parts_of_batches(rows, per_host, hosts):
     labels = np.arange(rows) * 10
     batches = EpochBatches(np.arange(rows), labels, 5, (8, 8))
     parts = [
-        Devices(per_host, hosts, host).share(EpochBatches(np.arange(rows), labels, 5, (8, 8)))
-        for host in range(hosts)
+        devices.weight(EpochBatches(np.arange(rows), labels, 5, (8, 8), share=devices.batch_share))
+        for devices in (Devices(per_host, hosts, host) for host in range(hosts))
     ]
     total = weights = 0
     for number in range(batches.num_batches):
@@ -187,7 +187,7 @@ NO_TORCH = "with TensorFlow or JAX, not with PyTorch"
             jax="multiple of the 3 devices that share it; received 64, the nearest are 63",
             torch=NO_TORCH)),
         (["--hosts", "2"], by_backend(
-            tensorflow="with JAX alone", jax="the 2 hosts do not meet", torch=NO_TORCH)),
+            tensorflow="with JAX alone", jax="the 2 hosts do not connect", torch=NO_TORCH)),
         (["--host-id", "1"], "add --hosts"),
         (["--hosts", "2", "--host-id", "2"], "host_id must be below hosts, which is 2; received 2"),
         (["--hosts", "2", "--host-id", "1"], "host_id and coordinator must be given together"),

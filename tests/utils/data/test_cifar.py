@@ -1,0 +1,261 @@
+"""CIFAR-10 and CIFAR-100: read in the official layout, and refused where a file is broken."""
+
+import gzip
+import io
+import os
+import pickle
+import shutil
+import tarfile
+
+import numpy as np
+import pytest
+
+from tests.conftest import colored_images, write_batch
+from utils.data import cifar
+from utils.data.datasets import load_dataset
+from utils.system.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch, tmp_path):
+    """An empty cache, and a server that cannot be reached."""
+
+    def refuse(spec, place):
+        raise OSError(f"not in {place}, and the download failed (ConnectionError)")
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(cifar, "_download", refuse)
+
+
+@pytest.fixture
+def own_dir(cifar10_dir, tmp_path):
+    """A copy of the data folder that a test may spoil."""
+    return shutil.copytree(cifar10_dir, tmp_path / "data")
+
+
+def test_reads_cifar10(cifar10_dir):
+    data = load_dataset("cifar10", cifar10_dir)
+    assert data.x_train.shape == (200, 32, 32, 3)
+    assert data.x_test.shape == (40, 32, 32, 3)
+    assert (data.x_train.dtype, data.y_train.dtype) == ("uint8", "int64")
+    assert data.class_names == tuple(f"class{i}" for i in range(10))
+    rng = np.random.default_rng(1)  # the fixture's
+    np.testing.assert_array_equal(data.x_train[:40], colored_images(rng, np.arange(40) % 10))
+    np.testing.assert_array_equal(data.y_train[:12], [*range(10), 0, 1])
+
+
+def test_reads_cifar100_with_fine_labels(cifar100_dir):
+    data = load_dataset("cifar100", cifar100_dir)
+    assert len(data.class_names) == 100
+    assert data.x_train.shape == (200, 32, 32, 3)
+    assert set(data.y_test) == set(range(100))
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+def test_reads_every_pickle_protocol(own_dir, rng, protocol):
+    labels = np.arange(20) % 10
+    images = colored_images(rng, labels)
+    write_batch(own_dir / "cifar-10-batches-py" / "test_batch", images, labels, protocol=protocol)
+    np.testing.assert_array_equal(load_dataset("cifar10", own_dir).x_test, images)
+
+
+def test_reads_what_python_2_wrote(own_dir):
+    """The official files have byte strings as keys and text in Latin-1, in protocol 2."""
+    rows = bytes(range(256)) * 12
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+        b"(K\x01K\x01M\x00\x0c\x86cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNN"
+        b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T\x00\x0c\x00\x00" + rows + b"tb"
+    )
+    content = b"\x80\x02}(U\x06labels](K\x07eU\x04data" + array + b"u."
+    (own_dir / "cifar-10-batches-py" / "test_batch").write_bytes(content)
+    data = load_dataset("cifar10", own_dir)
+    assert list(data.y_test) == [7]
+    expected = np.frombuffer(rows, "uint8").reshape(3, 32, 32).transpose(1, 2, 0)
+    np.testing.assert_array_equal(data.x_test[0], expected)
+
+
+def test_finds_the_folder_itself_and_the_cache(cifar10_dir, monkeypatch):
+    assert len(load_dataset("cifar10", cifar10_dir / "cifar-10-batches-py").x_test) == 40
+    cache = cifar10_dir.parent / "home"
+    if not (cache / "datasets").exists():
+        shutil.copytree(cifar10_dir, cache / "datasets")
+    monkeypatch.setenv("KERAS_HOME", str(cache))
+    assert len(load_dataset("cifar10").x_test) == 40
+
+
+def pack(source, archive, prefix="cifar-10-batches-py"):
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(source, prefix)
+
+
+def test_unpacks_the_archive(cifar10_dir, tmp_path):
+    pack(cifar10_dir / "cifar-10-batches-py", tmp_path / "cifar-10-python.tar.gz")
+    assert len(load_dataset("cifar10", tmp_path).x_test) == 40
+    (tmp_path / "cifar-10-python.tar.gz").unlink()
+    assert len(load_dataset("cifar10", tmp_path).x_test) == 40
+    assert [p.name for p in tmp_path.iterdir()] == ["cifar-10-batches-py"]
+
+
+def test_unpacks_nothing_else(cifar10_dir, tmp_path):
+    source = shutil.copytree(cifar10_dir / "cifar-10-batches-py", tmp_path / "source")
+    with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as tar:
+        tar.add(source, "cifar-10-batches-py")
+        for name in ("../outside", "/tmp/outside-of-the-archive", "cifar-10-batches-py/more"):
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            tar.addfile(member, io.BytesIO(b"evil"))
+    load_dataset("cifar10", tmp_path)
+    names = {p.name for p in (tmp_path / "cifar-10-batches-py").iterdir()}
+    assert names == {p.name for p in source.iterdir()}
+    assert not (tmp_path.parent / "outside").exists()
+
+
+@pytest.mark.parametrize("spoil", ["empty", "truncated", "foreign", "link", "missing"])
+def test_refuses_a_broken_archive(cifar10_dir, tmp_path, spoil):
+    archive = tmp_path / "cifar-10-python.tar.gz"
+    source = shutil.copytree(cifar10_dir / "cifar-10-batches-py", tmp_path / "source")
+    if spoil == "link":
+        (source / "test_batch").unlink()
+        (source / "test_batch").symlink_to("/etc/passwd")
+    if spoil == "missing":
+        (source / "test_batch").unlink()
+    pack(source, archive)
+    whole = archive.read_bytes()
+    content = {"empty": b"", "truncated": whole[: len(whole) // 2], "foreign": b"PK" * 500}
+    archive.write_bytes(content.get(spoil, whole))
+    with pytest.raises(UserError, match=r"cifar-10-python\.tar\.gz"):
+        load_dataset("cifar10", tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"cifar-10-python.tar.gz", "source"}
+
+
+def header(name, size=0, kind=tarfile.REGTYPE, form=tarfile.GNU_FORMAT, **more):
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    for key, value in more.items():
+        setattr(member, key, value)
+    return member.tobuf(form)
+
+
+BATCH = "cifar-10-batches-py/data_batch_1"
+ARCHIVES = {
+    "bomb": (header("zeros", 2**20) + bytes(2**20), "more than 1048576 bytes"),
+    "claims terabytes": (header("a", 2**40) + bytes(512), "a has 1099511627776 bytes"),
+    "claims more still": (header("a", 2**80) + bytes(512), "a has 1208925819614629174706176"),
+    "claims less than nothing": (header("b") + header("a", -(2**40)), "archive"),
+    "claims it later": (
+        header("a", form=tarfile.PAX_FORMAT, pax_headers={"size": str(2**60)}),
+        "a has 1152921504606846976 bytes",
+    ),
+    "long header": (header("x", 2**20, tarfile.XHDTYPE) + b"1" * 2**20, "a header has 1048576"),
+    "headers of headers": (header("x", 0, tarfile.XHDTYPE) * 2000, "recursion"),
+    "device": (header(BATCH, kind=tarfile.CHRTYPE), "data_batch_1 is no file"),
+    "hard link": (header(BATCH, kind=tarfile.LNKTYPE, linkname="/etc/passwd"), "is no file"),
+    "holes": (header(BATCH, kind=tarfile.GNUTYPE_SPARSE), "is no file"),
+    "many members": (header("a") * 1000, "lacks cifar-10-batches-py/batches.meta, "),
+}
+
+
+def test_refuses_hostile_archives(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar, "LARGEST_ARCHIVE", 2**20)
+    archive = tmp_path / "cifar-10-python.tar.gz"
+    for content, message in ARCHIVES.values():
+        archive.write_bytes(gzip.compress(content, 1))
+        with pytest.raises(UserError, match=message):
+            load_dataset("cifar10", tmp_path)
+        assert list(tmp_path.iterdir()) == [archive]
+
+
+def test_an_archive_with_a_wrong_checksum_is_not_unpacked(cifar10_dir, tmp_path):
+    archive = tmp_path / "cifar-10-python.tar.gz"
+    pack(cifar10_dir / "cifar-10-batches-py", archive)
+    content = bytearray(archive.read_bytes())
+    content[-8] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(UserError, match="CRC check failed"):
+        load_dataset("cifar10", tmp_path)
+    assert list(tmp_path.iterdir()) == [archive]
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/attention-zoo-was-here",)
+
+
+def batch(**changes):
+    good = {b"data": np.zeros((4, 3072), "uint8"), b"labels": [0, 1, 2, 3]}
+    return pickle.dumps({**good, **{key.encode(): value for key, value in changes.items()}}, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "test_batch has 0 bytes"),
+        (batch()[:3000], "test_batch is truncated, damaged or no CIFAR batch"),
+        (b"<html>404</html>", "test_batch is truncated, damaged or no CIFAR batch"),
+        (pickle.dumps([1, 2]), "no CIFAR batch: it holds a list"),
+        (pickle.dumps({}), "no uint8 array under 'data'"),
+        (batch(data=np.zeros((4, 3072))), "no uint8 array under 'data'"),
+        (batch(data=np.zeros((4, 100), "uint8")), r"must have the shape \(n, 3072\)"),
+        (batch(labels=[0, 1]), "needs 4 labels under 'labels', it has 2"),
+        (batch(labels=[0, 1, 2, 10]), "labels must be integers from 0 to 9"),
+        (batch(labels=[0, 1, 2, -1]), "labels must be integers from 0 to 9"),
+        (batch(labels=[0, 1, 2, 1.5]), "labels must be integers from 0 to 9"),
+        (batch(labels=[[0, 1], 1, 2, 3]), "labels must be integers from 0 to 9"),
+        (batch(labels=b"0123"), "needs 4 labels under 'labels', it has a bytes"),
+        (pickle.dumps({b"data": Evil()}), "wants to run (posix|nt).system, which no batch file"),
+        (pickle.dumps(np.load), "wants to run numpy.* refused"),
+        (b"cbuiltins\neval\n(S'1'\ntR.", "wants to run builtins.eval"),
+        (b"\x80\x02" + b"(" * 10 + b".", "truncated, damaged"),
+    ],
+)
+def test_refuses_a_broken_batch(own_dir, content, message):
+    (own_dir / "cifar-10-batches-py" / "test_batch").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        load_dataset("cifar10", own_dir)
+    with pytest.raises(UserError, match=message):  # asked for by folder, `auto` does not hide it
+        load_dataset("auto", own_dir)
+    assert not os.path.exists("/tmp/attention-zoo-was-here")
+
+
+def test_refuses_broken_class_names(own_dir):
+    path = own_dir / "cifar-10-batches-py" / "batches.meta"
+    for names in (None, b"cat", [], ["cat", "cat"], ["cat", 2], ["cat\nx"]):
+        path.write_bytes(pickle.dumps({"label_names": names}, 2))
+        with pytest.raises(UserError, match=r"batches\.meta: needs a list of different names"):
+            load_dataset("cifar10", own_dir)
+
+
+def test_refuses_a_missing_batch(own_dir):
+    (own_dir / "cifar-10-batches-py" / "data_batch_3").unlink()
+    with pytest.raises(UserError, match="data_batch_3 is missing"):
+        load_dataset("cifar10", own_dir)
+    (own_dir / "cifar-10-batches-py" / "batches.meta").unlink()
+    with pytest.raises(UserError, match=r"batches\.meta is missing"):
+        load_dataset("cifar10", own_dir)
+
+
+def test_says_where_to_put_what_is_not_available(tmp_path):
+    with pytest.raises(UserError, match=r"cifar100 is not available: .*download failed"):
+        load_dataset("cifar100", tmp_path)
+
+
+def test_downloads_nothing_where_it_must_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar, "_download", lambda *_: pytest.fail("it downloads"))
+    with pytest.raises(UserError, match=rf"not in {tmp_path} or Keras's cache; .*--data-dir"):
+        load_dataset("cifar10", tmp_path, download=False)
+    with pytest.raises(UserError, match="not in Keras's cache"):
+        load_dataset("cifar100", download=False)
+    assert load_dataset("auto", announce=lambda line: None, download=False).name == "digits"
+
+
+def test_auto_takes_digits_and_says_so():
+    said = []
+    data = load_dataset("auto", announce=said.append)
+    assert data.name == "digits"
+    assert "CIFAR-10 is not available" in said[0]
+    assert "digits" in said[0]
+
+
+def test_auto_takes_cifar10(cifar10_dir):
+    assert load_dataset("auto", cifar10_dir, announce=lambda line: None).name == "cifar10"

@@ -1,0 +1,68 @@
+"""Batches that are read ahead, in threads, in processes, and from the middle of an epoch on."""
+
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.utils.feeding.image_batches import make_batches
+from utils.data.datasets import load_dataset
+from utils.feeding import streaming
+from utils.feeding.on_disk import images_in_order
+from utils.feeding.streaming import StreamedBatches, reading_images
+from utils.system.errors import RunError
+
+pytest.importorskip("grain")
+
+
+def test_a_batch_is_a_function_of_seed_epoch_and_number(folder_dataset):
+    """Read alone, in order in threads, or from the middle of an epoch on: the same."""
+    read = make_batches(folder_dataset)
+    stream, resumed = StreamedBatches(read), StreamedBatches(read)
+    with reading_images(stream, resumed):
+        seen = []
+        for epoch in range(2):
+            stream.start_epoch(epoch)
+            seen += [stream[number] for number in range(len(stream))]
+        resumed.start_epoch(1, skip=2)
+        assert len(resumed) == len(stream) - 2 == 1
+        again = resumed[0]
+    for number in (0, 4):
+        for alone, found in zip(read(number), seen[number], strict=True):
+            np.testing.assert_array_equal(alone, found)
+    np.testing.assert_array_equal(again[0], seen[5][0])
+    np.testing.assert_array_equal(again[1], seen[5][1])
+    other = make_batches(folder_dataset, seed=4)(0)
+    assert (other[0] != seen[0][0]).any()
+
+
+@pytest.mark.parametrize("shared", ["/dev/shm", "/nowhere"])
+def test_worker_processes_give_the_same_and_end(folder_dataset, shared, monkeypatch):
+    """Through shared memory where there is enough, and through pipes."""
+    monkeypatch.setattr(streaming, "SHARED_MEMORY", Path(shared))
+    read = make_batches(folder_dataset)
+    stream = StreamedBatches(read, workers=2)
+    with reading_images(stream):
+        for number in range(3):
+            images, labels = stream[number]
+            np.testing.assert_array_equal(images, read(number)[0])
+            np.testing.assert_array_equal(labels, read(number)[1])
+    assert not multiprocessing.active_children()
+
+
+def test_in_order_every_image_comes_once(folder_dataset):
+    stream = images_in_order(folder_dataset.x_test, folder_dataset.y_test, np.arange(8))
+    with reading_images(stream):
+        for _ in range(2):
+            found = [stream[number] for number in range(len(stream))]
+            labels = np.concatenate([labels for _, labels in found])
+            np.testing.assert_array_equal(labels, folder_dataset.y_test)
+
+
+def test_an_image_that_is_gone_in_the_middle_is_named(own_image_folder):
+    data = load_dataset("folder", own_image_folder, image_size=8)
+    (own_image_folder / "train" / "temple" / "003.png").write_bytes(b"")
+    stream = StreamedBatches(make_batches(data), workers=1)
+    with pytest.raises(RunError, match=r"003\.png"), reading_images(stream):
+        list(map(stream.__getitem__, range(len(stream) * 3)))
