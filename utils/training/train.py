@@ -301,7 +301,7 @@ def summarize(
     return {
         "test_accuracy": test.accuracy,
         "test_loss": test.loss,
-        "best_val_accuracy": progress.best.get("val_accuracy"),
+        "best_val_accuracy": (progress.best or {}).get("val_accuracy"),
         "best_epoch": progress.best_epoch,
         "params": trainable_params(network),
         "epochs": settings.epochs,
@@ -336,7 +336,7 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
     return dataclasses.replace(
         settings,
         dataset=dataset.name,
-        depth=depth,
+        depth=depth,  # type: ignore[call-arg]  # a field made from the architectures' options
         backend=keras.backend.backend(),
         learning_rate=settings.learning_rate or OPTIMIZERS[settings.optimizer].learning_rate,
         **source.data_defaults(settings),
