@@ -57,11 +57,11 @@ class Devices:
         return self._distribution.scope() if self.count > 1 else contextlib.nullcontext()
 
     @property
-    def batch_share(self):
+    def batch_share(self) -> Share:
         """The `Share` of every batch that this host trains on."""
         return Share(self.count, self.hosts, self.host)
 
-    def weight(self, batches):
+    def weight(self, batches: Batches | None) -> "Batches | SharedBatches | None":
         """Returns a host's share of batches with weights, so that padding counts for nothing.
 
         Args:
