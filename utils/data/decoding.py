@@ -26,19 +26,14 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")  # those that Pillow needs no ot
 JPEG_ENDINGS = (".jpg", ".jpeg")
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF tag; orientations from 5 on swap width and height
 
-COLORS = (
-    "YCbCr",
-    "RGB",
-    "Gray",
-)  # of JPEG files for simplejpeg; others, such as CMYK, are for Pillow
+# color spaces of JPEG files that simplejpeg decodes; Pillow decodes others, such as CMYK
+COLORS = ("YCbCr", "RGB", "Gray")
 LARGEST_REDUCTION = 8  # a JPEG can be decoded at 1/2, 1/4 and 1/8 of its size
 SCAN = b"\xda"  # the JPEG marker that pixels follow
-ORIENTATION_MARKS = (
-    b"Exif\0\0",
-    b"tiff:Orientation",
-)  # of EXIF and XMP, either of which can hold it
+# of EXIF and XMP, either of which can hold the orientation
+ORIENTATION_MARKS = (b"Exif\0\0", b"tiff:Orientation")
 
-# of damage that Pillow can repair, and of oversized images, which are refused below
+# they are about damage that Pillow can repair, and about large images, which are refused below
 warnings.filterwarnings("ignore", module="PIL")
 
 Box = Sequence[float]  # left, upper, right and lower border in pixels
@@ -74,7 +69,7 @@ def read_image(path: Path, shape: Sequence[int], window: Window | None = None) -
             if shrink >= 2:  # a JPEG can be decoded at half its size or less, for half the time
                 draft = [math.ceil(side / shrink) for side in image.size]
                 image.draft(None, (draft[0], draft[1]))
-            # without need it would copy the image
+            # `exif_transpose` copies an image that is upright already
             upright = image if orientation == UPRIGHT else ImageOps.exif_transpose(image)
             mode = "L" if channels == 1 else "RGB"
             upright.load()

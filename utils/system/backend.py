@@ -46,7 +46,7 @@ def choose_backend(name: str | None = None) -> str:
         )
     os.environ["KERAS_BACKEND"] = name
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # it warns of "retracing" where several networks are built, which is meant here
+    # it warns of "retracing" when several networks are built, which is intended here
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with quiet_stderr():
         import keras

@@ -50,7 +50,7 @@ def data_parallel(count: int) -> Any:
 
 
 def replicas() -> int:
-    """Returns over how many replicas a step's gradients are summed: always 1 but on TensorFlow.
+    """Returns over how many replicas a step's gradients are summed: 1 on JAX and PyTorch.
 
     JAX runs one program on all devices, which sees the whole batch.
     """
@@ -110,7 +110,7 @@ def is_lost_host_error(error: Exception) -> bool:
 
 
 def gather(value: Any) -> np.ndarray:
-    """Gathers a value from every host, all of which call this at the same step.
+    """Gathers a value from every host; all hosts must call this at the same step.
 
     Args:
         value: number or array, of the same shape on every host.
@@ -148,7 +148,7 @@ def device_parts(name: str, variable: Any) -> dict[str, Any]:
 def synchronize_normalization(model: keras.Model, synchronized: bool) -> None:
     """Sets whether batch normalization takes its moments over the batches of all replicas.
 
-    It has an effect on TensorFlow with several replicas alone.
+    It has an effect only on TensorFlow with several replicas.
 
     Args:
         model: a `keras.Model`.

@@ -66,7 +66,7 @@ class Devices:
         """The `Share` of every batch that this host trains on."""
         return Share(self.count, self.hosts, self.host)
 
-    def weight(self, batches: Batches | None) -> Any:
+    def weight(self, batches: Batches | None) -> "Batches | SharedBatches | None":
         """Returns a host's share of batches with weights, so that padding counts for nothing.
 
         Args:

@@ -1,4 +1,4 @@
-"""The table of data sets, and what a data set says of itself."""
+"""The table of data sets; shapes, places and fingerprints of data sets."""
 
 import dataclasses
 import hashlib
@@ -66,7 +66,7 @@ def test_images_are_in_memory_or_on_disk(tmp_path):
     assert not in_memory.on_disk
     assert on_disk.on_disk
     assert not isinstance(in_memory.x_test, ImagesOnDisk)
-    # without reading a file, of which there is none
+    # known without reading the files, which do not exist
     assert (in_memory.image_shape, on_disk.image_shape) == ((6, 5, 3), (16, 16, 3))
 
 
@@ -74,7 +74,7 @@ def test_the_fingerprint_is_of_names_pixels_and_labels(rng):
     images = rng.integers(0, 256, (4, 6, 5, 3), "uint8")
     data = make_dataset(images)
     before = data.fingerprint()
-    # as in the checkpoints of older runs, which are resumed only if it is the same
+    # as older runs have it in their checkpoints: they resume only with the same fingerprint
     digest = hashlib.sha256(b'["mine", ["a", "b"]]')
     for _ in ("train", "test"):
         digest.update(b"(4, 6, 5, 3) uint8" + images.tobytes())

@@ -1,4 +1,4 @@
-"""JPEG photographs read fast: as Pillow reads them, whatever is in the file."""
+"""The faster decoder of JPEG files gives what Pillow gives, for any file."""
 
 import io
 
@@ -119,7 +119,7 @@ def other_colors(whole):
     ],
 )  # fmt: skip
 def test_what_is_damaged_or_no_photograph_is_for_pillow(tmp_path, change, capfd):
-    """The same pixels, or the same words, and none of a library of C."""
+    """The same pixels or the same message, and no output of a C library."""
     path = saved(tmp_path / "photo.jpg", quality=90)
     path.write_bytes(change(path.read_bytes()))
     outcomes = []

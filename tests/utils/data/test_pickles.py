@@ -33,7 +33,7 @@ LONG = struct.pack("<Q", 2**62)
 COLLIDING = b"".join(b"L%dL\nN" % (i * (2**61 - 1)) for i in range(999))
 DOUBLED = b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(60))
 
-# what would be called, allocated, hashed or walked by an unpickler
+# pickles for which an unpickler would run code, need much memory or take forever
 HOSTILE = {
     "call": b"cos\nsystem\n(U\x04truetR",
     "call of a method": b"c__builtin__\ngetattr\n(U\x01aU\x05uppertR",

@@ -56,6 +56,18 @@ def test_an_epoch_is_a_permutation_of_its_own():
     np.testing.assert_array_equal(orders[0], order[:24])
 
 
+def test_an_epoch_can_start_after_some_of_its_batches():
+    source = batches(crop_padding=2, flip=True)
+    whole = epoch_of(source, 4)
+    source.start_epoch(4, skip=1)
+    assert (len(source), source.num_batches) == (2, 2)
+    for number in range(2):
+        (inputs, labels), (wanted_inputs, wanted_labels) = source[number], whole[number + 1]
+        np.testing.assert_array_equal(labels, wanted_labels)
+        for name, values in wanted_inputs.items():
+            np.testing.assert_array_equal(inputs[name], values)
+
+
 def test_without_shuffling_everything_comes_in_order_unchanged():
     seen = epoch_of(batches(shuffle=False), 0)
     assert [len(y) for _, y in seen] == [8, 8, 8, 6]

@@ -45,7 +45,7 @@ def test_settings_of_another_source_are_refused(tmp_path):
     [("channels_last", (None, 16, 16, 3)), ("channels_first", (None, 3, 16, 16))],
 )
 def test_no_image_is_read_for_its_shape(data_format, shape, tmp_path, without_values):
-    """The files are not there: networks are built without them."""
+    """Networks are built although the files do not exist."""
     keras.config.set_image_data_format(data_format)
     data = make_dataset(ImageFiles([tmp_path / "nowhere.png"] * 4, 16))
     settings = TrainSettings(depth=8, attention="none")

@@ -19,16 +19,16 @@ def python(script):
 
 
 def run(commands, jobs, logs):
-    """Runs commands, and keeps what was told of them, in order."""
-    told = []
+    """Runs commands; returns the calls of `on_start` and `on_end`, in order."""
+    calls = []
     run_processes(
         commands,
         jobs,
         logs,
-        lambda name: told.append(name),
-        lambda name, code: told.append((name, code)),
+        lambda name: calls.append(name),
+        lambda name, code: calls.append((name, code)),
     )
-    return told
+    return calls
 
 
 def test_one_after_the_other(tmp_path):
@@ -37,8 +37,8 @@ def test_one_after_the_other(tmp_path):
         "bad": python("import sys; print('so far'); sys.exit('no good')"),
         "killed": python("import os; os.kill(os.getpid(), 9)"),
     }
-    told = run(commands, 1, tmp_path)
-    assert told == ["good", ("good", 0), "bad", ("bad", 1), "killed", ("killed", -9)]
+    calls = run(commands, 1, tmp_path)
+    assert calls == ["good", ("good", 0), "bad", ("bad", 1), "killed", ("killed", -9)]
     assert (tmp_path / "bad.txt").read_text() == "so far\nno good\n"
     assert last_line(tmp_path / "bad.txt") == "no good"
     assert last_line(tmp_path / "killed.txt") == ""
@@ -54,9 +54,9 @@ def test_so_many_at_once(tmp_path):
     )
     a, b = str(tmp_path / "a"), str(tmp_path / "b")
     commands = {"1": [*python(script), a, b], "2": [*python(script), b, a], "3": python("")}
-    told = run(commands, 2, tmp_path)
-    assert told[:2] == ["1", "2"]
-    assert told.index("3") > min(told.index(("1", 0)), told.index(("2", 0)))
+    calls = run(commands, 2, tmp_path)
+    assert calls[:2] == ["1", "2"]
+    assert calls.index("3") > min(calls.index(("1", 0)), calls.index(("2", 0)))
 
 
 def test_a_signal_stops_them_in_their_own_time(tmp_path):
