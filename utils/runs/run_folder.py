@@ -12,7 +12,8 @@ from typing import Any
 import filelock
 
 from ..config.settings import DataSettings, TrainSettings
-from ..data.datasets import Dataset, load_dataset
+from ..data.dataset import Dataset
+from ..data.datasets import load_dataset
 from ..system.errors import UserError
 from ..system.files import read_json, write_json
 from .own_code import import_own_code
