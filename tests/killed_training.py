@@ -1,8 +1,8 @@
-"""`main.py` that kills itself: python killed_training.py AT COUNT_FILE ARGUMENTS...
+"""Runs `main.py` and kills it: python killed_training.py AT COUNT_FILE ARGUMENTS...
 
-Events are steps of training and everything that writes: before and after arrays, flushes, renames
-and removals. At event number AT the process is killed as by `kill -9`; with AT 0 it ends by itself
-and writes how many events there were to COUNT_FILE.
+An event is the beginning or the end of a training step, or of anything that changes files: writing
+an array, flushing, linking, renaming and removing. At event number AT the process kills itself as
+`kill -9` does. With AT 0 it runs to its end, and writes the number of events to COUNT_FILE.
 """
 
 import os
@@ -14,21 +14,21 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-happened = 0
+events = 0
 
 
-def happens(at):
-    global happened
-    happened += 1
-    if happened == at:
+def count_event(at):
+    global events
+    events += 1
+    if events == at:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def watched(function, at):
+def counted(function, at):
     def call(*args, **kwargs):
-        happens(at)
+        count_event(at)
         result = function(*args, **kwargs)
-        happens(at)
+        count_event(at)
         return result
 
     return call
@@ -38,8 +38,8 @@ def main(at, count_file, arguments):
     import main as command
     from utils.training import callbacks
 
-    command.main(["list"])  # imports what it needs, and may rename files of its own
-    places = [
+    command.main(["list"])  # imports libraries, which may rename files of their own
+    functions = [
         (os, "fsync"),
         (os, "link"),
         (os, "rename"),
@@ -48,10 +48,10 @@ def main(at, count_file, arguments):
         (np.lib.format, "write_array"),
         (callbacks.CountSteps, "on_train_batch_end"),
     ]
-    for module, name in places:
-        setattr(module, name, watched(getattr(module, name), at))
+    for owner, name in functions:
+        setattr(owner, name, counted(getattr(owner, name), at))
     command.main(arguments)
-    Path(count_file).write_text(str(happened))
+    Path(count_file).write_text(str(events))
 
 
 if __name__ == "__main__":

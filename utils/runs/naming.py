@@ -16,6 +16,7 @@ from ..config.settings import (
     TrainSettings,
     option_names,
 )
+from .resuming import FREE
 
 LONGEST = 150  # characters of a folder's name; file systems take 255 bytes
 DEFAULTS = TrainSettings()
@@ -25,9 +26,7 @@ _APART = frozenset({
     *option_names(TrainSettings, "architecture"), *option_names(TrainSettings, "attention"),
 })  # fmt: skip
 # settings that make no difference to what a run computes
-_WITHOUT_EFFECT = frozenset({
-    *NOT_RECORDED, "code", "data_dir", "checkpoint_every", "tensorboard", "workers",
-})  # fmt: skip
+_WITHOUT_EFFECT = frozenset({*NOT_RECORDED, "code", *FREE})
 
 
 def part_of_name(name: str, value: Any) -> str:

@@ -296,7 +296,14 @@ def _adding_resume_hints(run_dir):
 def summarize(
     settings: TrainSettings, network: keras.Model, progress: Progress, test: Evaluation
 ) -> dict[str, Any]:
-    """What `summary.json` holds: the result, and what it was obtained with."""
+    """Returns the content of `summary.json`: the result of a run, and how it was obtained.
+
+    Args:
+        settings: a `TrainSettings` with its defaults filled in.
+        network: the `keras.Model` that was trained.
+        progress: the `Progress` at the end of the training.
+        test: an `Evaluation` of the best network.
+    """
     rows = progress.history
     return {
         "test_accuracy": test.accuracy,
@@ -305,7 +312,7 @@ def summarize(
         "best_epoch": progress.best_epoch,
         "params": trainable_params(network),
         "epochs": settings.epochs,
-        # the first epoch holds the compilation
+        # without the first epoch, which includes the compilation
         "images_per_second": statistics.median(
             row["images_per_second"] for row in rows[1:] or rows
         ),

@@ -1,4 +1,4 @@
-"""Checkpoints are whole or not there, and one that is not what was written is passed over."""
+"""Checkpoints are complete or absent, and a damaged one is skipped."""
 
 import errno
 import hashlib
@@ -33,8 +33,8 @@ def write(folder, epoch=1, step=0, variables=VARIABLES, files=()):
     return write_checkpoint(folder, checkpoint_name(epoch, step), variables, state, files)
 
 
-def sign(path):
-    """Makes the checksums right, whatever the files hold now."""
+def update_checksums(path):
+    """Makes the checksums match what the files hold now."""
     lines = [
         f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
         for file in sorted(path.iterdir())
@@ -43,7 +43,7 @@ def sign(path):
     (path / "SHA256SUMS").write_text("".join(lines))
 
 
-def test_gives_back_what_was_written(tmp_path):
+def test_reads_what_was_written(tmp_path):
     best = tmp_path / "best.keras"
     best.write_bytes(b"network")
     path = write(tmp_path / "last", 3, 17, files=[best])
@@ -68,7 +68,7 @@ def test_keeps_the_newest_two(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {p.name for p in checkpoints(tmp_path)}
 
 
-def test_nothing_there(tmp_path):
+def test_without_a_checkpoint(tmp_path):
     assert newest_checkpoint(tmp_path / "last") is None
     (tmp_path / ".epoch-00001-step-0000000.partial").mkdir()  # killed while writing its first
     assert newest_checkpoint(tmp_path) is None
@@ -84,7 +84,7 @@ def flip(path):
 
 DAMAGES = {
     "a bit": lambda path: flip(path),
-    "cut off": lambda path: path.write_bytes(path.read_bytes()[:-3]),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-3]),
     "empty": lambda path: path.write_bytes(b""),
     "missing": lambda path: path.unlink(),
     "a folder": lambda path: (path.unlink(), path.mkdir()),
@@ -93,20 +93,20 @@ DAMAGES = {
 
 @pytest.mark.parametrize("name", ["variables.npz", "state.json", "SHA256SUMS"])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_takes_the_one_before_a_damaged_one(name, damage, tmp_path):
+def test_reads_the_one_before_a_damaged_one(name, damage, tmp_path):
     before, newest = write(tmp_path, 1), write(tmp_path, 2)
     DAMAGES[damage](newest / name)
-    said = []
-    assert newest_checkpoint(tmp_path, said.append).path == before
-    assert len(said) == 1
-    assert str(newest) in said[0]
-    assert "damaged" in said[0]
-    # and where that one comes again, it takes the place of the damaged one
+    lines = []
+    assert newest_checkpoint(tmp_path, lines.append).path == before
+    assert len(lines) == 1
+    assert str(newest) in lines[0]
+    assert "damaged" in lines[0]
+    # the resumed run writes that checkpoint again, over the damaged one
     write(tmp_path, 2)
     assert newest_checkpoint(tmp_path).path == newest
 
 
-def test_a_foreign_file_is_a_damage(tmp_path):
+def test_an_added_file_is_damage(tmp_path):
     write(tmp_path, 1)
     (write(tmp_path, 2) / "more.txt").write_text("?")
     assert newest_checkpoint(tmp_path, lambda line: None).state["progress"]["epoch"] == 1
@@ -165,10 +165,10 @@ def utf_16(path):
     "tamper",
     [pickled, compressed, huge, no_archive, not_json, a_list, another_format, deep, utf_16],
 )
-def test_right_checksums_alone_are_not_trusted(tamper, tmp_path):
+def test_matching_checksums_are_not_enough(tamper, tmp_path):
     path = write(tmp_path)
     tamper(path)
-    sign(path)
+    update_checksums(path)
     with pytest.raises(checkpoint.DamagedCheckpoint):
         read_checkpoint(path)
 

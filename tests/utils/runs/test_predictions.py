@@ -1,4 +1,4 @@
-"""The predictions of a run, written and read back."""
+"""The predictions of a run: written, read, checked."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ PROBABILITIES = np.float32([[0.7, 0.3], [0.2, 0.8], [0.6, 0.4]])
 LABELS = np.int64([0, 1, 1])
 
 
-def test_written_and_read_back(tmp_path):
+def test_reads_what_was_written(tmp_path):
     write_predictions(tmp_path, Predictions(PROBABILITIES, LABELS))
     found = read_predictions(tmp_path)
     np.testing.assert_array_equal(found.probabilities, PROBABILITIES)
@@ -49,7 +49,7 @@ def test_damaged_predictions_are_refused(tmp_path, probabilities, labels, reason
         read_predictions(tmp_path)
 
 
-def test_no_archive_or_a_compressed_one(tmp_path):
+def test_other_files_and_compressed_ones_are_refused(tmp_path):
     (tmp_path / "predictions.npz").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="damaged"):
         read_predictions(tmp_path)
@@ -60,11 +60,11 @@ def test_no_archive_or_a_compressed_one(tmp_path):
 
 @pytest.mark.parametrize(("size", "sizes"), [(2, [2, 2, 1]), (5, [5]), (9, [5])])
 def test_all_images_in_batches(size, sizes):
-    images, seen = np.arange(15).reshape(5, 3), []
+    images, received = np.arange(15).reshape(5, 3), []
 
     def predict(batch):
-        seen.append(len(batch))
+        received.append(len(batch))
         return 2 * batch
 
     np.testing.assert_array_equal(in_batches(predict, images, size), 2 * images)
-    assert seen == sizes
+    assert received == sizes

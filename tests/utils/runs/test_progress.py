@@ -1,4 +1,4 @@
-"""Everything that training changes is among the variables that a checkpoint holds."""
+"""A checkpoint holds everything that training changes."""
 
 import keras
 import numpy as np
@@ -43,7 +43,7 @@ def step(model, rng):
 
 
 def test_restored_training_continues_bit_for_bit():
-    """Weights, statistics, random state of the dropout, momentum, averages and metrics."""
+    """Weights, statistics, random state of dropout, momentum, moving averages and metrics."""
     model = dropout_model()
     rng = np.random.default_rng(1)
     for _ in range(3):
@@ -108,7 +108,7 @@ REST = {"config": {}, "environment": {}, "data": "a1"}
         {"more": 1},
     ],
 )
-def test_refuses_a_progress_that_cannot_be(change):
+def test_refuses_an_impossible_progress(change):
     good = {"progress": GOOD, **REST}
     assert progress_from(Checkpoint("here", {}, good), 10).best == {"epoch": 1}
     bad = {"progress": {**GOOD, **change}, **REST}

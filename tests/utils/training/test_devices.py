@@ -1,4 +1,4 @@
-"""Several devices and hosts train what one trains, write it once, and end and go on together."""
+"""Training on several devices and hosts: the results of one device, written once, resumable."""
 
 import contextlib
 import csv
@@ -17,20 +17,20 @@ from utils.feeding.epoch_batches import EpochBatches
 from utils.training.devices import Devices, cluster_settings
 
 BACKEND = keras.backend.backend()
-# 179 images to train on and 21 to validate with: more than a whole number of parts
+# 179 images to train on and 21 to validate with: some batches need padding
 ARGUMENTS = ["--model", "resnet_v1", "--depth", "8", "--attention", "none", "--epochs", "2",
              "--batch-size", "20", "--learning-rate", "1e-4",
              "--validation-split", "0.105"]  # fmt: skip
 TRAINS = "import sys; from main import main; [main(words.split()) for words in sys.argv[1:]]"
 # made of the CPU
 ONE_DEVICE, TWO_DEVICES = ({"ATTENTION_ZOO_CPU_DEVICES": number} for number in "12")
-LONGEST = 1200  # seconds, for a machine that is busy
+LONGEST = 1200  # seconds, for a busy machine
 on_jax = pytest.mark.skipif(BACKEND != "jax", reason="JAX alone trains on several hosts")
 on_several = pytest.mark.skipif(BACKEND == "torch", reason="PyTorch trains on one device")
 
 
 def end(process):
-    """Waits for a process; returns its exit code and what it said."""
+    """Waits for a process; returns its exit code and what it printed."""
     try:
         said, errors = process.communicate(timeout=LONGEST)
     finally:
@@ -39,7 +39,7 @@ def end(process):
 
 
 def start_hosts(*arguments, kill=(0, 0)):
-    """Starts two hosts of a device each, which kill themselves at these events (0: never)."""
+    """Starts two hosts of one device each, which kill themselves at these events (0: never)."""
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -61,7 +61,7 @@ def curves(run):
 
 @pytest.fixture(scope="module")
 def runs(cifar10_dir, tmp_path_factory):
-    """The folders of a run on one device and of the same on two, and what was said."""
+    """The folders of a run on one device and of the same on two, and what they printed."""
     folder = tmp_path_factory.mktemp("runs")
     common = " ".join([*ARGUMENTS, "--data-dir", str(cifar10_dir)])
     lines = [f"{common} --devices {n} --run-dir {folder / str(n)}" for n in (1, 2)]
@@ -79,7 +79,7 @@ def test_two_devices_train_as_one(runs):
 
 
 @on_several
-def test_the_network_of_two_devices_is_one_of_one(runs):
+def test_two_devices_save_a_network_for_one(runs):
     one, two = (keras.saving.load_model(run / "best.keras") for run in runs[:2])
     assert '"synchronized": true' not in two.to_json()
     pixels = np.random.default_rng(0).integers(0, 256, (8, *one.input_shape[1:]))
@@ -90,7 +90,7 @@ def test_the_network_of_two_devices_is_one_of_one(runs):
 @pytest.mark.long
 def test_killed_on_two_devices_and_resumed(cifar10_dir, tmp_path):
     whole, other = tmp_path / "whole", tmp_path / "killed"
-    # all that has a state: dropout, batch statistics, averages, metrics within an epoch
+    # everything that has a state: dropout, batch statistics, averages, metrics within an epoch
     arguments = ["--model", "densenet", "--depth", "7", "--growth-rate", "4", "--dropout-rate",
                  "0.2", "--ema", "0.9", "--batch-size", "32", "--epochs", "2", "--devices", "2",
                  "--checkpoint-every", "2", "--data-dir", cifar10_dir]  # fmt: skip
@@ -124,7 +124,7 @@ def test_a_killed_host_ends_the_others_and_both_go_on(killed, cifar10_dir, tmp_p
     for host in start_hosts(*arguments, whole):
         code, said = end(host)
         assert code == 0, said
-    # host 1 only counts steps, twice each; host 0 writes much more than that
+    # host 1 has events for steps only, two each; host 0 has many more, as it writes files
     kill = (60, 0) if killed == 0 else (0, 12)
     ended = list(map(end, start_hosts(*arguments, run, kill=kill)))
     assert ended[killed][0] == -signal.SIGKILL, ended
@@ -133,7 +133,7 @@ def test_a_killed_host_ends_the_others_and_both_go_on(killed, cifar10_dir, tmp_p
         assert code == 1, said
         assert "host 0 has lost another of the 2 hosts" in said
         assert "Traceback" not in said
-    else:  # JAX may end it before it can say so
+    else:  # JAX may abort it before it can print the error
         assert code in (1, -signal.SIGABRT), said
     for host in start_hosts("--resume", run):
         code, said = end(host)
@@ -144,7 +144,7 @@ def test_a_killed_host_ends_the_others_and_both_go_on(killed, cifar10_dir, tmp_p
 @pytest.mark.parametrize("rows", [1, 6, 7, 12])
 @pytest.mark.parametrize(("per_host", "hosts"), [(2, 1), (1, 3), (2, 2)])
 def test_parts_of_batches(rows, per_host, hosts):
-    """All hosts' rows, one after the other, are the batch's; what fills it up weighs nothing."""
+    """All hosts' rows, concatenated, are those of the batch; padding has weight 0."""
     labels = np.arange(rows) * 10
     batches = EpochBatches(np.arange(rows), labels, 5, (8, 8))
     parts = [
@@ -165,7 +165,7 @@ def test_parts_of_batches(rows, per_host, hosts):
         assert not weight[len(wanted) :].any()
         total += (weight * joined).sum()
         weights += len(joined)
-    # as Keras averages: weighted values over the number of values
+    # Keras divides the weighted sum by the number of values
     np.testing.assert_allclose(total / weights, labels.mean(), rtol=1e-6)
 
 
