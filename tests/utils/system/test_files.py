@@ -5,7 +5,7 @@ import os
 import pytest
 
 from utils.system.errors import UserError
-from utils.system.files import read_json, replacing, write_json
+from utils.system.files import read_json, replacing, replacing_folder, write_json
 
 
 def test_replaces_at_the_end(tmp_path):
@@ -35,6 +35,31 @@ def test_an_error_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         write_json(path, {"no": object()})
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_is_on_disk_is_renamed_into_place(kind, tmp_path, monkeypatch):
+    """A crash at any instant finds the old content or the new, and never a part of it."""
+    path, events = tmp_path / "a.txt", []
+
+    def recorded(name):
+        original = getattr(os, name)
+
+        def call(first, *others):
+            events.append((name, os.stat(first).st_ino))
+            return original(first, *others)
+
+        return call
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, recorded(name))
+    with (replacing if kind == "file" else replacing_folder)(path) as temporary:
+        file = temporary if kind == "file" else temporary / "inner.txt"
+        file.write_text("new")
+        written, place = file.stat().st_ino, temporary.stat().st_ino
+    assert path.stat().st_ino == place  # moved, not copied
+    folder = tmp_path.stat().st_ino
+    assert events == [("fsync", written), ("replace", place), ("fsync", folder)]
 
 
 JSON = {
