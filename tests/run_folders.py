@@ -23,6 +23,9 @@ def write_run(folder, dataset, data_dir=None, **options):
     return folder
 
 
+OF_THE_MOMENT = ("seconds", "images_per_second", "date", "command")
+
+
 def contents(run):
     """Everything in a run's folder but times and pictures, by file."""
     found = {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*")
@@ -40,4 +43,4 @@ def contents(run):
 
 
 def without_times(row):
-    return {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
+    return {k: v for k, v in row.items() if k not in OF_THE_MOMENT}

@@ -1,8 +1,10 @@
 """The command line, from flags to the files of a run."""
 
 import csv
+import datetime
 import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tests.processes import ROOT, run_program, run_python
 from utils.config.command_line import parse_settings
 from utils.config.settings import TrainSettings
 from utils.runs.predictions import read_predictions
+from utils.system.backend import device
 
 SMALL = ["--model", "resnet_v1", "--depth", "8", "--epochs", "2", "--batch-size", "20"]
 
@@ -80,6 +83,10 @@ def test_summary(run):
     assert summary["images_per_second"] > 0
     assert summary["class_names"] == [f"class{n}" for n in range(10)]
     assert summary["versions"]["backend"] == keras.backend.backend()
+    assert datetime.datetime.fromisoformat(summary["date"]).tzinfo is datetime.UTC
+    assert summary["command"].startswith("python ")
+    assert re.fullmatch("[0-9a-f]{12,40}(-dirty)?", summary["commit"] or "0" * 12)
+    assert summary["hardware"]["device"] == device()
 
 
 @pytest.mark.once

@@ -12,6 +12,7 @@ import PIL
 import pytest
 
 from main import main
+from models import load_model
 from tests.processes import start_python
 from utils.runs import checkpoint, resuming
 from utils.runs import run_folder as runs
@@ -204,6 +205,30 @@ def test_a_rate_that_blows_up(cifar10_dir, tmp_path, capsys):
     assert "at step" in said
     assert "epoch 1" in said
     assert {path.name for path in run.iterdir()} == {"config.json"}
+
+
+def test_weights_that_blow_up_in_the_last_step(tmp_path, capsys):
+    """No validation sees them, and the loss of a step is that before its update."""
+    options = ["--dataset", "digits", "--depth", "8", "--attention", "none", "--run-dir"]
+    options += [str(tmp_path / "run"), "--validation-split", "0"]
+    with pytest.raises(SystemExit) as end:
+        main([*options, "--epochs", "2", "--batch-size", "400", "--learning-rate", "1000"])
+    assert end.value.code == 1
+    assert "is not finite after epoch 2" in capsys.readouterr().err
+    network = load_model(tmp_path / "run" / "best.keras")  # of epoch 1
+    assert all(np.isfinite(weight).all() for weight in network.get_weights())
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_a_network_without_a_finite_answer(tmp_path, capsys):
+    run = tmp_path / "run"
+    options = ["--dataset", "digits", "--depth", "8", "--attention", "none", "--run-dir", str(run)]
+    options += ["--validation-split", "0", "--epochs", "1", "--batch-size", "5000"]
+    with pytest.raises(SystemExit) as end:
+        main([*options, "--learning-rate", "1e9", "--schedule", "constant"])
+    assert end.value.code == 1
+    assert "with the network of epoch 1: the training has diverged" in capsys.readouterr().err
+    assert not (run / "summary.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def write_checkpoint(
     try:
         temporary.mkdir(parents=True)
         np.savez(temporary / VARIABLES, **dict[str, Any](variables))
-        (temporary / STATE).write_text(json.dumps({"format": FORMAT, **state}))
+        (temporary / STATE).write_text(json.dumps({"format": FORMAT, **state}, allow_nan=False))
         for path in files:
             _link(path, temporary / path.name)
         written = sorted(temporary.iterdir())

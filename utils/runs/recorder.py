@@ -89,7 +89,8 @@ class RunRecorder(keras.callbacks.Callback):
         self.started, self.skipped = time.perf_counter(), self.progress.step
         self.trained: float | None = None
 
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
         self.bar.update(self._steps_done() - self.bar.n)
 
     def _steps_done(self):

@@ -64,7 +64,7 @@ class CountSteps(keras.callbacks.Callback):
 
 
 class FiniteLoss(keras.callbacks.Callback):
-    """Stops a training whose loss is not finite, before anything is written after that step.
+    """Stops a training whose loss or weights are not finite, before anything of them is written.
 
     Args:
         progress: a `Progress`.
@@ -85,6 +85,10 @@ class FiniteLoss(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if not math.isfinite(logs.get("val_loss", 0.0)):
             raise RunError(f"the validation loss is {logs['val_loss']} after epoch {epoch + 1}")
+        for weight in self.model.weights:  # the last step's loss was that before its update
+            values = keras.ops.convert_to_numpy(weight)
+            if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+                raise RunError(f"{weight.path} is not finite after epoch {epoch + 1}")
 
 
 class Checkpointer(keras.callbacks.Callback):

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import inspect
+import math
 import shutil
 import statistics
 import time
@@ -37,6 +38,7 @@ from ..system.backend import versions
 from ..system.backend_batches import keras_input
 from ..system.errors import Interrupted, RunError, UserError
 from ..system.files import replacing, write_json
+from ..system.provenance import provenance
 from ..system.signals import StopSignals
 from .averaging import WeightAverages
 from .callbacks import Checkpointer, CountSteps, FiniteLoss, RestoreVariables, SetEpoch
@@ -65,8 +67,8 @@ def train(
         Interrupted: SIGINT or SIGTERM; where the run stands is written.
     """
     started = time.perf_counter()
-    if settings.tensorboard and not importlib.util.find_spec("tensorflow"):
-        raise UserError("--tensorboard needs TensorFlow, on every backend: pip install tensorflow")
+    if settings.tensorboard:
+        _require_tensorboard()
     devices = find_devices(settings)
     settings = dataclasses.replace(settings, hosts=devices.hosts)
     if not devices.is_chief:
@@ -83,6 +85,13 @@ def train(
         with locked(run_dir) if devices.is_chief else contextlib.nullcontext():
             summary = _trained(settings, dataset, setup, run_dir, devices, started, announce)
     return run_dir, summary
+
+
+def _require_tensorboard():
+    needed = ("tensorflow", "tensorboard")  # on every backend
+    missing = [package for package in needed if not importlib.util.find_spec(package)]
+    if missing:
+        raise UserError(f"--tensorboard needs more packages: pip install {' '.join(missing)}")
 
 
 def _say_nothing(line):
@@ -122,6 +131,11 @@ def _trained(settings, dataset, setup, run_dir, devices, started, announce):
         if not devices.is_chief:
             return None
         test = evaluate(load_model(run_dir / "best.keras"), dataset)
+        if not math.isfinite(test.loss):
+            raise RunError(
+                f"the loss on the test set is {test.loss} with the network of epoch "
+                f"{progress.best_epoch}: the training has diverged"
+            )
         write_predictions(run_dir, test.predictions)
         summary = summarize(settings, setup.network, progress, test)
         write_json(run_dir / "summary.json", summary)
@@ -187,7 +201,10 @@ def fit(
             checkpointer,
         ]
         if settings.tensorboard and devices.is_chief:
-            callbacks.append(keras.callbacks.TensorBoard(str(run_dir / "tensorboard")))
+            # without the graph, which Keras cannot write of a model with layers of its own kind
+            callbacks.append(
+                keras.callbacks.TensorBoard(str(run_dir / "tensorboard"), write_graph=False)
+            )
         with contextlib.closing(recorder), setup.source.reading(setup.batches, setup.validation):
             _fit_from(progress, values, setup, devices, settings.epochs, callbacks, checkpointer)
     return progress
@@ -325,6 +342,7 @@ def summarize(
         "attention": str(settings.attention_spec),
         "class_names": list(test.class_names),
         "versions": versions(),
+        **provenance(),
     }
 
 
