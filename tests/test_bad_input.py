@@ -14,7 +14,7 @@ BAD = [
         f"must be one of {', '.join(list_models())}, or FILE.py:FUNCTION; received 'vgg'",
     ),
     (["--model", "resnet", "--alpha", "0.5"], "resnet has no option 'alpha'; it takes input_shape"),
-    (["--model", "mobilenet", "--alpha", "0"], "must be a number above 0; received '0'"),
+    (["--model", "mobilenet", "--alpha", "0"], "alpha must be a number above 0, received 0.0"),
     (["--model", "densenet", "--depth", "41"], "the nearest are 40, 43; received depth=41"),
     (["--attention", "cbam"], "Did you mean 'cbam_block'"),
     (["--attention-at", "block,foot"], "must be one or more of 'block', 'head', 'stage'"),

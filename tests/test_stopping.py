@@ -135,9 +135,9 @@ def test_the_best_network_goes_back_with_the_checkpoint(copy, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--batch-size", "20"], "cannot go on with other settings: batch_size was 45, is 20"),
-        (["--seed", "7", "--force"], "cannot go on with other settings: seed was 0, is 7"),
-        (["--epochs", "3"], "not go on exactly as it was: epochs was 2, is 3; --force"),
+        (["--batch-size", "20"], "cannot be resumed with other settings: batch_size was 45, is 20"),
+        (["--seed", "7", "--force"], "cannot be resumed with other settings: seed was 0, is 7"),
+        (["--epochs", "3"], "not continue exactly: epochs was 2, is 3; --force"),
         (["--epochs", "1", "--force"], "has 2 epochs, more than --epochs 1"),
         (["--depth", "21"], "depth was 8, is 21"),
     ],
@@ -159,7 +159,7 @@ def test_refuses_other_data(copy, cifar10_dir, tmp_path, capsys):
     batches = data / "cifar-10-batches-py"
     shutil.copy(batches / "data_batch_1", batches / "test_batch")
     said = refused(capsys, 2, resume, copy, "--data-dir", str(data))
-    assert "cannot go on with other data" in said
+    assert "cannot be resumed with other data" in said
     moved = shutil.copytree(cifar10_dir, tmp_path / "moved")
     resume(copy, "--data-dir", str(moved))
 

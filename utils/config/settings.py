@@ -333,16 +333,16 @@ NOT_RECORDED = ("run_dir", "resume", "force", "host_id", "coordinator")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainSettings(RecipeSettings):
-    """A run: its recipe and its seed, and whether it goes on with one that is there."""
+    """A run: its recipe and seed, and the run to resume, if any."""
 
     group = "run"
 
     seed: int = setting(0, integer(0, 2**32 - 1), "of weights, split, order and augmentation")
     resume: str | None = setting(
-        None, optional(run_folder), "folder of a run to go on with, with the settings it has"
+        None, optional(run_folder), "folder of a run to resume, with its settings"
     )
     force: bool = setting(
-        False, boolean, "go on though epochs, backend, devices or versions are others"
+        False, boolean, "resume even if epochs, backend, devices or versions differ"
     )
     hosts: int = setting(
         1,

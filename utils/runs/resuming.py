@@ -1,4 +1,4 @@
-"""Whether a run can go on as if it had never stopped: same settings, data and environment."""
+"""Checks that a resumed run continues exactly: same settings, data and environment."""
 
 import importlib.metadata
 import json
@@ -9,16 +9,19 @@ from ..config.settings import TrainSettings, option_names
 from ..system.backend import device, threads, versions
 from ..system.errors import UserError
 
-# settings that may change freely, and those that may with --force
+# settings that may always change, and those that may change with --force
 FREE = {"checkpoint_every", "data_dir", "tensorboard", "workers"}
 FORCED = {"epochs", "backend", "devices", "hosts"}
 
 
 def environment(packages: Iterable[str] = ()) -> dict[str, Any]:
-    """Returns what the last bits of a result depend on beside settings and data.
+    """Returns what the last bits of a result depend on besides settings and data.
 
     Args:
-        packages: names of packages that have a part in it and need not be installed.
+        packages: names of optional packages that the result depends on too.
+
+    Returns:
+        A dictionary: versions, device, number of threads.
     """
     installed = {name: _version(name) for name in packages}
     return {**versions(), **installed, "device": device(), "threads": threads()}
@@ -32,14 +35,14 @@ def _version(package):
 
 
 def check_settings(settings: TrainSettings, config: Mapping[str, Any]) -> None:
-    """Refuses to go on with other settings than a run was begun with.
+    """Checks that a run is resumed with the settings that it was started with.
 
     Args:
         settings: a `TrainSettings`.
         config: dictionary, the run's `config.json`.
 
     Raises:
-        UserError: settings differ that cannot, or only with `--force`.
+        UserError: a setting differs that may not change, or only with `--force`.
     """
     changed = changed_settings(config, settings.config())
     _refuse_others(settings.resume, changed)
@@ -47,21 +50,21 @@ def check_settings(settings: TrainSettings, config: Mapping[str, Any]) -> None:
 
 
 def check_state(settings: TrainSettings, state: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuses to go on from a checkpoint that was written in other circumstances.
+    """Checks that a checkpoint was written with the same settings, data and environment.
 
     Args:
         settings: a `TrainSettings`.
         state: dictionary, of a `Checkpoint`.
-        now: dictionary, what `state` would be if it were written now.
+        now: dictionary, the `state` that a checkpoint would get now.
 
     Raises:
-        UserError: settings or data differ, the environment differs and `force` is not set, or there
-            are more finished epochs than `settings.epochs`.
+        UserError: settings or data differ, the environment differs without `force`, or more epochs
+            are finished than `settings.epochs`.
     """
     run = settings.resume
     _refuse_others(run, changed_settings(state["config"], now["config"]))
     if state["data"] != now["data"]:
-        raise UserError(f"{run} cannot go on with other data: the images or labels have changed")
+        raise UserError(f"{run} cannot be resumed with other data: images or labels have changed")
     _refuse_unless(settings.force, run, _differences(state["environment"], now["environment"]))
     finished = state["progress"]["epoch"]
     if finished > settings.epochs:
@@ -69,7 +72,7 @@ def check_state(settings: TrainSettings, state: Mapping[str, Any], now: Mapping[
 
 
 def changed_settings(config: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
-    """Compares settings, except those that make no difference to a result.
+    """Compares settings, except those that do not affect the result.
 
     Args:
         config: dictionary, the `config.json` of a run.
@@ -80,7 +83,7 @@ def changed_settings(config: Mapping[str, Any], now: Mapping[str, Any]) -> dict[
     """
     now = _comparable(now)
     now = {name: value for name, value in now.items() if name not in FREE}
-    # a setting that a run of an older version does not know has its default
+    # a setting that an older version did not have had its default's effect
     before = _comparable({**TrainSettings().config(), **config})
     return _differences({name: before.get(name) for name in now}, now)
 
@@ -92,7 +95,7 @@ def _comparable(config):
     own = {name: config.pop(name) for name in names if name in config}
     try:
         spec = TrainSettings(**own).attention_spec.with_absolute_path()
-    except UserError:  # of a version that knew other options: compared as it stands
+    except UserError:  # from a version with other options: compared as they are
         return {**config, **own}
     return {**config, "attention": str(spec), "code": config.get("code")}
 
@@ -111,14 +114,14 @@ def _refuse_others(run, changed):
     others = [text for name, text in changed.items() if name not in FORCED]
     if others:
         raise UserError(
-            f"{run} cannot go on with other settings: {', '.join(others)}; leave them out, or "
-            "begin another run with --run-dir"
+            f"{run} cannot be resumed with other settings: {', '.join(others)}; leave them out, or "
+            "start another run with --run-dir"
         )
 
 
 def _refuse_unless(force, run, changed):
     if changed and not force:
         raise UserError(
-            f"{run} would not go on exactly as it was: {', '.join(changed.values())}; "
-            "--force goes on all the same"
+            f"{run} would not continue exactly: {', '.join(changed.values())}; --force resumes it "
+            "all the same"
         )

@@ -17,7 +17,7 @@ class Interrupted(Exception):
     """A signal stopped a run, after it saved its state.
 
     Args:
-        message: string, how to go on.
+        message: string, how to resume.
         signum: int, the signal's number.
     """
 

@@ -1,4 +1,4 @@
-"""One training run, from settings to a folder with the trained network and its figures."""
+"""The command `train`: from settings to a folder with a trained network and its results."""
 
 import contextlib
 import dataclasses
@@ -49,22 +49,22 @@ from .setup import Setup, make_setup
 def train(
     settings: TrainSettings, announce: Callable[[str], None] = print
 ) -> tuple[Path, dict[str, Any] | None]:
-    """Trains a network and evaluates it once on the test set, or goes on with a run that stopped.
+    """Trains a network, and evaluates it once on the test set; or resumes a run that stopped.
 
     Args:
         settings: a `TrainSettings`.
         announce: function that takes a line of text.
 
     Returns:
-        The path of the run's folder and the dictionary of its `summary.json`; `None` in its place
-        on a host that does not write it.
+        The path of the run's folder, and the content of its `summary.json`, a dictionary; on hosts
+        other than the chief, `None` in the place of the dictionary.
 
     Raises:
-        UserError: settings that do not fit together, data that cannot be had, or a run folder that
-            is taken. Nothing is written then.
-        RunError: the run cannot go on: its folder cannot be written to, its loss is not finite, or
-            all its checkpoints are damaged. What was written before stands.
-        Interrupted: SIGINT or SIGTERM; where the run stands is written.
+        UserError: settings do not fit together, the data cannot be loaded, or the folder holds
+            something else. Nothing is written then.
+        RunError: the folder cannot be written to, the loss or a weight is not finite, or all
+            checkpoints are damaged. What was written before is kept.
+        Interrupted: the process received SIGINT or SIGTERM, and wrote a checkpoint.
     """
     started = time.perf_counter()
     if settings.tensorboard:
@@ -99,7 +99,7 @@ def _say_nothing(line):
 
 
 def _prepared(settings, devices, announce):
-    """Settings, data and folder of a run, once it is clear that it can begin or go on."""
+    """Returns settings, data and folder of a run, after checking that it can start or resume."""
     settings = dataclasses.replace(settings, **with_own_code(settings))
     if settings.resume is not None:
         check_settings(settings, read_config(settings.resume))
@@ -347,10 +347,10 @@ def summarize(
 
 
 def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
-    """Returns the settings with everything filled in that depends on other settings.
+    """Fills in the settings whose defaults depend on other settings, on the data or the backend.
 
     Raises:
-        UserError: a setting is given that data of this kind does not have.
+        UserError: a setting is given that does not apply to data of this kind.
     """
     source = image_source(dataset)
     refuse_settings_of_others(settings, source)
@@ -369,7 +369,7 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
 
 
 def describe(settings: TrainSettings, dataset: Dataset, setup: Setup, run_dir: Path) -> str:
-    """A few lines that say what is about to happen."""
+    """Returns the lines that a run prints first: network, data, epochs, backend and folder."""
     depth = "" if settings.depth is None else f", depth {settings.depth}"
     attention = str(settings.attention_spec)
     if not settings.attention_spec.is_none:
