@@ -13,7 +13,7 @@ import operator
 import keras
 from keras import layers, ops
 
-from ..sites import calls, is_graph
+from ..private_api import calls, is_functional, operation_of
 from . import conditions
 from .keras_layers import (
     FusedBatchNormalization,
@@ -122,12 +122,12 @@ def gated(x, *gates):
 
 def _leave_to_attention(model):
     """Lets normalizations be computed in the attention that follows them, and nothing else does."""
-    if not is_graph(model):
+    if not is_functional(model):
         return
     followers = collections.defaultdict(list)
     for node in calls(model):
         for tensor in node.input_tensors:
-            followers[tensor._keras_history.operation].append(node.operation)
+            followers[operation_of(tensor)].append(node.operation)
     for layer, following in followers.items():
         if isinstance(layer.call, FusedBatchNormalization):
             layer.call.only_attention_follows = all(map(_takes_normalization, following))

@@ -4,17 +4,11 @@ import math
 
 import keras
 
+from ..private_api import TRAINER_FUNCTIONS, traced_functions
+
 # of a feature map: for less, passes cost as little apart, or compiling costs more than it saves
 LEAST_POSITIONS = 16
 LEAST_VALUES = 4096
-# what Keras's trainer calls the functions it traces; what another traces may be exported, and then
-# should hold nothing of XLA
-KERAS_STEPS = {
-    "one_step_on_data",
-    "one_step_on_data_distributed",
-    "multi_step_on_data",
-    "multi_step_on_iterator",
-}
 
 
 def passes_join(x):
@@ -30,14 +24,11 @@ def passes_join(x):
 
 
 def in_a_step_of_keras():
-    """Whether the graph that is being traced belongs to a step of Keras's trainer."""
-    import tensorflow as tf
+    """Whether Keras's trainer is tracing a step.
 
-    graph, names = tf.compat.v1.get_default_graph(), set()
-    while hasattr(graph, "outer_graph"):
-        names.add(graph.name)
-        graph = graph.outer_graph
-    return bool(names & KERAS_STEPS)
+    What another traces may be exported, and should then hold nothing of XLA.
+    """
+    return bool(traced_functions() & TRAINER_FUNCTIONS)
 
 
 def is_tensorflow_on_cpu():

@@ -12,7 +12,8 @@ import functools
 import math
 
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.python import xla
+
+from ..private_api import variadic_reduce
 
 # that a reduction over positions names one by one
 ROWS = 8
@@ -89,9 +90,7 @@ def _reduce_together(kinds, terms, axis):
     @tf.custom_gradient  # the operation has none
     def reduced(*terms):
         starts = [tf.constant(-math.inf if kind == "max" else 0.0) for kind in kinds]
-        totals = xla.variadic_reduce(
-            terms, starts, dimensions_to_reduce=[axis], reducer=_reducer(tuple(kinds))
-        )
+        totals = variadic_reduce(terms, starts, axis, _reducer(tuple(kinds)))
 
         def gradient(*slopes):
             own = [tf.identity(term) for term in terms]  # two may be the same tensor

@@ -6,6 +6,8 @@ import math
 import keras
 from keras import layers
 
+from models.private_api import all_layers
+
 _WITH_KERNEL = (layers.Conv1D, layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 
 
@@ -43,7 +45,9 @@ def multiply_adds(model, input_shape=None):
     >>> multiply_adds(build_model("resnet_v1", depth=20))
     41214720
     """
-    model_layers = [layer for layer in _all_layers(model) if type(layer) in _WITH_KERNEL]
+    model_layers = [
+        layer for layer in all_layers(model, include_self=False) if type(layer) in _WITH_KERNEL
+    ]
     return sum(_per_call(model, model_layers, _multiply_adds_of, input_shape))
 
 
@@ -64,7 +68,11 @@ def activation_bytes(model, input_shape=None):
     Raises:
         ValueError: the image's size is not known.
     """
-    model_layers = [layer for layer in _all_layers(model) if not isinstance(layer, keras.Model)]
+    model_layers = [
+        layer
+        for layer in all_layers(model, include_self=False)
+        if not isinstance(layer, keras.Model)
+    ]
     return sum(_per_call(model, model_layers, _bytes_of, input_shape))
 
 
@@ -92,11 +100,6 @@ class _Traced(layers.Layer):
 
     def call(self, x):
         return self.model(x)
-
-
-def _all_layers(model):
-    """The layers in a model, however deep, each once; Keras has no public way inside layers."""
-    return list({id(layer): layer for layer in model._flatten_layers(include_self=False)}.values())
 
 
 @contextlib.contextmanager

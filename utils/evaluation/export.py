@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from models.fast import speed_up
+from models.private_api import all_layers
 from models.saving import deep_graphs
 
 from ..data.datasets import in_data_format
@@ -147,7 +148,7 @@ def require_possible(name, int8=False):
 
 def in_float32(network):
     """Returns a network that computes in float32: itself, or a copy of one of mixed precision."""
-    if all(layer.compute_dtype == "float32" for layer in network._flatten_layers()):
+    if all(layer.compute_dtype == "float32" for layer in all_layers(network)):
         return network
 
     def copy(layer):

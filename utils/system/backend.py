@@ -8,6 +8,8 @@ import platform
 import sys
 import tempfile
 
+from models.private_api import synchronize_jax_state
+
 from .errors import UserError
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -133,8 +135,7 @@ def jit_compile():
 
 def synchronize(model):
     """Writes what a running training holds back into the model's variables: JAX keeps it apart."""
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()
+    synchronize_jax_state(model)
 
 
 def gradient(function, x):

@@ -4,6 +4,8 @@ import re
 
 import keras
 
+from models.private_api import all_layers
+
 from .errors import UserError
 
 # seconds: until the last host has to be there, and after which one that says nothing is given up
@@ -141,6 +143,6 @@ def synchronize_normalization(model, together):
         together: bool.
     """
     if replicas() > 1:
-        for layer in model._flatten_layers():
+        for layer in all_layers(model):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = together

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from models.private_api import averaged_variables
+
 
 class WeightAverages(keras.callbacks.Callback):
     """Puts the optimizer's averages in the place of the weights during every validation.
@@ -30,8 +32,7 @@ class WeightAverages(keras.callbacks.Callback):
         optimizer = self.model.optimizer
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of loss scaling
         weights = self.model.trainable_variables
-        # Keras has no public way to them
-        averages = optimizer._model_variables_moving_average
+        averages = averaged_variables(optimizer)
         # copies: no two variables may share memory, which JAX gives away in a step
         kept, means = (
             [np.array(ops.convert_to_numpy(variable)) for variable in variables]
