@@ -15,7 +15,7 @@ from keras import layers, ops
 
 from ..private_api import calls, is_functional, operation_of
 from . import conditions
-from .keras_layers import (
+from .keras_forms import (
     FusedBatchNormalization,
     GroupedConvolution,
     JoinedAddition,
@@ -71,7 +71,7 @@ def joined_channels(layer, inputs, training):
     """The fast form of `ChannelAttention`."""
     if not (_suits_channels(layer) and conditions.passes_join(inputs)):
         return None
-    from .attention import attend_to_channels
+    from .compiled_attention import attend_to_channels
 
     join = attend_to_channels(source_of(inputs), _mlp_weights(layer), layer.pools)
     return open_to_joining(join(), join)
@@ -81,7 +81,7 @@ def joined_cbam(layer, inputs, training):
     """The fast form of `CBAM`."""
     if not (_suits_cbam(layer) and conditions.passes_join(inputs)):
         return None
-    from .attention import attend
+    from .compiled_attention import attend
 
     channel, spatial, norm = layer.channel, layer.spatial, layer.spatial.norm
     pools, descriptor = channel.pools, spatial.descriptor
@@ -115,7 +115,7 @@ def gated(x, *gates):
         (gate.dtype, gate.shape[0]) != (x.dtype, x.shape[0]) for gate in gates
     ):
         return outputs
-    from .attention import product
+    from .compiled_attention import product
 
     return open_to_joining(outputs, product(x, *gates))
 

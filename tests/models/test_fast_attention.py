@@ -41,7 +41,7 @@ MORE_CASES = {
 @pytest.fixture
 def calls(monkeypatch):
     """Every map has the fast form; what the layers ask for is kept."""
-    from models.fast import attention as fast_attention
+    from models.fast import compiled_attention as fast_attention
 
     monkeypatch.setattr(fast.conditions, "LEAST_POSITIONS", 1)
     monkeypatch.setattr(fast.conditions, "LEAST_VALUES", 1)
@@ -168,7 +168,7 @@ def test_a_normalisation_before_is_joined(norm, attend, calls, monkeypatch, rng)
 @pytest.mark.parametrize("module", ["cbam_block", "se_block", "eca_block"])
 def test_a_residual_block_ends_in_one_pass(module, monkeypatch, rng):
     from models import build_model
-    from models.fast import attention as fast_attention
+    from models.fast import compiled_attention as fast_attention
 
     ends = []
     end = fast_attention._end
@@ -238,7 +238,7 @@ def test_gradients_twice_and_of_gradients(normalized, calls, monkeypatch, rng):
 @pytest.mark.parametrize("size", [3, 7, 11])
 @pytest.mark.parametrize("shape", [(1, 1, 2), (4, 3, 1), (9, 16, 2), (2, 90, 3)])
 def test_folded_convolution_is_the_convolution(shape, size, rng):
-    from models.fast.attention import convolve
+    from models.fast.compiled_attention import convolve
 
     maps = rng.normal(size=(2, *shape)).astype("float32")
     kernel = rng.normal(size=(size, size, shape[-1], 1)).astype("float32")
