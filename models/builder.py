@@ -12,7 +12,7 @@ from keras import layers
 from .attention.registry import AttentionModule, get_attention
 from .blocks import channel_axis, image_shape
 from .checks import require_int, require_one_of
-from .fast import speed_up
+from .fast import install
 from .saving import deep_graphs, load_weights_by_name
 
 # (height, width, channels) in the order of the image format; a side may be unknown
@@ -156,7 +156,7 @@ class Builder:
             model = keras.Model(inputs, outputs, name=self.name)
         if self.weights is not None:
             load_weights_by_name(model, self.weights)
-        return speed_up(model)
+        return install(model)
 
     def _check_sites(self):
         if not self.attention_at or not set(self.attention_at) <= set(self.sites):

@@ -16,7 +16,7 @@ import keras
 
 from . import attention_module  # noqa: F401  (registers the layers that a saved model holds)
 from .archives import check_zip, most_unpacked
-from .fast import speed_up
+from .fast import install
 from .private_api import (
     COMPILE_KEY,
     CONFIG_FILE,
@@ -85,7 +85,7 @@ def load_model(path: str | PathLike[str]) -> keras.Model:
         with deep_graphs(), warnings.catch_warnings():
             # where Keras would go on with fresh weights, or past a path that leads outside
             warnings.filterwarnings("error", LOST_WEIGHTS)
-            return speed_up(keras.saving.load_model(path, compile=False, safe_mode=True))
+            return install(keras.saving.load_model(path, compile=False, safe_mode=True))
     except Exception as error:  # a damaged archive can fail in any way
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{path} is damaged or no Keras model: {reason[0]}") from error

@@ -12,7 +12,7 @@ from keras import layers, ops
 from .attention.identity import IdentityStart
 from .attention.registry import AttentionModule, get_attention
 from .checks import require_one_of
-from .fast import speed_up
+from .fast import install, is_installed, remove
 from .private_api import all_layers, arguments_of, calls, is_functional, node_of, operation_of
 from .saving import deep_graphs
 from .sites import as_graph, find_calls
@@ -230,8 +230,7 @@ def _copy_part(layer, copy):
         with tempfile.TemporaryDirectory() as folder:
             layer.save_assets(folder)
             copy.load_assets(folder)
-    if vars(layer).keys() & {"call", "convolution_op"}:  # its fast form
-        speed_up(copy)
+    (install if is_installed(layer) else remove)(copy)
 
 
 def _cannot_copy(layer, error):

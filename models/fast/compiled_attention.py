@@ -1,25 +1,24 @@
-"""Attention on TensorFlow's CPU backend: the plain layers' numbers in less time.
+"""Attention compiled by XLA for TensorFlow's CPU backend, with gradients written by hand.
 
-The formulas are those of `models/attention/`.
-
-A module's arithmetic is next to nothing; its time goes into passes over the feature map. TensorFlow
-makes one for each operation, forward and backward, and keeps what lies between for the gradient.
-Here XLA joins them to as few as there can be, and the gradient is written by hand, so that of the
-map only the input is kept. With f = x g the map after the channel gate g, and y = f s:
+The formulas are those of `models/attention/`. A module's arithmetic is next to nothing; its time
+goes into passes over the feature map. TensorFlow makes one pass for each operation, forward and
+backward, and keeps every result in between for the gradient. Here XLA fuses the operations into as
+few passes as possible, and the gradient keeps the input alone of all maps. With f = x g the map
+after the channel gate g, y = f s the output, and z' the gradient of z:
 
     forward   g = sigmoid(mlp(pools of x over positions))
               s = sigmoid(conv(pools of f over channels))
-    backward  s' = sum of y' f over channels; from it, through the convolution, the slopes of the
-                   pools of f, and with them f' = y' s + their share in each value of f
-              g' = sum of f' x over positions; from it, through the MLP, the slopes of the pools
-                   of x, and with them x' = f' g + their share in each value of x
+    backward  s' = sum of y' f over channels; from s', through the convolution, the gradients of the
+                   pools of f; from both, f' = y' s + each value's share of those gradients
+              g' = sum of f' x over positions; from g', through the MLP, the gradients of the pools
+                   of x; from both, x' = f' g + each value's share of those gradients
 
-The last pass takes what comes after it along: where a shortcut is added to a product of gates, and
-a rectifier follows, they are passes less, not passes more (`joined`). For modules without a form of
-their own here, that is all.
+All values share the gradient of a mean, and those equal to a maximum share its gradient, as in
+TensorFlow.
 
-A mean's slope is shared by all values alike, a maximum's by those that equal it, as TensorFlow has
-it. What is before attention is taken along too where it is a batch normalization (`maps.py`).
+The pass that writes y also adds the shortcut of a residual block and applies its rectifier
+(`with_epilogue`). For modules without a form of their own that is all that is fused (`product`).
+The passes that read x also compute a batch normalization before attention (`maps.py`).
 """
 
 import functools
@@ -31,12 +30,12 @@ import tensorflow as tf
 from .maps import Stored
 from .reductions import over_channels, over_positions
 
-WIDEST = 80  # map whose convolution is folded: the work grows with the width
+WIDEST = 80  # the widest map whose convolution is folded: its work grows with the width
 
 _compiled = functools.partial(tf.function, jit_compile=True)
 
 
-def attend(source, weights, pools, kernel, descriptor, normalize=None, scale=()):
+def cbam(source, weights, pools, kernel, descriptor, normalize=None, scale=()):
     """Computes `models.attention.cbam.CBAM`, channels first.
 
     Args:
@@ -45,20 +44,20 @@ def attend(source, weights, pools, kernel, descriptor, normalize=None, scale=())
         pools: tuple of `"avg"` and `"max"`, over positions.
         kernel: tensor or variable `(size, size, maps, 1)` of the spatial convolution.
         descriptor: tuple of `"avg"` and `"max"`, one for each of the maps.
-        normalize: function of the convolution's output and of the tensors in `scale`, that returns
-            it normalized, and a tuple of statistics.
+        normalize: function of the convolution's output and of the tensors in `scale` that returns
+            the normalized output and a tuple of statistics.
         scale: tuple of tensors or variables.
 
     Returns:
-        A function as of `joined`, and the statistics.
+        A function as `with_epilogue` returns it, and the statistics.
     """
     weights, scale = ([tf.convert_to_tensor(w) for w in some] for some in (weights, scale))
     kernel = tf.convert_to_tensor(kernel)
     # one cluster starts sooner than several; but a convolution that is not folded takes XLA three
-    # times as long as TensorFlow, and statistics are needed once, whatever the map is joined with
+    # times as long as TensorFlow, and the statistics have to be computed once for all epilogues
     if normalize is None and source.x.shape[2] <= WIDEST:
-        return _attend_at_once(source, weights, pools, kernel, descriptor), ()
-    pooled, gate, maps = _described(source, weights, pools, descriptor)
+        return _cbam_in_one_cluster(source, weights, pools, kernel, descriptor), ()
+    pooled, gate, maps = _descriptor_maps(source, weights, pools, descriptor)
     with tf.GradientTape(persistent=True) as tape:  # a caller may ask for several gradients
         tape.watch([maps, kernel, *scale])
         logits, statistics = convolve(maps, kernel), ()
@@ -66,95 +65,99 @@ def attend(source, weights, pools, kernel, descriptor, normalize=None, scale=())
             logits, statistics = normalize(logits, *scale)
         spatial = tf.sigmoid(logits)
 
-    def through(slopes):
-        return tape.gradient(spatial, [maps, kernel, *scale], slopes)
+    def spatial_backward(dspatial):
+        return tape.gradient(spatial, [maps, kernel, *scale], dspatial)
 
     def backward(dy):
-        between = (pooled, gate, maps, spatial)
-        return _slopes(dy, source, weights, pools, descriptor, between, through)
+        kept = (pooled, gate, maps, spatial)
+        return _cbam_gradients(dy, source, weights, pools, descriptor, kept, spatial_backward)
 
-    def end(shortcuts, rectified):
-        return _end(source, (gate, spatial), shortcuts, rectified), backward
+    def forward(shortcuts, rectified):
+        return _gated_with_epilogue(source, (gate, spatial), shortcuts, rectified), backward
 
-    return joined(end, [*source.inputs(), *weights, kernel, *scale]), statistics
+    return with_epilogue(forward, [*source.inputs(), *weights, kernel, *scale]), statistics
 
 
-def _attend_at_once(source, weights, pools, kernel, descriptor):
-    """`attend` in one cluster forward and one backward."""
+def _cbam_in_one_cluster(source, weights, pools, kernel, descriptor):
+    """`cbam` as one cluster of XLA forward and one backward."""
 
-    def end(shortcuts, rectified):
-        y, between = _at_once(source, weights, kernel, shortcuts, rectified, pools, descriptor)
+    def forward(shortcuts, rectified):
+        y, kept = _cbam_forward(source, weights, kernel, shortcuts, rectified, pools, descriptor)
 
         def backward(dy):
-            return _slopes_at_once(dy, source, weights, kernel, between, pools, descriptor)
+            return _cbam_backward(dy, source, weights, kernel, kept, pools, descriptor)
 
         return y, backward
 
-    return joined(end, [*source.inputs(), *weights, kernel])
+    return with_epilogue(forward, [*source.inputs(), *weights, kernel])
 
 
 @_compiled
-def _at_once(source, weights, kernel, shortcuts, rectified, pools, descriptor):
-    pooled, gate, maps = _described(source, weights, pools, descriptor)
+def _cbam_forward(source, weights, kernel, shortcuts, rectified, pools, descriptor):
+    pooled, gate, maps = _descriptor_maps(source, weights, pools, descriptor)
     spatial = tf.sigmoid(convolve(maps, kernel))
-    y = _end(source, (gate, spatial), shortcuts, rectified)
+    y = _gated_with_epilogue(source, (gate, spatial), shortcuts, rectified)
     return y, (pooled, gate, maps, spatial)
 
 
 @_compiled
-def _slopes_at_once(dy, source, weights, kernel, between, pools, descriptor):
-    *_, maps, spatial = between
+def _cbam_backward(dy, source, weights, kernel, kept, pools, descriptor):
+    *_, maps, spatial = kept
 
-    def through(slopes):
+    def spatial_backward(dspatial):
         with tf.GradientTape() as tape:
             tape.watch([maps, kernel])
             logits = convolve(maps, kernel)
-        slopes *= spatial * (1 - spatial)
-        return tape.gradient(logits, [maps, kernel], slopes)
+        dlogits = dspatial * (spatial * (1 - spatial))
+        return tape.gradient(logits, [maps, kernel], dlogits)
 
-    return _slopes(dy, source, weights, pools, descriptor, between, through)
+    return _cbam_gradients(dy, source, weights, pools, descriptor, kept, spatial_backward)
 
 
-def _slopes(dy, source, weights, pools, descriptor, between, through):
-    """The slopes of all inputs; `through` gives those of `maps` and what makes a gate of them."""
-    _, gate, maps, _ = between
-    dspatial, ties = _spatial_slopes(dy, source, gate, maps, descriptor)
-    dmaps, *dothers = through(dspatial)
-    dsource, dweights = _attended_slopes(
-        dy, source, weights, pools, descriptor, between, dmaps, ties
+def _cbam_gradients(dy, source, weights, pools, descriptor, kept, spatial_backward):
+    """The gradients of all inputs.
+
+    `spatial_backward` returns those of the descriptor's maps and of the other tensors that the
+    spatial gate is computed from, from the gate's own.
+    """
+    _, gate, maps, _ = kept
+    dspatial, ties = _spatial_gate_gradient(dy, source, gate, maps, descriptor)
+    dmaps, *dothers = spatial_backward(dspatial)
+    dsource, dweights = _cbam_input_gradients(
+        dy, source, weights, pools, descriptor, kept, dmaps, ties
     )
     return *dsource, *dweights, *dothers
 
 
-def attend_to_channels(source, weights, pools):
-    """Computes `models.attention.channel.ChannelAttention`; the arguments are those of `attend`.
+def channel_attention(source, weights, pools):
+    """Computes `models.attention.channel.ChannelAttention`; the arguments are those of `cbam`.
 
     Returns:
-        A function as of `joined`.
+        A function as `with_epilogue` returns it.
     """
     weights = [tf.convert_to_tensor(w) for w in weights]
 
-    def end(shortcuts, rectified):
-        y, pooled, gate = _channels_at_once(source, weights, shortcuts, rectified, pools)
+    def forward(shortcuts, rectified):
+        y, pooled, gate = _channel_forward(source, weights, shortcuts, rectified, pools)
 
         def backward(dy):
-            dsource, dweights = _channel_slopes(dy, source, weights, pools, pooled, gate)
+            dsource, dweights = _channel_backward(dy, source, weights, pools, pooled, gate)
             return *dsource, *dweights
 
         return y, backward
 
-    return joined(end, [*source.inputs(), *weights])
+    return with_epilogue(forward, [*source.inputs(), *weights])
 
 
 @_compiled
-def _channels_at_once(source, weights, shortcuts, rectified, pools):
+def _channel_forward(source, weights, shortcuts, rectified, pools):
     pooled, gate = _channel_gate(source, weights, pools)
-    return _end(source, (gate,), shortcuts, rectified), pooled, gate
+    return _gated_with_epilogue(source, (gate,), shortcuts, rectified), pooled, gate
 
 
 @_compiled
-def _channel_slopes(dy, source, weights, pools, pooled, gate):
-    return _gated_slopes(lambda x, dy: dy, (dy,), source, weights, pools, pooled, gate)
+def _channel_backward(dy, source, weights, pools, pooled, gate):
+    return _channel_gradients(lambda x, dy: dy, (dy,), source, weights, pools, pooled, gate)
 
 
 def product(x, *gates):
@@ -165,32 +168,35 @@ def product(x, *gates):
         *gates: tensors that broadcast to it.
 
     Returns:
-        A function as of `joined`.
+        A function as `with_epilogue` returns it.
     """
 
     def backward(dy):
-        return _factor_slopes(dy, x, *gates)
+        return _factor_gradients(dy, x, *gates)
 
-    return joined(lambda *after: (_end(Stored(x), gates, *after), backward), [x, *gates])
+    def forward(shortcuts, rectified):
+        return _gated_with_epilogue(Stored(x), gates, shortcuts, rectified), backward
+
+    return with_epilogue(forward, [x, *gates])
 
 
-def joined(end, inputs):
-    """A map together with what a residual block does to it.
+def with_epilogue(forward, inputs):
+    """Computes a map in one pass with what a residual block does to it, its epilogue.
 
     Args:
-        end: function of a tuple of shortcuts and of `rectified` that returns the map plus the
-            shortcuts, without what is below 0 if `rectified`, and a function from the slope of the
-            sum to those of `inputs`.
-        inputs: list of the tensors that the map is a function of.
+        forward: function of a tuple of shortcuts and of `rectified` that returns the map plus the
+            shortcuts, with zero in the place of negative values if `rectified`; and a function
+            from the gradient of the sum to those of `inputs`.
+        inputs: list of the tensors that the map is computed from.
 
     Returns:
         A function `(*shortcuts, rectified=False)` that returns the tensor, with its gradient.
     """
 
-    def join(*shortcuts, rectified=False):
+    def fused(*shortcuts, rectified=False):
         @tf.custom_gradient
-        def ended(*_):
-            y, backward = end(shortcuts, rectified)
+        def computed(*_):
+            y, backward = forward(shortcuts, rectified)
 
             def gradient(dy):
                 dy = tf.raw_ops.ReluGrad(gradients=dy, features=y) if rectified else dy
@@ -198,18 +204,19 @@ def joined(end, inputs):
 
             return y, gradient
 
-        return ended(*inputs, *shortcuts)
+        return computed(*inputs, *shortcuts)
 
-    return join
+    return fused
 
 
 def convolve(maps, kernel):
     """A convolution from a few maps to one, of stride 1 and as large as the input.
 
-    With so few channels a convolution leaves most of a vector unit idle. Folding the width into the
-    channels, `(height, width, maps)` as `(height, 1, width * maps)`, makes it one of `size` x 1
-    from `width * maps` channels to `width`, whose kernel is the old one's rows in Toeplitz form:
-    `width / size` times the multiplications, and for 32x32 in half of the time.
+    A convolution of so few channels leaves most of a vector unit idle. Here the width is folded
+    into the channels, `(height, width, maps)` as `(height, 1, width * maps)`, and a convolution of
+    `size` x 1 from `width * maps` channels to `width` gives the same; the rows of its kernel are
+    those of the old kernel in Toeplitz form. It has `width / size` times the multiplications, and
+    takes half of the time for 32x32.
 
     Args:
         maps: float32 tensor `(batch, height, width, maps)`.
@@ -232,7 +239,7 @@ def convolve(maps, kernel):
 
 
 @_compiled
-def _described(source, weights, pools, descriptor):
+def _descriptor_maps(source, weights, pools, descriptor):
     pooled, gate = _channel_gate(source, weights, pools)
     f = source.values(source.x) * gate
     maps = over_channels(descriptor, [f for _ in descriptor])
@@ -245,7 +252,7 @@ def _channel_gate(source, weights, pools):
 
 
 @_compiled
-def _end(source, gates, shortcuts, rectified):
+def _gated_with_epilogue(source, gates, shortcuts, rectified):
     y = math.prod(gates, start=source.values(source.x))
     for shortcut in shortcuts:
         y += shortcut
@@ -253,44 +260,45 @@ def _end(source, gates, shortcuts, rectified):
 
 
 @_compiled
-def _factor_slopes(dy, *factors):
-    """The slopes of the factors of a product, each summed to the shape of its factor."""
-    slopes = []
+def _factor_gradients(dy, *factors):
+    """The gradients of the factors of a product, each summed to the shape of its factor."""
+    gradients = []
     for i, factor in enumerate(factors):
         terms = (dy, *factors[:i], *factors[i + 1 :])
         axes = [axis for axis in (1, 2, 3) if factor.shape[axis] < dy.shape[axis]]
         if axes == [1, 2]:
-            slope = over_positions("sum", lambda *terms: math.prod(terms), *terms)[:, None, None]
+            gradient = over_positions("sum", lambda *terms: math.prod(terms), *terms)
+            gradient = gradient[:, None, None]
         elif axes == [3]:
-            slope = over_channels(["sum"], [math.prod(terms)])[0][..., None]
+            gradient = over_channels(["sum"], [math.prod(terms)])[0][..., None]
         else:
-            slope = tf.reduce_sum(math.prod(terms), axes, keepdims=True)
-        slopes.append(slope)
-    return slopes
+            gradient = tf.reduce_sum(math.prod(terms), axes, keepdims=True)
+        gradients.append(gradient)
+    return gradients
 
 
 @_compiled
-def _spatial_slopes(dy, source, gate, maps, descriptor):
-    """The slope of the spatial gate, and how many channels share a position's maximum."""
+def _spatial_gate_gradient(dy, source, gate, maps, descriptor):
+    """The gradient of the spatial gate, and how many channels share a position's maximum."""
     f = source.values(source.x) * gate
     terms = [dy * f]
     if "max" in descriptor:
         terms.append(_where_equal(f, maps[..., descriptor.index("max")][..., None]))
-    slopes, *ties = (a[..., None] for a in over_channels(["sum" for _ in terms], terms))
-    # at least one, also if rounding elsewhere made it another value
-    return slopes, tf.maximum(ties[0], 1.0) if ties else tf.ones_like(slopes)
+    dspatial, *ties = (a[..., None] for a in over_channels(["sum" for _ in terms], terms))
+    # none may be found, if the maximum was rounded differently where it was computed
+    return dspatial, tf.maximum(ties[0], 1.0) if ties else tf.ones_like(dspatial)
 
 
 @_compiled
-def _attended_slopes(dy, source, weights, pools, descriptor, between, dmaps, ties):
-    """The slopes of the module's input and of the MLP's weights."""
-    pooled, gate, maps, spatial = between
+def _cbam_input_gradients(dy, source, weights, pools, descriptor, kept, dmaps, ties):
+    """The gradients of the module's input and of the MLP's weights."""
+    pooled, gate, maps, spatial = kept
     shares = []
     for i, kind in enumerate(descriptor):
         highest, share = (a[..., i : i + 1] for a in (maps, dmaps))
         shares += [highest, share / (ties if kind == "max" else source.x.shape[3])]
 
-    def slope(x, dy, spatial, gate, *shares):
+    def gradient(x, dy, spatial, gate, *shares):
         total = dy * spatial
         for kind, highest, share in zip(descriptor, shares[::2], shares[1::2], strict=True):
             equal = _where_equal(source.values(x) * gate, highest) if kind == "max" else 1.0
@@ -298,52 +306,53 @@ def _attended_slopes(dy, source, weights, pools, descriptor, between, dmaps, tie
         return total
 
     arguments = (dy, spatial, gate, *shares)
-    return _gated_slopes(slope, arguments, source, weights, pools, pooled, gate)
+    return _channel_gradients(gradient, arguments, source, weights, pools, pooled, gate)
 
 
-def _gated_slopes(slope, arguments, source, weights, pools, pooled, gate):
-    """The slopes of the source and of the MLP's weights.
+def _channel_gradients(gradient, arguments, source, weights, pools, pooled, gate):
+    """The gradients of the source and of the MLP's weights.
 
-    `slope` is an elementwise function of the source's `x` and the arguments: the slope of the map
-    after the channel gate.
+    `gradient` is an elementwise function of the source's `x` and of the arguments that returns the
+    gradient of the map after the channel gate.
     """
-    sums = source.sums(slope, *arguments)
+    sums = source.sums(gradient, *arguments)
     values = source.pooled_values(pools, pooled)
-    dpooled, dweights = _mlp_slopes(values, weights, source.slope_of_gate(sums))
-    dvalues = slope(source.x, *arguments) * gate + _positions_share(source, pooled, dpooled, pools)
-    return source.slopes(dvalues, gate, sums, pools, pooled, dpooled), dweights
+    dpooled, dweights = _mlp_gradients(values, weights, source.gate_gradient(sums))
+    through_pools = _pools_share(source, pooled, dpooled, pools)
+    dvalues = gradient(source.x, *arguments) * gate + through_pools
+    return source.gradients(dvalues, gate, sums, pools, pooled, dpooled), dweights
 
 
 def _mlp(pooled, weights):
     """The channel gate `(batch, 1, 1, channels)` from the pools `(batch, pools, channels)`."""
     first, first_bias, second, second_bias = weights
-    # as one matrix, which is multiplied in one piece
+    # the pools of all images as the rows of one matrix, for one multiplication
     hidden = tf.nn.relu(tf.reshape(pooled, (-1, pooled.shape[2])) @ first + first_bias)
     logits = tf.reshape(hidden @ second + second_bias, (-1, *pooled.shape[1:]))
     return tf.sigmoid(tf.reduce_sum(logits, axis=1))[:, None, None]
 
 
-def _mlp_slopes(pooled, weights, dgate):
+def _mlp_gradients(pooled, weights, dgate):
     with tf.GradientTape() as tape:
         tape.watch([pooled, weights])
         gate = _mlp(pooled, weights)
     return tape.gradient(gate, [pooled, weights], dgate[:, None, None])
 
 
-def _positions_share(source, pooled, dpooled, pools):
-    """What each of the source's values has of the slopes of its pools over positions."""
+def _pools_share(source, pooled, dpooled, pools):
+    """Each value's share of the gradients of the pools over positions."""
 
     def equal(x, highest):
-        return _where_equal(source.in_order(x), highest)
+        return _where_equal(source.sort_key(x), highest)
 
     share = 0.0
     for i, kind in enumerate(pools):
-        slope, highest = (a[:, i][:, None, None] for a in (dpooled, pooled))
+        gradient, highest = (a[:, i][:, None, None] for a in (dpooled, pooled))
         if kind == "max":
             ties = over_positions("sum", equal, source.x, highest)[:, None, None]
-            share += equal(source.x, highest) * (slope / ties)
+            share += equal(source.x, highest) * (gradient / ties)
         else:
-            share += slope / (source.x.shape[1] * source.x.shape[2])
+            share += gradient / (source.x.shape[1] * source.x.shape[2])
     return share
 
 

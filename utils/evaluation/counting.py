@@ -105,7 +105,7 @@ class _Traced(layers.Layer):
 @contextlib.contextmanager
 def _watched(layer, measure, found):
     """Adds `measure(layer, output)` to `found` at every call of `layer`."""
-    call, fast_form = layer.call, vars(layer).get("call")
+    call, is_own = layer.call, "call" in vars(layer)
 
     def watched(*args, **kwargs):
         y = call(*args, **kwargs)
@@ -116,9 +116,10 @@ def _watched(layer, measure, found):
     try:
         yield
     finally:
-        del layer.call
-        if fast_form is not None:
-            layer.call = fast_form
+        if is_own:
+            layer.call = call
+        else:
+            del layer.call
 
 
 def _multiply_adds_of(layer, y):

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from models.fast import speed_up
+from models.fast import install
 from models.private_api import all_layers
 from models.saving import deep_graphs
 
@@ -157,7 +157,7 @@ def in_float32(network):
     with deep_graphs():
         other = keras.models.clone_model(network, clone_function=copy)
     other.set_weights(network.get_weights())
-    return speed_up(other)
+    return install(other)
 
 
 def _written(network, path, format, options):
