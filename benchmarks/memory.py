@@ -10,6 +10,7 @@ latter is each image's. On Linux.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import multiprocessing
 from pathlib import Path
@@ -38,15 +39,16 @@ def memory_of_steps(form, module, of, batch):
     To be run in a process of its own.
     """
     choose_backend("tensorflow")
-    if form == "ours, plain form":
-        from models import fast
+    from models.attention_module import AttentionLayer
+    from models.fast import disabled
 
-        fast.conditions.LEAST_VALUES = float("inf")
-    step, _ = steps_of(compared_network(FORMS[form], module, of), batch)
-    before = _memory()
-    for _ in range(3):
-        step()
-    return [after - amount for after, amount in zip(_memory(), before, strict=True)]
+    plain = form == "ours, plain form"
+    with disabled(AttentionLayer) if plain else contextlib.nullcontext():
+        step, _ = steps_of(compared_network(FORMS[form], module, of), batch)
+        before = _memory()
+        for _ in range(3):
+            step()
+        return [after - amount for after, amount in zip(_memory(), before, strict=True)]
 
 
 def _memory():

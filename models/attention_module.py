@@ -6,6 +6,7 @@
 - Your own, `@register_attention("my_block")`, then usable by name in every architecture.
 """
 
+from . import fast
 from .attention.bam import BAM, bam_block
 from .attention.base import AttentionLayer
 from .attention.cbam import CBAM, CBAM_OFFICIAL, cbam_block
@@ -16,6 +17,7 @@ from .attention.double_attention import DoubleAttention, double_attention_block
 from .attention.eca import ECA, eca_block
 from .attention.gather_excite import GE, ge_block
 from .attention.global_context import GlobalContext, gc_block
+from .attention.hooks import listen
 from .attention.identity import IdentityStart
 from .attention.non_local import NonLocal, non_local_block
 from .attention.registry import (
@@ -33,6 +35,8 @@ from .attention.spatial import SpatialAttention, spatial_attention
 from .attention.specification import AttentionSpec
 from .attention.srm import SRM, srm_block
 from .attention.triplet import TripletAttention, triplet_block
+
+listen(fast.install)  # attention layers have their fast forms from when they are made
 
 __all__ = [
     "BAM",

@@ -14,7 +14,7 @@ from .attention.registry import AttentionModule, get_attention
 from .attention.specification import AttentionSpec
 from .blocks import channel_axis, image_shape
 from .checks import require_int, require_one_of
-from .fast import speed_up
+from .fast import install
 from .saving import deep_graphs, load_weights_by_name
 
 # (height, width, channels), or channels first under that image format; `None` where unknown
@@ -181,7 +181,7 @@ class Builder:
             model = keras.Model(inputs, outputs, name=self.name)
         if self.weights is not None:
             load_weights_by_name(model, self.weights)
-        return speed_up(model)
+        return install(model)
 
     def _head(self, x, dropout):
         if self.include_top or self.pooling == "avg":

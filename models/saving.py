@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import math
-import re
 import sys
 import warnings
 import zipfile
@@ -17,7 +16,16 @@ import keras
 
 from . import attention_module  # noqa: F401  (registers the layers that a saved model holds)
 from .archives import check_zip, most_unpacked
-from .fast import speed_up
+from .fast import install
+from .private_api import (
+    COMPILE_KEY,
+    CONFIG_FILE,
+    DATE_KEY,
+    LOST_WEIGHTS,
+    METADATA_FILE,
+    OBJECT_NUMBER,
+    WEIGHTS_FILE,
+)
 
 
 @contextlib.contextmanager
@@ -44,14 +52,13 @@ def save_model(model: keras.Model, path: str | PathLike[str]) -> None:
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     numbers: dict[bytes, int] = {}
-    files["config.json"] = re.sub(
-        rb'("shared_object_id": )(\d+)',
+    files[CONFIG_FILE] = OBJECT_NUMBER.sub(
         lambda found: found[1] + b"%d" % numbers.setdefault(found[2], len(numbers) + 1),
-        files["config.json"],
+        files[CONFIG_FILE],
     )
-    metadata = json.loads(files["metadata.json"])
-    metadata["date_saved"] = "1980-01-01@00:00:00"  # when zip's calendar begins
-    files["metadata.json"] = json.dumps(metadata).encode()
+    metadata = json.loads(files[METADATA_FILE])
+    metadata[DATE_KEY] = "1980-01-01@00:00:00"  # the first date that a zip archive can hold
+    files[METADATA_FILE] = json.dumps(metadata).encode()
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name), content)
@@ -77,8 +84,8 @@ def load_model(path: str | PathLike[str]) -> keras.Model:
         _check_archive(path)
         with deep_graphs(), warnings.catch_warnings():
             # where Keras would go on with fresh weights, or past a path that leads outside
-            warnings.filterwarnings("error", "Skipping")
-            return speed_up(keras.saving.load_model(path, compile=False, safe_mode=True))
+            warnings.filterwarnings("error", LOST_WEIGHTS)
+            return install(keras.saving.load_model(path, compile=False, safe_mode=True))
     except Exception as error:  # a damaged archive can fail in any way
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{path} is damaged or no Keras model: {reason[0]}") from error
@@ -88,15 +95,15 @@ def _check_archive(path):
     """Refuses a file that would take far more memory than it has bytes: Keras allows it 4 GiB."""
     check_zip(path)
     with zipfile.ZipFile(path) as archive:
-        config = json.loads(archive.read("config.json"))  # nested as deep as Python allows
-        weights = archive.read("model.weights.h5")
+        config = json.loads(archive.read(CONFIG_FILE))  # nested as deep as Python allows
+        weights = archive.read(WEIGHTS_FILE)
     most = most_unpacked(path.stat().st_size)
     arrays = []
     with h5py.File(io.BytesIO(weights)) as file:
         file.visititems(lambda _, item: arrays.append(getattr(item, "nbytes", 0)))
     if sum(arrays) > most:
         raise ValueError(f"its arrays claim {sum(arrays)} bytes")
-    config.pop("compile_config", None)
+    config.pop(COMPILE_KEY, None)
     # in this scope Keras works out the shapes of the weights and makes none
     with deep_graphs(), keras.StatelessScope(initialize_variables=False):
         model = keras.saving.deserialize_keras_object(config, safe_mode=True)

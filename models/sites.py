@@ -7,35 +7,21 @@ from fnmatch import fnmatchcase
 import keras
 from keras import layers
 
+from .private_api import calls, calls_as, is_functional
+
 ACTIVATIONS = {name.replace("_", "") for name in dir(keras.activations)} | {"activation", "prelu"}
 # the second is what InceptionResNetV2 of keras.applications adds its branches with
 ADDITIONS = {"Add", "CustomScaleLayer"}
 
 
-def is_graph(operation):
-    """Whether a layer is a Functional model that computes what its graph says."""
-    return hasattr(operation, "_nodes_by_depth") and _calls_as(operation, "Functional")
-
-
 def as_graph(layer):
     """Returns a built Sequential as a Functional model of the same layers, others as they are."""
-    if not isinstance(layer, keras.Sequential) or not _calls_as(layer, "Sequential"):
+    if not isinstance(layer, keras.Sequential) or not calls_as(layer, "Sequential"):
         return layer
     try:
         return keras.Model(layer.inputs, layer.outputs, name=layer.name)
     except AttributeError:  # it has not seen an input yet
         return layer
-
-
-def _calls_as(layer, keras_class):
-    caller = next(base for base in type(layer).__mro__ if "call" in vars(base))
-    return caller.__name__ == keras_class and caller.__module__.startswith("keras.")
-
-
-def calls(model):
-    """Returns the calls (Keras's nodes) of a Functional model, each after those it needs."""
-    depths = sorted(model._nodes_by_depth, reverse=True)
-    return [node for depth in depths for node in model._nodes_by_depth[depth] if not node.is_input]
 
 
 def find_calls(graphs, at):
@@ -163,7 +149,6 @@ class _Graph:
     def __init__(self, model):
         self.nodes = calls(model)
         self.outputs = [id(x) for x in model.outputs]
-        self.made_by = {id(x): n for n, node in enumerate(self.nodes) for x in node.outputs}
         self.users: dict = {}
         self.before = []
         inputs = {id(x): 1 << (len(self.nodes) + n) for n, x in enumerate(model.inputs)}
@@ -236,7 +221,11 @@ class _Graph:
             for n, node in enumerate(self.nodes)
         )
         node = self.nodes[number]
-        return learned and set(_size(node.outputs[0], node)) != {1} and not is_graph(node.operation)
+        return (
+            learned
+            and set(_size(node.outputs[0], node)) != {1}
+            and not is_functional(node.operation)
+        )
 
 
 def _reduces(node):

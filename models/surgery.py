@@ -12,9 +12,10 @@ from keras import layers, ops
 from .attention.identity import IdentityStart
 from .attention.registry import AttentionModule, get_attention
 from .checks import require_one_of
-from .fast import speed_up
+from .fast import install, is_installed, remove
+from .private_api import all_layers, arguments_of, calls, is_functional, node_of, operation_of
 from .saving import deep_graphs
-from .sites import as_graph, calls, find_calls, is_graph
+from .sites import as_graph, find_calls
 
 
 def add_attention(
@@ -96,7 +97,7 @@ def add_attention(
 
 def _require_graph(model):
     graph = as_graph(model)
-    if is_graph(graph):
+    if is_functional(graph):
         return graph
     kind = type(model).__name__
     if isinstance(model, keras.Sequential):
@@ -124,14 +125,14 @@ class _Surgeon:
         self.graphs = {}  # Sequential models as Functional ones: one each, as calls are compared
         sites = find_calls(self._collect(model), at)
         self.sites = {id(node) for node, _ in sites}
-        formats = (getattr(layer, "data_format", None) for layer in model._flatten_layers())
+        formats = (getattr(layer, "data_format", None) for layer in all_layers(model))
         self.data_format = next(filter(None, formats), keras.config.image_data_format())
 
     def _graph_of(self, layer):
         """The layer as a Functional model, or `None` if it is no model with a graph."""
         if id(layer) not in self.graphs:
             graph = as_graph(layer)
-            self.graphs[id(layer)] = graph if is_graph(graph) else None
+            self.graphs[id(layer)] = graph if is_functional(graph) else None
         return self.graphs[id(layer)]
 
     def _collect(self, model, prefix="", found=None):
@@ -149,7 +150,7 @@ class _Surgeon:
         tensors = {id(x): self._input(x) for x in model.inputs}
         names = {operation.name for operation in model.operations}
         for node in calls(model):
-            args, kwargs = node.arguments.fill_in(tensors)
+            args, kwargs = arguments_of(node, tensors)
             outputs = keras.tree.flatten(self._copy(node.operation)(*args, **kwargs))
             if id(node) in self.sites:
                 outputs = [self._attend(node, outputs[0], names)]
@@ -161,7 +162,7 @@ class _Surgeon:
         return keras.Model(inputs, outputs, name=model.name)
 
     def _input(self, x):
-        layer = x._keras_history.operation
+        layer = operation_of(x)
         return type(layer).from_config(layer.get_config()).output
 
     def _copy(self, operation):
@@ -208,7 +209,7 @@ class _Surgeon:
         """Gives the copies the weights of their originals, and what else is not in a config."""
         for layer, copy in self.pairs:
             try:
-                parts = zip(layer._flatten_layers(), copy._flatten_layers(), strict=True)
+                parts = zip(all_layers(layer), all_layers(copy), strict=True)
                 for part, new in parts:
                     _copy_part(part, new)
             except Exception as error:  # whatever the layer's own code raises
@@ -229,8 +230,7 @@ def _copy_part(layer, copy):
         with tempfile.TemporaryDirectory() as folder:
             layer.save_assets(folder)
             copy.load_assets(folder)
-    if vars(layer).keys() & {"call", "convolution_op"}:  # its fast form
-        speed_up(copy)
+    (install if is_installed(layer) else remove)(copy)
 
 
 def _cannot_copy(layer, error):
@@ -245,9 +245,10 @@ def _as_layer(block, x, name):
     y = block(x, name=name)
     if y is x:
         raise ValueError("the attention module returned its input; there is nothing to add")
-    layer, number, _ = y._keras_history
+    node = node_of(y)
+    layer = node.operation
     is_one = isinstance(layer, layers.Layer) and layer.name == name
-    if is_one and [id(t) for t in layer._inbound_nodes[number].input_tensors] == [id(x)]:
+    if is_one and [id(t) for t in node.input_tensors] == [id(x)]:
         return layer, y
     # several layers: in a model of their own, where their names meet no others
     model = keras.Model(x, y, name=name)

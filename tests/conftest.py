@@ -1,6 +1,7 @@
 """Set-up of all tests: a thread per worker, fixed seeds, small data in the official layout."""
 
 import atexit
+import contextlib
 import gc
 import importlib.util
 import os
@@ -24,7 +25,8 @@ import keras
 import numpy as np
 import pytest
 
-from models import fast
+from models.attention_module import AttentionLayer
+from models.fast import disabled
 from utils.evaluation.counting import without_values
 
 
@@ -74,9 +76,8 @@ def no_garbage():
 @pytest.fixture(autouse=True)
 def plain_attention(request):
     """Attention in its plain form: compiling the fast one takes longer than most tests."""
-    with pytest.MonkeyPatch.context() as patch:  # its own, which a test does not undo
-        if not request.node.get_closest_marker("fast_attention"):
-            patch.setattr(fast.conditions, "passes_join", lambda *_: False)
+    fast_attention = request.node.get_closest_marker("fast_attention")
+    with contextlib.nullcontext() if fast_attention else disabled(AttentionLayer):
         yield
 
 

@@ -6,7 +6,6 @@ import keras
 from keras import layers, ops
 
 from ..checks import require_int, require_one_of
-from ..fast import gated
 from .base import AttentionLayer, pool
 from .parts import batch_norm, from_channels_last, per_channel, to_channels_last
 from .registry import register_attention
@@ -139,7 +138,7 @@ class BAM(AttentionLayer):
         spatial = self._spatial_logits(inputs, training)
         logits = channel * spatial if self.combine == "product" else channel + spatial
         gate = ops.sigmoid(logits)
-        return gated(inputs, 1 + gate), {"attention": gate}
+        return self.gated(inputs, 1 + gate), {"attention": gate}
 
     def _channel_logits(self, inputs, training):
         values = ops.reshape(pool(inputs, "avg", self.spatial_axes), (-1, self.channels))

@@ -1,12 +1,15 @@
 """What all attention layers share: input checks, axes, and the maps they can return."""
 
+import functools
 import inspect
+import operator
 from typing import Any
 
 import keras
 from keras import ops
 
 from ..checks import require_one_of
+from .hooks import announce
 
 
 class AttentionLayer(keras.layers.Layer):
@@ -29,6 +32,7 @@ class AttentionLayer(keras.layers.Layer):
         super().__init__(**kwargs)
         self.data_format = data_format or keras.config.image_data_format()
         require_one_of("data_format", self.data_format, ("channels_last", "channels_first"))
+        announce(self)
 
     def _refuse_unknown(self, kwargs):
         unknown = set(kwargs) - {"name", "dtype", "trainable", "autocast", "activity_regularizer"}
@@ -65,17 +69,16 @@ class AttentionLayer(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={axis: channels})
 
     def call(self, inputs: Any, training: bool | None = None, return_maps: bool = False) -> Any:
-        fast_form = getattr(self.attend, "fast_form", None)
-        if fast_form is not None and not return_maps:
-            outputs = fast_form(self, inputs, training)
-            if outputs is not None:
-                return outputs
         outputs, maps = self.attend(inputs, training)
         return (outputs, maps) if return_maps else outputs
 
     def attend(self, inputs: Any, training: bool | None = None) -> tuple[Any, dict[str, Any]]:
         """Returns `(outputs, maps)`, the maps as a dictionary of broadcastable tensors."""
         raise NotImplementedError
+
+    def gated(self, x: Any, *gates: Any) -> Any:
+        """Returns a feature map times its gates, tensors that broadcast to its shape."""
+        return functools.reduce(operator.mul, gates, x)
 
     def compute_output_spec(self, inputs, training=None, return_maps=False):
         if return_maps:

@@ -6,7 +6,6 @@ from typing import Any
 import keras
 
 from ..checks import require_one_of
-from ..fast import joined_cbam, with_fast_form
 from .base import AttentionLayer
 from .channel import ChannelAttention
 from .registry import register_attention
@@ -89,7 +88,6 @@ class CBAM(AttentionLayer):
         self.channel.build(input_shape)
         self.spatial.build(input_shape)
 
-    @with_fast_form(joined_cbam)
     def attend(self, inputs, training=None):
         first, second = self.channel, self.spatial
         if self.order == "spatial_first":

@@ -7,7 +7,6 @@ import keras
 from keras import layers, ops
 
 from ..checks import require_int
-from ..fast import gated, joined_channels, with_fast_form
 from .base import AttentionLayer, pool, require_pools
 from .parts import per_channel
 from .registry import register_attention
@@ -76,7 +75,6 @@ class ChannelAttention(AttentionLayer):
         self.expand = layers.Dense(self.channels, name="expand", **shared)
         self.expand.build((None, None, hidden))
 
-    @with_fast_form(joined_channels)
     def attend(self, inputs, training=None):
         pooled = [pool(inputs, kind, self.spatial_axes) for kind in self.pools]
         # stacked, as in int8 a tensor has one scale: that of a dead pool alone is none that runs
@@ -84,7 +82,7 @@ class ChannelAttention(AttentionLayer):
         pooled = ops.cast(pooled, self.compute_dtype)
         logits = ops.sum(self.expand(self.reduce(pooled)), axis=1)
         gate = per_channel(ops.sigmoid(logits), self.channels, self.data_format)
-        return gated(inputs, gate), {"channel": gate}
+        return self.gated(inputs, gate), {"channel": gate}
 
     def get_config(self):
         options = {"ratio": self.ratio, "pools": self.pools, "use_bias": self.use_bias}

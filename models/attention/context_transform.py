@@ -7,7 +7,6 @@ import keras
 from keras import ops
 
 from ..checks import require_int, require_number
-from ..fast import gated
 from .base import AttentionLayer, pool
 from .parts import largest_divisor, per_channel
 from .registry import register_attention
@@ -40,7 +39,7 @@ class _ContextTransform(AttentionLayer):
     def attend(self, inputs, training=None):
         gate = per_channel(self.gate(inputs), self.channels, self.data_format)
         gate = ops.cast(gate, self.compute_dtype)
-        return gated(inputs, gate), {"channel": gate}
+        return self.gated(inputs, gate), {"channel": gate}
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")

@@ -6,7 +6,6 @@ import keras
 from keras import layers, ops
 
 from ..checks import require_int
-from ..fast import gated
 from .base import AttentionLayer, pool
 from .parts import batch_norm, from_channels_last, to_channels_last
 from .registry import register_attention
@@ -90,7 +89,7 @@ class CoordinateAttention(AttentionLayer):
             "height": from_channels_last(height, self.data_format),
             "width": from_channels_last(width, self.data_format),
         }
-        return gated(inputs, maps["width"], maps["height"]), maps
+        return self.gated(inputs, maps["width"], maps["height"]), maps
 
     def get_config(self):
         return {**super().get_config(), "ratio": self.ratio}

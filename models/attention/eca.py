@@ -7,7 +7,6 @@ import keras
 from keras import layers, ops
 
 from ..checks import require_int, require_number
-from ..fast import gated
 from .base import AttentionLayer, pool
 from .parts import per_channel
 from .registry import register_attention
@@ -89,7 +88,7 @@ class ECA(AttentionLayer):
         pooled = ops.reshape(pool(inputs, "avg", self.spatial_axes), (-1, self.channels, 1))
         gate = ops.sigmoid(self.conv(ops.cast(pooled, self.compute_dtype)))
         gate = per_channel(gate, self.channels, self.data_format)
-        return gated(inputs, gate), {"channel": gate}
+        return self.gated(inputs, gate), {"channel": gate}
 
     def get_config(self):
         options = {"kernel_size": self.kernel_size, "gamma": self.gamma, "b": self.b}

@@ -6,7 +6,6 @@ import keras
 from keras import layers, ops
 
 from ..checks import require_int, require_one_of
-from ..fast import gated
 from .base import AttentionLayer, pool
 from .parts import batch_norm, from_channels_last, to_channels_last
 from .registry import register_attention
@@ -130,7 +129,7 @@ class GE(AttentionLayer):
             height, width = ops.shape(x)[1:3]
             gate = _enlarge(_enlarge(gate, height, 1), width, 2)
         gate = from_channels_last(gate, self.data_format)
-        return gated(inputs, gate), {"gate": gate}
+        return self.gated(inputs, gate), {"gate": gate}
 
     def _gather(self, x, training):
         for step, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):

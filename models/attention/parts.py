@@ -2,7 +2,7 @@
 
 from keras import layers, ops
 
-from ..fast import speed_up
+from .hooks import announce
 
 
 def to_channels_last(x, data_format):
@@ -36,7 +36,7 @@ def batch_norm(channels, name, dtype, gamma_initializer="ones"):
         momentum=0.9, epsilon=1e-5, gamma_initializer=gamma_initializer, name=name, dtype=dtype
     )
     layer.build((None, None, None, channels))
-    return speed_up(layer)
+    return announce(layer)
 
 
 def largest_divisor(number, most):

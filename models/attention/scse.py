@@ -6,7 +6,6 @@ import keras
 from keras import layers, ops
 
 from ..checks import require_one_of
-from ..fast import gated
 from .base import AttentionLayer
 from .channel import SE
 from .parts import from_channels_last, to_channels_last
@@ -104,7 +103,7 @@ class SSE(AttentionLayer):
     def attend(self, inputs, training=None):
         gate = ops.sigmoid(self.conv(to_channels_last(inputs, self.data_format)))
         gate = from_channels_last(gate, self.data_format)
-        return gated(inputs, gate), {"spatial": gate}
+        return self.gated(inputs, gate), {"spatial": gate}
 
     def get_config(self):
         return {**super().get_config(), "use_bias": self.use_bias}

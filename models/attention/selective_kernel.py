@@ -6,8 +6,8 @@ import keras
 from keras import layers, ops
 
 from ..checks import require_int
-from ..fast import speed_up
 from .base import AttentionLayer, pool
+from .hooks import announce
 from .parts import batch_norm, from_channels_last, largest_divisor, to_channels_last
 from .registry import register_attention
 
@@ -99,7 +99,7 @@ class SK(AttentionLayer):
             dtype=self.dtype_policy,
         )
         conv.build((None, None, None, self.channels))
-        return speed_up(conv)
+        return announce(conv)
 
     def _dense(self, inputs, units, name):
         dense = layers.Dense(

@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from ..checks import require_number
-from ..fast import gated
 from .base import AttentionLayer, pool
 from .registry import register_attention
 
@@ -61,7 +60,7 @@ class SimAM(AttentionLayer):
         variance = ops.sum(squares, axis=self.spatial_axes, keepdims=True) / others
         gate = ops.sigmoid(squares / (4 * (variance + self.e_lambda)) + 0.5)
         gate = ops.cast(gate, self.compute_dtype)
-        return gated(inputs, gate), {"attention": gate}
+        return self.gated(inputs, gate), {"attention": gate}
 
     def get_config(self):
         return {**super().get_config(), "e_lambda": self.e_lambda}

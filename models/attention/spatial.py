@@ -7,7 +7,6 @@ import keras
 from keras import layers, ops
 
 from ..checks import require_int
-from ..fast import gated
 from .base import AttentionLayer, pool, require_pools
 from .registry import register_attention
 
@@ -102,7 +101,7 @@ class SpatialAttention(AttentionLayer):
         gate = ops.sigmoid(logits)
         if self.data_format == "channels_first":
             gate = ops.transpose(gate, (0, 3, 1, 2))
-        return gated(inputs, gate), {"spatial": gate}
+        return self.gated(inputs, gate), {"spatial": gate}
 
     def _describe(self, inputs):
         """The maps that the convolution sees, `(batch, height, width, maps)`."""

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from ..fast import gated
 from .base import AttentionLayer, pool
 from .parts import batch_norm, from_channels_last, to_channels_last
 from .registry import register_attention
@@ -63,7 +62,7 @@ class SRM(AttentionLayer):
         style = ops.cast(self._style(inputs), self.compute_dtype)
         gate = ops.sigmoid(self.norm(self.integrate(style), training=training))
         gate = from_channels_last(gate, self.data_format)
-        return gated(inputs, gate), {"channel": gate}
+        return self.gated(inputs, gate), {"channel": gate}
 
     def _style(self, inputs):
         """Mean and deviation of each channel, `(batch, 2, 1, channels)`."""

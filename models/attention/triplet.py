@@ -6,7 +6,6 @@ import keras
 from keras import layers, ops
 
 from ..checks import require_int
-from ..fast import gated
 from .base import AttentionLayer, pool
 from .registry import register_attention
 
@@ -95,7 +94,7 @@ class TripletAttention(AttentionLayer):
 
     def attend(self, inputs, training=None):
         maps = {branch: self._gate(branch, inputs, training) for branch in self.convs}
-        return gated(inputs, sum(maps.values()) / len(maps)), maps
+        return self.gated(inputs, sum(maps.values()) / len(maps)), maps
 
     def _gate(self, branch, inputs, training):
         axes = dict(zip(("height", "width"), self.spatial_axes, strict=True))

@@ -1,47 +1,54 @@
-"""Where the fast forms apply that join passes over a feature map."""
+"""Where it is possible, and worth it, to compute several passes over a feature map as one."""
 
+import contextlib
 import math
 
 import keras
 
-# of a feature map: for less, passes cost as little apart, or compiling costs more than it saves
+from ..private_api import TRAINER_FUNCTIONS, traced_functions
+
+# of a feature map; for less, separate passes cost as little, or compiling costs more than it saves
 LEAST_POSITIONS = 16
 LEAST_VALUES = 4096
-# what Keras's trainer calls the functions it traces; what another traces may be exported, and then
-# should hold nothing of XLA
-KERAS_STEPS = {
-    "one_step_on_data",
-    "one_step_on_data_distributed",
-    "multi_step_on_data",
-    "multi_step_on_iterator",
-}
+
+_any_size = 0  # how many contexts of `for_any_size` are open
 
 
-def passes_join(x):
-    """Whether several passes over a map can be joined to one, and it is worth it."""
+def can_fuse(x):
+    """Returns whether passes over a map `x` are to be fused by XLA.
+
+    They are on TensorFlow's CPU backend, in float32, for a large map whose shape is known but for
+    the batch, and in a graph that Keras's trainer traces. A graph that somebody else traces may be
+    exported, and should then hold nothing of XLA.
+    """
     return (
         is_tensorflow_on_cpu()
         and x.dtype == "float32"
         and None not in x.shape[1:]
-        and math.prod(x.shape[1:3]) >= LEAST_POSITIONS
-        and math.prod(x.shape[1:]) >= LEAST_VALUES
-        and in_a_step_of_keras()
+        and _is_large(x.shape)
+        and bool(traced_functions() & TRAINER_FUNCTIONS)
     )
 
 
-def in_a_step_of_keras():
-    """Whether the graph that is being traced belongs to a step of Keras's trainer."""
-    import tensorflow as tf
+def _is_large(shape):
+    return bool(_any_size) or (
+        math.prod(shape[1:3]) >= LEAST_POSITIONS and math.prod(shape[1:]) >= LEAST_VALUES
+    )
 
-    graph, names = tf.compat.v1.get_default_graph(), set()
-    while hasattr(graph, "outer_graph"):
-        names.add(graph.name)
-        graph = graph.outer_graph
-    return bool(names & KERAS_STEPS)
+
+@contextlib.contextmanager
+def for_any_size():
+    """A context in which small maps are fused too, which takes longer: for tests."""
+    global _any_size
+    _any_size += 1
+    try:
+        yield
+    finally:
+        _any_size -= 1
 
 
 def is_tensorflow_on_cpu():
-    """Whether the backend is TensorFlow, and has no GPU."""
+    """Returns whether the backend is TensorFlow, and has no GPU."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf

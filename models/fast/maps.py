@@ -1,16 +1,17 @@
-"""What attention is given: a feature map that is stored, or one that a batch normalization gives.
+"""The map that attention is given: stored, or normalized from one that is stored.
 
-Both have the same methods, of which those that compute are called while XLA compiles. A normalized
-map v = (x - mean) gamma / deviation + beta is never stored: its values are computed from x wherever
-they are needed, and the normalization's own passes become those of attention. Forward, the moments
-are sums over each image first, which are also the averages that the channel gate asks for.
-Backward, with v' the slope of v and n the number of positions of all images,
+Both kinds have the same methods; those that compute are called while XLA compiles. A batch
+normalization before attention makes a pass over the map to write the normalized values
+v = (x - mean) gamma / deviation + beta. They need not be written: attention computes them from x
+wherever it needs them. Forward, the moments are computed from sums over each image, which also give
+the averages that the channel gate asks for. Backward, with v' the gradient of v and n the number of
+positions in all images,
 
     beta'  = sum of v'
     gamma' = sum of v' (x - mean) / deviation
     x'     = gamma / deviation (v' - (beta' + gamma' (x - mean) / deviation) / n)
 
-and both sums follow from sums over each image that the channel gate's own slope is made of.
+and both sums follow from sums over each image that the gradient of the channel gate needs anyway.
 """
 
 import typing
@@ -24,46 +25,47 @@ class Stored(typing.NamedTuple):
     """A feature map as it is.
 
     Attributes:
-        x: float32 tensor `(batch, height, width, channels)`, all but the batch known.
+        x: float32 tensor `(batch, height, width, channels)`, of known shape but for the batch.
     """
 
     x: typing.Any
 
     def inputs(self):
-        """The tensors that the map is a function of, in the order of `slopes`."""
+        """Returns the tensors that the map is computed from, in the order of `gradients`."""
         return [self.x]
 
     def values(self, x):
-        """The map's values where `x` is what is stored."""
+        """Returns the map's values where `x` is stored."""
         return x
 
-    def in_order(self, x):
-        """A function of `x` that is greatest over positions exactly where the map's values are."""
+    def sort_key(self, x):
+        """Returns a function of `x` that is greatest where the map's values are greatest."""
         return x
 
     def pool(self, kinds):
-        """Returns `(batch, pools, channels)` over positions, a maximum as that of `in_order`."""
+        """Returns pools over positions, `(batch, pools, channels)`; a maximum is of `sort_key`."""
         return tf.stack(pools(kinds, [self.x for _ in kinds]), axis=1)
 
     def pooled_values(self, kinds, pooled):
-        """The pools of the map's values, from those that `pool` returns."""
+        """Returns the pools of the map's values, from those that `pool` returns."""
         return pooled
 
-    def sums(self, slope, *others):
-        """Sums over positions that `slope_of_gate` and `slopes` are made of.
+    def sums(self, gradient, *others):
+        """Returns the sums over positions that `gate_gradient` and `gradients` are made of.
 
         Args:
-            slope: elementwise function of `x` and the others: the slope of the map times its gate.
-            *others: tensors `(batch, height, width, channels)`, of which all may be 1.
+            gradient: elementwise function of `x` and the others that returns the gradient of the
+                map times its gate.
+            *others: tensors `(batch, height, width, channels)`, where every size may be 1.
         """
-        return (over_positions("sum", lambda x, *o: slope(x, *o) * x, self.x, *others),)
+        return (over_positions("sum", lambda x, *o: gradient(x, *o) * x, self.x, *others),)
 
-    def slope_of_gate(self, sums):
-        """The slope `(batch, channels)` of a gate for each channel."""
+    def gate_gradient(self, sums):
+        """Returns the gradient `(batch, channels)` of a gate for each channel."""
         return sums[0]
 
-    def slopes(self, dvalues, gate, sums, kinds, pooled, dpooled):
-        """The slopes of `inputs`, from those of the map's values.
+    def gradients(self, dvalues, gate, sums, kinds, pooled, dpooled):
+        """Returns the gradients of `inputs`, from those of the map's values.
 
         Args:
             dvalues: tensor `(batch, height, width, channels)`.
@@ -71,7 +73,7 @@ class Stored(typing.NamedTuple):
             sums: what the method of this name returned.
             kinds: tuple of `"avg"` and `"max"`.
             pooled: what `pool` returned.
-            dpooled: tensor of its shape, the slopes of the pools of the values.
+            dpooled: tensor of its shape, the gradients of the pools of the values.
         """
         return [dvalues]
 
@@ -80,11 +82,12 @@ class Normalized(typing.NamedTuple):
     """A feature map that a batch normalization gives.
 
     Attributes:
-        x: float32 tensor `(batch, height, width, channels)` that is normalized, all but the batch
-            known.
+        x: float32 tensor `(batch, height, width, channels)`, the map before the normalization, of
+            known shape but for the batch.
         gamma, beta: tensors `(channels,)`.
-        mean, inverse: tensors `(channels,)`: the batch's mean, and one by its deviation.
-        scale, offset: tensors `(channels,)`: the map is `x * scale + offset`.
+        mean, inverse: tensors `(channels,)`, the mean of the batch and the inverse of its standard
+            deviation.
+        scale, offset: tensors `(channels,)`; the normalized map is `x * scale + offset`.
         averages: tensor `(batch, channels)`, of `x - mean` over each image's positions.
     """
 
@@ -103,13 +106,13 @@ class Normalized(typing.NamedTuple):
     def values(self, x):
         return x * self.scale + self.offset
 
-    def in_order(self, x):
-        # the values themselves may be rounded differently where they are computed again; where the
-        # scale is zero, all are equal here as there
+    def sort_key(self, x):
+        # not the values: computed again elsewhere, they may be rounded differently, and a maximum
+        # would not be found. Where the scale is zero, all values are equal, and all keys too
         return x * tf.sign(self.scale)
 
     def pool(self, kinds):
-        highest = over_positions("max", self.in_order, self.x)
+        highest = over_positions("max", self.sort_key, self.x)
         return tf.stack([highest if k == "max" else self.averages for k in kinds], axis=1)
 
     def _pooled_differences(self, kinds, pooled):
@@ -124,22 +127,22 @@ class Normalized(typing.NamedTuple):
         differences = tf.stack(self._pooled_differences(kinds, pooled), axis=1)
         return differences * self.scale + self.beta
 
-    def sums(self, slope, *others):
+    def sums(self, gradient, *others):
         return tuple(
             over_positions("sum", function, self.x, *others)
-            for function in (slope, lambda x, *others: slope(x, *others) * (x - self.mean))
+            for function in (gradient, lambda x, *others: gradient(x, *others) * (x - self.mean))
         )
 
-    def slope_of_gate(self, sums):
+    def gate_gradient(self, sums):
         total, centered = sums
         return self.beta * total + self.scale * centered
 
-    def slopes(self, dvalues, gate, sums, kinds, pooled, dpooled):
+    def gradients(self, dvalues, gate, sums, kinds, pooled, dpooled):
         total, centered = (gate[:, 0, 0] * a for a in sums)
         differences = self._pooled_differences(kinds, pooled)
-        for slope, difference in zip(tf.unstack(dpooled, axis=1), differences, strict=True):
-            total += slope
-            centered += slope * difference
+        for gradient, difference in zip(tf.unstack(dpooled, axis=1), differences, strict=True):
+            total += gradient
+            centered += gradient * difference
         dbeta = tf.reduce_sum(total, axis=0)
         dgamma = self.inverse * tf.reduce_sum(centered, axis=0)
         count = tf.cast(tf.size(self.x) // self.x.shape[3], tf.float32)
@@ -151,7 +154,7 @@ def normalize(x, gamma, beta, epsilon):
     """Returns a `Normalized`, and the mean and the variance of the batch.
 
     Args:
-        x: float32 tensor `(batch, height, width, channels)`; all but the batch known.
+        x: float32 tensor `(batch, height, width, channels)`, of known shape but for the batch.
         gamma, beta: tensors or variables `(channels,)`.
         epsilon: float, added to the variance.
     """
@@ -162,7 +165,7 @@ def normalize(x, gamma, beta, epsilon):
 
 @tf.function(jit_compile=True)
 def _moments(x, gamma, beta, epsilon):
-    # squares of what is far from zero would lose digits; one image's mean is near that of all
+    # squares of values far from zero would lose digits; the mean of one image is near that of all
     near = tf.reduce_mean(x[0], axis=(0, 1))
     averages, squares = pools(("avg", "avg"), [x - near, (x - near) ** 2])
     shift, square = (tf.reduce_mean(a, axis=0) for a in (averages, squares))

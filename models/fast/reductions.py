@@ -1,28 +1,31 @@
-"""Reductions of feature maps that XLA joins with what is before them, and that are fast on a CPU.
+"""Reductions of feature maps that stay fast on a CPU where XLA fuses them with what comes before.
 
-A reduction that XLA fuses with what is before it runs over one value after the other: over
-positions it takes 2.4 times as long as the same written as a tree of rows, and over channels 1.4
-times as long as one that ends in a vector's width (128 maps of 32x32x16). Two reductions of one map
-read it once where they are one operation of XLA's, and take 0.5 to 0.7 of the time.
+XLA runs a fused reduction over one value after the other. Over positions that takes 2.4 times as
+long as a tree of rows, and over channels 1.4 times as long as a reduction that ends in as many
+values as a vector unit holds (128 maps of 32x32x16). Two reductions of one map read it once if they
+are one operation of XLA, and then take 0.5 to 0.7 of the time.
 
-To be called while XLA compiles, with tensors of which all but the batch is known.
+These functions are for code that XLA compiles, and take tensors of known shape but for the batch.
 """
 
 import functools
 import math
 
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.python import xla
 
-# that a reduction over positions names one by one
+from ..private_api import variadic_reduce
+
+# a reduction over positions adds up as many rows, or columns, in a tree
 ROWS = 8
 COLUMNS = 4
-LANES = 4  # of a reduction over channels, at least
-PER_LANE = 16  # channels that one reduces, at most
+# a reduction over channels splits them into as many lanes, or into more, so that no lane has more
+# than as many channels
+LANES = 4
+PER_LANE = 16
 
 
 def pools(kinds, terms):
-    """Reduces maps over height and width, in one reading of what they are functions of.
+    """Reduces maps over height and width; what they are computed from is read once.
 
     Args:
         kinds: tuple of `"sum"`, `"avg"` or `"max"`, one for each map.
@@ -50,23 +53,23 @@ def over_positions(kind, function, *arrays):
     Args:
         kind: `"sum"` or `"max"`.
         function: elementwise function of the arrays.
-        *arrays: tensors `(batch, height, width, channels)`; all but the batch may be 1 for any
-            but the first.
+        *arrays: tensors `(batch, height, width, channels)`. From the second on, height, width and
+            channels may be 1.
     """
     height = arrays[0].shape[1]
     rows = _largest_divisor(height, ROWS)
 
-    def every(start, array):  # one row in `rows`
+    def rows_from(start, array):  # every `rows`-th row
         if array.shape[1] == 1:
             return array
         return tf.reshape(array, (-1, height // rows, rows, *array.shape[2:]))[:, :, start]
 
-    parts = [function(*(every(start, a) for a in arrays)) for start in range(rows)]
+    parts = [function(*(rows_from(start, a) for a in arrays)) for start in range(rows)]
     return _reduction(kind)(_tree(kind, parts), axis=(1, 2))
 
 
 def over_channels(kinds, terms):
-    """Reduces maps over channels, in one reading of what they are functions of.
+    """Reduces maps over channels; what they are computed from is read once.
 
     Args:
         kinds: as those of `pools`.
@@ -89,17 +92,15 @@ def _reduce_together(kinds, terms, axis):
     @tf.custom_gradient  # the operation has none
     def reduced(*terms):
         starts = [tf.constant(-math.inf if kind == "max" else 0.0) for kind in kinds]
-        totals = xla.variadic_reduce(
-            terms, starts, dimensions_to_reduce=[axis], reducer=_reducer(tuple(kinds))
-        )
+        totals = variadic_reduce(terms, starts, axis, _reducer(tuple(kinds)))
 
-        def gradient(*slopes):
-            own = [tf.identity(term) for term in terms]  # two may be the same tensor
+        def gradient(*gradients):
+            own = [tf.identity(term) for term in terms]  # two terms may be the same tensor
             with tf.GradientTape() as tape:
                 tape.watch(own)
                 pairs = zip(kinds, own, strict=True)
                 apart = [_reduction(kind)(term, axis=axis) for kind, term in pairs]
-            return tape.gradient(apart, own, slopes)
+            return tape.gradient(apart, own, gradients)
 
         return totals, gradient
 
@@ -108,14 +109,14 @@ def _reduce_together(kinds, terms, axis):
 
 @functools.cache
 def _reducer(kinds):
-    """The function from two values of each kind to one."""
+    """The function that combines two values of each kind to one."""
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.float32)] * (2 * len(kinds)))
     def combine(*values):
         pairs = zip(kinds, values[: len(kinds)], values[len(kinds) :], strict=True)
         return tuple(_combination(kind)(*pair) for kind, *pair in pairs)
 
-    with tf.init_scope():  # belongs to no graph
+    with tf.init_scope():  # outside the graph that is being traced: other graphs use it too
         return combine.get_concrete_function()
 
 

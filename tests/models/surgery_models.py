@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from models.private_api import all_layers
+
 
 def numpy(x):
     return ops.convert_to_numpy(ops.cast(x, "float32"))
@@ -17,7 +19,7 @@ def assert_same_outputs(old, new, x, atol=1e-6, **options):
 
 
 def attention_of(model):
-    found = [layer for layer in model._flatten_layers() if "_attention" in layer.name]
+    found = [layer for layer in all_layers(model) if "_attention" in layer.name]
     assert found
     return found
 

@@ -6,6 +6,7 @@ from transfer import check_same_outputs
 
 from models import densenet
 from models.densenet import DenseNet
+from models.private_api import operation_of
 from models.resnext import ResNextImageNet
 from utils.evaluation.counting import trainable_params
 
@@ -114,7 +115,7 @@ def test_least_size(options, least):
 def attention_inputs(**options):
     model = DenseNet(depth=10, attention_module="se_block", **options)
     attended = [layer for layer in model.layers if layer.name.endswith("_attention")]
-    return {layer.name: layer.input._keras_history.operation.name for layer in attended}
+    return {layer.name: operation_of(layer.input).name for layer in attended}
 
 
 @pytest.mark.usefixtures("without_values")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from models.fast import speed_up
+from models.fast import install
 from models.saving import load_model
 
 OPTIONS = {
@@ -34,7 +34,7 @@ def trained(fast, options, x, targets):
     image = keras.Input(x.shape[1:])
     layer = layers.BatchNormalization(gamma_initializer="random_normal", name="norm", **options)
     y = layers.Conv2D(3, 3, padding="same")(image)
-    y = (speed_up(layer) if fast else layer)(y)
+    y = (install(layer) if fast else layer)(y)
     model = keras.Model(image, layers.GlobalAveragePooling2D()(y * y))
     model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
     model.train_on_batch(x, targets)
@@ -45,7 +45,7 @@ def trained(fast, options, x, targets):
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("shape", [(8, 6, 5, 4), (1, 1, 1, 4)])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_normalisation_is_the_plain_one(options, shape, policy, rng):
+def test_normalization_is_the_plain_one(options, shape, policy, rng):
     keras.config.set_dtype_policy(policy)
     x = (3 + 2 * rng.normal(size=shape)).astype("float32")
     targets = rng.normal(size=(len(x), 3)).astype("float32")
@@ -59,8 +59,8 @@ GROUPED = {  # groups, and the other options of the convolution
     "many of one channel": (8, {"padding": "same"}),
     "strided": (4, {"strides": 2, "padding": "valid", "use_bias": True}),
     "dilated": (4, {"dilation_rate": 2, "padding": "same", "activation": "relu"}),
-    "too wide to be joined": (2, {"filters": 80}),
-    "pairs joined": (4, {"filters": 64, "kernel_size": (1, 3)}),
+    "too wide to share a convolution": (2, {"filters": 80}),
+    "pairs share a convolution": (4, {"filters": 64, "kernel_size": (1, 3)}),
 }
 
 
@@ -71,7 +71,7 @@ def grouped(fast, groups, options, x, targets):
         **{"filters": 16, "kernel_size": 3, "groups": groups, "name": "grouped", **options}
     )
     image = keras.Input(x.shape[1:])
-    y = (speed_up(layer) if fast else layer)(image)
+    y = (install(layer) if fast else layer)(image)
     model = keras.Model(image, layers.GlobalAveragePooling2D()(y * y)[:, :3])
     model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
     model.train_on_batch(x, targets)

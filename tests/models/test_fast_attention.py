@@ -1,5 +1,6 @@
 """Attention in its fast form gives the numbers and gradients of the plain layers."""
 
+import contextlib
 import functools
 
 import keras
@@ -7,11 +8,12 @@ import numpy as np
 import pytest
 from keras import layers
 
-from models import fast
+from models import build_model, fast
 from models.attention_module import (
     CBAM,
     CBAM_OFFICIAL,
     SE,
+    AttentionLayer,
     ChannelAttention,
     attach_attention_module,
     list_attention,
@@ -39,21 +41,14 @@ MORE_CASES = {
 
 
 @pytest.fixture
-def calls(monkeypatch):
-    """Every map has the fast form; what the layers ask for is kept."""
-    from models.fast import attention as fast_attention
+def any_size():
+    with fast.for_any_size():
+        yield
 
-    monkeypatch.setattr(fast.conditions, "LEAST_POSITIONS", 1)
-    monkeypatch.setattr(fast.conditions, "LEAST_VALUES", 1)
-    calls = []
-    attend = fast_attention.attend
 
-    def counted(*arguments, **options):
-        calls.append(arguments)
-        return attend(*arguments, **options)
-
-    monkeypatch.setattr(fast_attention, "attend", counted)
-    return calls
+def classes(used):
+    """The layers that the recorded forms are registered for."""
+    return {form.layer for _, form in used}
 
 
 def network(attend, ending, shape, norm=None):
@@ -65,7 +60,7 @@ def network(attend, ending, shape, norm=None):
     y = ENDINGS[ending](x, attend(z))
     model = keras.Model(image, layers.Dense(3)(layers.Flatten()(y)))
     model.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=False)
-    return fast.speed_up(model)
+    return fast.install(model)
 
 
 def rectified(x):
@@ -88,24 +83,33 @@ ENDINGS = {  # what is done to the shortcut and the attended map
 }
 
 
-def assert_same_step(attend, ending, shape, monkeypatch, rng, **options):
-    """A step and a prediction in the fast form are those in the plain one."""
+def check_same_step(attend, ending, shape, rng, **options):
+    """A step and a prediction in the fast form are those in the plain one.
+
+    Returns:
+        The fast forms that the step and the prediction took, as `fast.recorded` gives them.
+    """
     x = rng.normal(size=(5, *shape)).astype("float32")
     targets = rng.normal(size=(5, 3)).astype("float32")
     quick = network(attend, ending, shape, **options)
-    quick.train_on_batch(x, targets)
-    outputs = quick.predict_on_batch(x)
-    monkeypatch.setattr(fast.conditions, "LEAST_VALUES", 10**9)
-    plain = network(attend, ending, shape, **options)
-    start = [weight.copy() for weight in plain.get_weights()]
-    plain.train_on_batch(x, targets)
+    with fast.recorded() as used:
+        quick.train_on_batch(x, targets)
+        outputs = quick.predict_on_batch(x)
+    with fast.disabled(AttentionLayer), fast.recorded() as used_by_plain:
+        plain = network(attend, ending, shape, **options)
+        start = [weight.copy() for weight in plain.get_weights()]
+        plain.train_on_batch(x, targets)
+        after_step = plain.get_weights()
+        plain.set_weights(quick.get_weights())
+        wanted_outputs = plain.predict_on_batch(x)
+    assert classes(used_by_plain) <= {layers.BatchNormalization, layers.Conv2D}
     for ours, wanted, before in zip(
-        quick.get_weights(), plain.get_weights(), start, strict=True
+        quick.get_weights(), after_step, start, strict=True
     ):  # the step taken is the gradient
         scale = max(np.abs(wanted - before).max(), 1e-3)
         np.testing.assert_allclose(ours, wanted, rtol=1e-6, atol=1e-4 * scale)
-    plain.set_weights(quick.get_weights())
-    np.testing.assert_allclose(outputs, plain.predict_on_batch(x), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(outputs, wanted_outputs, rtol=1e-5, atol=1e-5)
+    return used
 
 
 @pytest.mark.parametrize(
@@ -115,22 +119,22 @@ def assert_same_step(attend, ending, shape, monkeypatch, rng, **options):
         *(pytest.param(*c, id=name, marks=pytest.mark.long) for name, c in MORE_CASES.items()),
     ],
 )
-def test_numbers_are_the_plain_layers(options, shape, calls, monkeypatch, rng):
-    assert_same_step(lambda x: CBAM(**options)(x), "nonlinear", shape, monkeypatch, rng)
-    assert calls
+def test_numbers_are_the_plain_layers(options, shape, any_size, rng):
+    used = check_same_step(lambda x: CBAM(**options)(x), "nonlinear", shape, rng)
+    assert classes(used) == {CBAM}
 
 
 @pytest.mark.parametrize("module", list_attention())
-def test_every_module_in_a_residual_block(module, calls, monkeypatch, rng):
+def test_every_module_in_a_residual_block(module, any_size, rng):
     attend = functools.partial(attach_attention_module, attention_module=module)
-    assert_same_step(attend, "residual block", (8, 6, 8), monkeypatch, rng)
+    check_same_step(attend, "residual block", (8, 6, 8), rng)
 
 
 @pytest.mark.parametrize("module", ["cbam_block", "se_block", "simam_block"])
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_what_follows_is_joined_or_not(ending, module, calls, monkeypatch, rng):
+def test_what_follows_is_fused_or_not(ending, module, any_size, rng):
     attend = functools.partial(attach_attention_module, attention_module=module)
-    assert_same_step(attend, ending, (6, 5, 8), monkeypatch, rng)
+    check_same_step(attend, ending, (6, 5, 8), rng)
 
 
 def some_zero(shape, dtype=None):
@@ -156,27 +160,21 @@ NORMS = {
     ],
 )
 @pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
-def test_a_normalisation_before_is_joined(norm, attend, calls, monkeypatch, rng):
-    sources = []
-    source_of = fast.source_of
-    monkeypatch.setattr(fast, "source_of", lambda x: sources.append(source_of(x)) or sources[-1])
-    assert_same_step(attend, "residual block", (6, 9, 8), monkeypatch, rng, norm=norm)
-    joined = [type(source).__name__ for source in sources]
-    assert joined == ["Stored" if "trainable" in norm else "Normalized", "Stored"]
+def test_a_normalization_before_is_fused(norm, attend, any_size, rng):
+    used = check_same_step(attend, "residual block", (6, 9, 8), rng, norm=norm)
+    forms = [form.compute.__name__ for _, form in used if form.layer is layers.BatchNormalization]
+    in_training = "normalization" if "trainable" in norm else "normalization_for_attention"
+    assert forms == [in_training, "normalization"]
 
 
 @pytest.mark.parametrize("module", ["cbam_block", "se_block", "eca_block"])
-def test_a_residual_block_ends_in_one_pass(module, monkeypatch, rng):
-    from models import build_model
-    from models.fast import attention as fast_attention
-
-    ends = []
-    end = fast_attention._end
-    monkeypatch.setattr(fast_attention, "_end", lambda *of: ends.append(of[2:]) or end(*of))
+def test_a_residual_block_ends_in_one_pass(module):
     model = build_model("resnet_v1", depth=8, attention_module=module)
-    model.predict_on_batch(np.zeros((2, 32, 32, 3)))
-    joined = [shortcuts for shortcuts, rectified in ends if rectified]
-    assert [len(shortcuts) for shortcuts in joined] == [1, 1, 1]
+    with fast.recorded() as used:
+        model.predict_on_batch(np.zeros((2, 32, 32, 3)))
+    ends = [layer.name for layer, form in used if form.layer in (layers.Add, layers.Activation)]
+    blocks = [f"stage{stage}_block1" for stage in (1, 2, 3)]
+    assert ends == [f"{block}_{end}" for block in blocks for end in ("add", "relu")]
 
 
 @pytest.mark.parametrize(
@@ -189,56 +187,79 @@ def test_a_residual_block_ends_in_one_pass(module, monkeypatch, rng):
         {"data_format": "channels_first"},
     ],
 )
-def test_what_has_no_fast_form_runs_the_plain_one(options, calls, rng):
+def test_what_has_no_fast_form_runs_the_plain_one(options, any_size, rng):
     model = network(lambda x: CBAM(**options)(x), "nonlinear", (8, 8, 8))
     x = rng.normal(size=(2, 8, 8, 8)).astype("float32")
-    assert np.isfinite(model.train_on_batch(x, np.zeros((2, 3))))
-    assert not calls
+    with fast.recorded() as used:
+        assert np.isfinite(model.train_on_batch(x, np.zeros((2, 3))))
+    assert CBAM not in classes(used)
 
 
-def test_a_subclass_that_attends_otherwise_is_heard(calls, rng):
-    class Ignored(CBAM):
-        def attend(self, inputs, training=None):
-            return 2 * inputs, {}
+class Inheriting(CBAM):
+    """Computes what `CBAM` does."""
 
-    model = network(lambda x: Ignored()(x), "nonlinear", (4, 4, 8))
-    model.predict_on_batch(rng.normal(size=(2, 4, 4, 8)).astype("float32"))
-    assert not calls
+
+class Attending(CBAM):
+    def attend(self, inputs, training=None):
+        return 2 * inputs, {}
+
+
+class Calling(CBAM):
+    def call(self, inputs, training=None, return_maps=False):
+        return 2 * inputs
+
+
+@pytest.mark.parametrize("subclass", [Inheriting, Attending, Calling])
+def test_a_subclass_that_computes_otherwise_has_no_fast_form(subclass, any_size, rng):
+    image = keras.Input((4, 4, 8))
+    model = keras.Model(image, subclass()(image))
+    x = rng.normal(size=(2, 4, 4, 8)).astype("float32")
+    with fast.recorded() as used:
+        y = model.predict_on_batch(x)
+    assert classes(used) == ({CBAM} if subclass is Inheriting else set())
+    if subclass is not Inheriting:
+        np.testing.assert_array_equal(y, 2 * x)
 
 
 @pytest.mark.parametrize("normalized", [False, True])
-def test_gradients_twice_and_of_gradients(normalized, calls, monkeypatch, rng):
+def test_gradients_twice_and_of_gradients(normalized, any_size, rng):
     """As a train step with two losses, or a penalty on the gradient, asks for them."""
     import tensorflow as tf
 
-    x = tf.constant(rng.normal(size=(2, 6, 5, 8)).astype("float32"))
-    found = []
-    for applies in (True, False):
-        monkeypatch.setattr(fast.conditions, "in_a_step_of_keras", lambda applies=applies: applies)
+    class Differentiated(keras.Model):
+        def train_step(self, data):
+            x, *_ = data
+            with tf.GradientTape(persistent=True) as outer:
+                outer.watch(x)
+                with tf.GradientTape(persistent=True) as tape:
+                    tape.watch(x)
+                    y = self(x, training=True)
+                    losses = [tf.reduce_sum(tf.sin(y)), tf.reduce_sum(y**2)]
+                gradients = [tape.gradient(loss, x) for loss in losses]
+                penalty = tf.reduce_sum(gradients[0] ** 2)
+            return {"sin": gradients[0], "y": gradients[1], "both": outer.gradient(penalty, x)}
+
+    x = rng.normal(size=(2, 6, 5, 8)).astype("float32")
+    found, used = [], []
+    for off in ([], [AttentionLayer]):
         keras.utils.set_random_seed(0)
-        layer, norm = CBAM(), fast.speed_up(layers.BatchNormalization())
-        norm.call.only_attention_follows = True
-        layer.build(x.shape)
-        with tf.GradientTape(persistent=True) as outer:
-            outer.watch(x)
-            with tf.GradientTape(persistent=True) as tape:
-                tape.watch(x)
-                y = layer(norm(x, training=True) if normalized else x)
-                losses = [tf.reduce_sum(tf.sin(y)), tf.reduce_sum(y**2)]
-            slopes = [tape.gradient(loss, x) for loss in losses]
-            penalty = tf.reduce_sum(slopes[0] ** 2)
-        found.append([*slopes, outer.gradient(penalty, x)])
-    assert [type(source).__name__ for source, *_ in calls] == [
-        "Normalized" if normalized else "Stored"
-    ]
-    for ours, wanted in zip(*found, strict=True):
-        np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-4)
+        image = keras.Input(x.shape[1:])
+        z = layers.BatchNormalization()(image) if normalized else image
+        model = fast.install(Differentiated(image, CBAM()(z)))
+        model.compile("sgd", "mse", jit_compile=False)
+        with fast.disabled(*off) if off else contextlib.nullcontext(), fast.recorded() as record:
+            found.append(model.train_on_batch(x, x, return_dict=True))
+        used.append({form.compute.__name__ for _, form in record})
+    assert used[0] == ({"cbam", "normalization_for_attention"} if normalized else {"cbam"})
+    assert used[1] == ({"normalization"} if normalized else set())
+    for name, gradient in found[0].items():
+        np.testing.assert_allclose(gradient, found[1][name], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [3, 7, 11])
 @pytest.mark.parametrize("shape", [(1, 1, 2), (4, 3, 1), (9, 16, 2), (2, 90, 3)])
 def test_folded_convolution_is_the_convolution(shape, size, rng):
-    from models.fast.attention import convolve
+    from models.fast.compiled_attention import convolve
 
     maps = rng.normal(size=(2, *shape)).astype("float32")
     kernel = rng.normal(size=(size, size, shape[-1], 1)).astype("float32")
@@ -246,10 +267,11 @@ def test_folded_convolution_is_the_convolution(shape, size, rng):
     np.testing.assert_allclose(convolve(maps, kernel), wanted, rtol=1e-5, atol=1e-4)
 
 
-def test_a_callers_own_graph_is_plain(calls, rng):
+def test_a_callers_own_graph_is_plain(any_size):
     import tensorflow as tf
 
     layer = CBAM()
-    tf.function(layer)(tf.zeros((2, 8, 8, 8)))
-    layer(tf.zeros((2, 8, 8, 8)))
-    assert not calls
+    with fast.recorded() as used:
+        tf.function(layer)(tf.zeros((2, 8, 8, 8)))
+        layer(tf.zeros((2, 8, 8, 8)))
+    assert not used

@@ -18,6 +18,7 @@ from models.attention_module import (
     register_attention,
     se_block,
 )
+from models.private_api import operation_of
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def own_registry(monkeypatch):
 
 
 def layer_of(y):
-    return y._keras_history.operation
+    return operation_of(y)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models import AttentionSpec, attach_attention_module, build_model, cbam_block, get_attention
+from models.private_api import operation_of
 from models.specification import (
     format_specification,
     load_reference,
@@ -86,12 +87,12 @@ def test_refuses_what_is_no_name_with_literals(text):
 def test_every_entry_takes_the_same_text(rng):
     text = "cbam_block(ratio=4, order='parallel')"
     x = keras.Input((8, 8, 8))
-    expected = cbam_block(x, ratio=4, order="parallel")._keras_history.operation.get_config()
+    expected = operation_of(cbam_block(x, ratio=4, order="parallel")).get_config()
     options = {key: expected[key] for key in ("ratio", "order", "kernel_size")}
     assert options == {"ratio": 4, "order": "parallel", "kernel_size": 7}
     found = [attach_attention_module(x, text), get_attention(AttentionSpec.parse(text))(x)]
     for y in found:
-        config = y._keras_history.operation.get_config()
+        config = operation_of(y).get_config()
         assert {key: config[key] for key in options} == options
     networks = [
         build_model("resnet_v1", depth=8, attention_module=module)
@@ -111,7 +112,7 @@ def test_every_entry_takes_the_same_text(rng):
 
 def test_keyword_options_stand_over_the_text():
     y = attach_attention_module(keras.Input((8, 8, 8)), "se_block(ratio=4)", ratio=2)
-    assert y._keras_history.operation.ratio == 2
+    assert operation_of(y).ratio == 2
 
 
 def test_spec_says_where_attention_goes():

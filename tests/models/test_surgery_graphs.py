@@ -16,6 +16,7 @@ from surgery_models import (
 )
 
 from models.attention_module import CBAM
+from models.private_api import all_layers
 from models.saving import load_model
 from models.surgery import add_attention
 from tests.processes import run_python
@@ -45,7 +46,7 @@ def test_complicated_graphs(at, count, rng):
     standard = add_attention(old, "cbam_block", at=at, ratio=2, start="standard")
     assert np.abs(numpy(standard(x)["class"]) - numpy(old(x)["class"])).max() > 1e-4
     old_weights = sum(np.prod(w.shape) for w in old.weights)
-    attention = [layer for layer in standard._flatten_layers() if type(layer) is CBAM]
+    attention = [layer for layer in all_layers(standard) if type(layer) is CBAM]
     assert standard.count_params() == old_weights + sum(a.count_params() for a in attention)
 
 

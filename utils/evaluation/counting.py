@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from models.private_api import all_layers
+
 _WITH_KERNEL = (layers.Conv1D, layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 
 
@@ -50,7 +52,9 @@ def multiply_adds(model: keras.Model, input_shape: tuple[int, int, int] | None =
     >>> multiply_adds(build_model("resnet_v1", depth=20))
     41214720
     """
-    model_layers = [layer for layer in _all_layers(model) if type(layer) in _WITH_KERNEL]
+    model_layers = [
+        layer for layer in all_layers(model, include_self=False) if type(layer) in _WITH_KERNEL
+    ]
     return sum(_per_call(model, model_layers, _multiply_adds_of, input_shape))
 
 
@@ -72,7 +76,11 @@ def activation_bytes(model: keras.Model, input_shape: tuple[int, int, int] | Non
     Raises:
         ValueError: neither the model nor `input_shape` gives the image's size.
     """
-    model_layers = [layer for layer in _all_layers(model) if not isinstance(layer, keras.Model)]
+    model_layers = [
+        layer
+        for layer in all_layers(model, include_self=False)
+        if not isinstance(layer, keras.Model)
+    ]
     return sum(_per_call(model, model_layers, _bytes_of, input_shape))
 
 
@@ -108,15 +116,10 @@ class _SymbolicCall(layers.Layer):
         return self.model(x)
 
 
-def _all_layers(model):
-    """Returns all layers of a model and inside its layers, each once."""
-    return list({id(layer): layer for layer in model._flatten_layers(include_self=False)}.values())
-
-
 @contextlib.contextmanager
 def _measuring_calls(layer, measure, measured) -> Iterator[None]:
     """A context in which every call of `layer` appends `measure(layer, outputs)` to `measured`."""
-    call, fast_form = layer.call, vars(layer).get("call")
+    call, is_own = layer.call, "call" in vars(layer)
 
     def measured_call(*args, **kwargs):
         y = call(*args, **kwargs)
@@ -127,9 +130,10 @@ def _measuring_calls(layer, measure, measured) -> Iterator[None]:
     try:
         yield
     finally:
-        del layer.call
-        if fast_form is not None:
-            layer.call = fast_form
+        if is_own:
+            layer.call = call
+        else:
+            del layer.call
 
 
 def _multiply_adds_of(layer, y):

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from models.fast import speed_up
+from models.fast import install
+from models.private_api import all_layers
 from models.saving import deep_graphs
 
 from ..config.command_settings import ExportSettings
@@ -135,7 +136,7 @@ def in_float32(network: keras.Model) -> keras.Model:
     Returns:
         The network itself if it computes in float32, and a copy otherwise.
     """
-    if all(layer.compute_dtype == "float32" for layer in network._flatten_layers()):
+    if all(layer.compute_dtype == "float32" for layer in all_layers(network)):
         return network
 
     def copy(layer):
@@ -144,7 +145,7 @@ def in_float32(network: keras.Model) -> keras.Model:
     with deep_graphs():
         other = keras.models.clone_model(network, clone_function=copy)
     other.set_weights(network.get_weights())
-    return speed_up(other)
+    return install(other)
 
 
 def _options(format: ExportFormat, settings: ExportSettings, dataset: Dataset) -> dict[str, Any]:

@@ -23,8 +23,15 @@ def environment(packages: Iterable[str] = ()) -> dict[str, Any]:
     Returns:
         A dictionary: versions, device, number of threads.
     """
+    import keras
+
+    from models.fast import is_switched_on
+
     installed = {name: _version(name) for name in packages}
-    return {**versions(), **installed, "device": device(), "threads": threads()}
+    found = {**versions(), **installed, "device": device(), "threads": threads()}
+    if keras.backend.backend() == "tensorflow" and not is_switched_on():
+        found["fast_forms"] = False  # older runs do not say that they had them
+    return found
 
 
 def _version(package):

@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from models.private_api import synchronize_jax_state
+
 from .errors import UserError
 
 if TYPE_CHECKING:
@@ -142,8 +144,7 @@ def jit_compile() -> bool:
 
 def synchronize(model: keras.Model) -> None:
     """Updates the model's variables in the middle of `fit`, which keeps its state apart on JAX."""
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()
+    synchronize_jax_state(model)
 
 
 def gradient(function: Callable[[Any], Any], x: np.ndarray) -> np.ndarray:

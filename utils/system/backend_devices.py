@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from models.private_api import all_layers
+
 from .errors import UserError
 
 CONNECT_TIMEOUT = 300  # seconds for all hosts to start
@@ -155,6 +157,6 @@ def synchronize_normalization(model: keras.Model, synchronized: bool) -> None:
         synchronized: bool; with `False`, each replica takes those of its own images.
     """
     if replicas() > 1:
-        for layer in model._flatten_layers():
+        for layer in all_layers(model):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = synchronized

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from models.private_api import averaged_variables
+
 from ..runs.recorder import Logs
 
 
@@ -34,8 +36,7 @@ class WeightAverages(keras.callbacks.Callback):
         # with `mixed_float16`, Keras wraps the optimizer in one that scales the loss
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         weights = self.model.trainable_variables
-        # Keras has no public way to them
-        averages = optimizer._model_variables_moving_average
+        averages = averaged_variables(optimizer)
         # copies: JAX donates the memory of variables to a step, so no two of them may share it
         original, means = (
             [np.array(ops.convert_to_numpy(variable)) for variable in variables]

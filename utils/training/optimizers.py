@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from models.private_api import optimized_variables
+
 from ..config.optimization import OPTIMIZERS
 from ..system.backend_devices import replicas
 
@@ -33,7 +35,7 @@ class _L2Penalty(keras.optimizers.Optimizer):
 
     def apply(self, grads, trainable_variables=None):
         if trainable_variables is None:
-            variables = self._trainable_variables
+            variables = optimized_variables(self)
         else:
             variables = trainable_variables = list(trainable_variables)
         l2 = self.l2 / replicas()  # the replicas' gradients are added up after this

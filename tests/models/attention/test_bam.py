@@ -6,6 +6,7 @@ import pytest
 from torch_reference import batch_norm, compare_with_torch, weights_of
 
 from models.attention_module import BAM, bam_block
+from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
 
@@ -94,7 +95,7 @@ def test_refuses_options():
 
 def test_block_is_a_call_of_its_layer():
     y = bam_block(keras.Input((8, 8, 16)), 4, 2, name="here", combine="sum")
-    layer = y._keras_history.operation
+    layer = operation_of(y)
     assert (layer.name, layer.ratio, layer.dilation, layer.combine) == ("here", 4, 2, "sum")
 
 

@@ -6,6 +6,7 @@ import pytest
 from torch_reference import batch_norm, compare_with_torch, weights_of
 
 from models.attention_module import CoordinateAttention, coordinate_block
+from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
 
@@ -81,5 +82,5 @@ def test_refuses_options(options, message):
 
 
 def test_block_is_a_call_of_its_layer():
-    layer = coordinate_block(keras.Input((8, 8, 16)), 4, name="here")._keras_history.operation
+    layer = operation_of(coordinate_block(keras.Input((8, 8, 16)), 4, name="here"))
     assert (layer.name, layer.ratio) == ("here", 4)

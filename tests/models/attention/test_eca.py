@@ -5,6 +5,7 @@ import pytest
 from torch_reference import compare_with_torch, weights_of
 
 from models.attention_module import ECA, eca_block
+from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
 # the paper's equation, at gamma 2 and b 1
@@ -61,5 +62,5 @@ def test_refuses_options(options, message):
 
 
 def test_block_is_a_call_of_its_layer():
-    layer = eca_block(keras.Input((8, 8, 16)), 5, name="here", gamma=3)._keras_history.operation
+    layer = operation_of(eca_block(keras.Input((8, 8, 16)), 5, name="here", gamma=3))
     assert (layer.name, layer.kernel_size, layer.gamma) == ("here", 5, 3)

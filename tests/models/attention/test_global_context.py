@@ -6,6 +6,7 @@ import pytest
 from torch_reference import compare_with_torch, weights_of
 
 from models.attention_module import GlobalContext, gc_block
+from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
 
@@ -91,5 +92,5 @@ def test_refuses_options(options, message):
 
 
 def test_block_is_a_call_of_its_layer():
-    layer = gc_block(keras.Input((8, 8, 16)), 8, name="here", fusion="mul")._keras_history.operation
+    layer = operation_of(gc_block(keras.Input((8, 8, 16)), 8, name="here", fusion="mul"))
     assert (layer.name, layer.ratio, layer.fusion) == ("here", 8, ("mul",))

@@ -5,6 +5,7 @@ import pytest
 from torch_reference import compare_with_torch, weights_of
 
 from models.attention_module import CSE, SCSE, SSE, cse_block, scse_block, sse_block
+from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
 
@@ -73,9 +74,9 @@ def test_refuses_options(block, options, message):
 
 def test_blocks_are_calls_of_their_layers():
     x = keras.Input((8, 8, 16))
-    layer = scse_block(x, 4, "add", name="here", use_bias=False)._keras_history.operation
+    layer = operation_of(scse_block(x, 4, "add", name="here", use_bias=False))
     assert (layer.name, layer.channel.ratio, layer.combine) == ("here", 4, "add")
     assert not layer.spatial.use_bias
-    assert type(cse_block(x)._keras_history.operation) is CSE
-    assert cse_block(x)._keras_history.operation.ratio == 2
-    assert type(sse_block(x)._keras_history.operation) is SSE
+    assert type(operation_of(cse_block(x))) is CSE
+    assert operation_of(cse_block(x)).ratio == 2
+    assert type(operation_of(sse_block(x))) is SSE

@@ -6,6 +6,7 @@ import pytest
 from torch_reference import SHAPES, compare_with_torch, input_gradient
 
 from models.attention_module import SimAM, simam_block
+from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
 
@@ -60,5 +61,5 @@ def test_refuses_options(options, message):
 
 
 def test_block_is_a_call_of_its_layer():
-    layer = simam_block(keras.Input((8, 8, 16)), 0.1, name="here")._keras_history.operation
+    layer = operation_of(simam_block(keras.Input((8, 8, 16)), 0.1, name="here"))
     assert (layer.name, layer.e_lambda) == ("here", 0.1)

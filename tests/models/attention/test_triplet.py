@@ -6,6 +6,7 @@ import pytest
 from torch_reference import batch_norm, compare_with_torch, weights_of
 
 from models.attention_module import TripletAttention, triplet_block
+from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
 CASES = [
@@ -101,5 +102,5 @@ def test_refuses_options(options, message):
 
 def test_block_is_a_call_of_its_layer():
     y = triplet_block(keras.Input((8, 8, 16)), 3, name="here", no_spatial=True)
-    layer = y._keras_history.operation
+    layer = operation_of(y)
     assert (layer.name, layer.kernel_size, layer.no_spatial) == ("here", 3, True)

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from models.private_api import all_layers
+
 SHAPES = ((2, 7, 5, 16), (3, 4, 9, 40), (1, 6, 1, 3), (2, 1, 1, 8))
 
 
@@ -97,7 +99,7 @@ def input_gradient(layer, x, direction):
 
 def randomize(layer, rng):
     """Zeros and ones, as weights are at first, would hide a mistake; large logits would round."""
-    for part in layer._flatten_layers():
+    for part in all_layers(layer):
         # a channel of a depthwise convolution has a kernel of its own, not all channels'
         inputs = slice(2) if isinstance(part, keras.layers.DepthwiseConv2D) else slice(-1)
         for weight in part.weights:

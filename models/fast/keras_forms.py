@@ -1,0 +1,162 @@
+"""Fast forms of Keras's own layers on TensorFlow."""
+
+import functools
+
+import keras
+import numpy as np
+from keras import backend, ops
+
+from .conditions import can_fuse, is_tensorflow_on_cpu
+from .fusion import fused_of, with_fused, with_source
+from .methods import method_of
+
+GROUPS_WIDTH = 32  # channels, at most, of the groups that share one dense convolution
+
+
+def normalization(layer, inputs, training=None, mask=None):
+    """The fast form of `BatchNormalization`: TensorFlow's fused kernel.
+
+    Keras composes a batch normalization from moments and arithmetic, each a pass over the map. The
+    kernel's variance is the unbiased one, n / (n - 1) times the one that Keras averages; the factor
+    is divided out again.
+    """
+    if not _is_plain_map(inputs, mask):
+        return None
+    x = ops.cast(inputs, "float32")
+    if training and layer.trainable:
+        y, mean, variance = _fused_kernel(layer, x, is_training=True)
+        count = ops.cast(ops.size(x) // x.shape[-1], "float32")
+        update_moving_averages(layer, mean, variance * (ops.maximum(count - 1, 1) / count))
+    else:
+        mean, variance = map(ops.convert_to_tensor, (layer.moving_mean, layer.moving_variance))
+        y, _, _ = _fused_kernel(layer, x, is_training=False, mean=mean, variance=variance)
+    return ops.cast(y, layer.compute_dtype)
+
+
+def normalization_for_attention(layer, inputs, training=None, mask=None):
+    """The fast form of a `BatchNormalization` in training that only attention layers follow.
+
+    They compute the normalized values themselves, from the map before the normalization. The
+    kernel's output is returned for any layer that does not, and otherwise not computed.
+    """
+    if not (training and layer.trainable and _is_plain_map(inputs, mask) and can_fuse(inputs)):
+        return None
+    method = method_of(layer)
+    followers = method.followers if method is not None else []
+    if not followers or not all(map(_fuses_normalization, followers)):
+        return None
+    from .maps import normalize
+
+    y, _, _ = _fused_kernel(layer, inputs, is_training=True)
+    gamma, beta = _scale_and_offset(layer)
+    source, moments = normalize(inputs, gamma, beta, layer.epsilon)
+    update_moving_averages(layer, *moments)
+    return ops.cast(with_source(y, source), layer.compute_dtype)
+
+
+def suits_normalization(layer):
+    return (
+        layer.axis in (-1, 3)
+        and not (layer.renorm or layer.synchronized)
+        and backend.standardize_dtype(layer.variable_dtype) == "float32"
+    )
+
+
+def _is_plain_map(inputs, mask):
+    dtype = backend.standardize_dtype(inputs.dtype)
+    return len(inputs.shape) == 4 and mask is None and dtype != "float64"
+
+
+def _fuses_normalization(operation):
+    method = method_of(operation)
+    return method is not None and any(f.fuses_normalization for f in method.usable_forms())
+
+
+def _fused_kernel(layer, x, **options):
+    import tensorflow as tf
+
+    return tf.compat.v1.nn.fused_batch_norm(
+        x, *_scale_and_offset(layer), epsilon=layer.epsilon, **options
+    )
+
+
+def _scale_and_offset(layer):
+    channels = layer.moving_mean.shape
+    gamma = ops.convert_to_tensor(layer.gamma) if layer.scale else ops.ones(channels)
+    beta = ops.convert_to_tensor(layer.beta) if layer.center else ops.zeros(channels)
+    return gamma, beta
+
+
+def update_moving_averages(norm, mean, variance):
+    """Moves the averages of a batch normalization towards the moments of a batch, as Keras does."""
+    for moving, new in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
+        moving.assign(moving * norm.momentum + new * (1.0 - norm.momentum))
+
+
+def addition(layer, inputs):
+    """The fast form of `Add` of two maps, one of which can be computed together with the sum."""
+    for outputs, *others in (inputs, inputs[::-1]):
+        fused = fused_of(outputs)
+        if fused is not None and len(others) == 1 and _are_alike(outputs, *others):
+            fused = functools.partial(fused, *others)
+            return with_fused(fused(), fused)
+    return None
+
+
+def _are_alike(first, second):
+    return (first.shape, first.dtype) == (second.shape, second.dtype)
+
+
+def rectifier(layer, inputs):
+    """The fast form of `Activation("relu")` of a map that can be computed together with it."""
+    fused = fused_of(inputs)
+    return None if fused is None else fused(rectified=True)
+
+
+def is_rectifier(layer):
+    return layer.activation is keras.activations.relu
+
+
+def grouped_convolution(layer, inputs, kernel):
+    """The fast form of a grouped `Conv2D` on a CPU: several dense convolutions.
+
+    Keras has XLA compile a grouped convolution on TensorFlow's CPU backend, and a training step
+    then takes tens to hundreds of times as long. Small groups share a convolution whose kernel is
+    zero between them: a call costs more than the multiplications by zero.
+    """
+    shared = _groups_per_convolution(kernel, layer.groups)
+    parts = layer.groups // shared
+    channels = zip(
+        ops.split(inputs, parts, axis=-1), ops.split(kernel, parts, axis=-1), strict=True
+    )
+    maps = [
+        ops.conv(
+            x,
+            _block_diagonal(part, shared),
+            layer.strides,
+            layer.padding,
+            layer.data_format,
+            layer.dilation_rate,
+        )
+        for x, part in channels
+    ]
+    return ops.concatenate(maps, axis=-1)
+
+
+def suits_grouped_convolution(layer):
+    return layer.groups > 1 and layer.data_format == "channels_last" and is_tensorflow_on_cpu()
+
+
+def _groups_per_convolution(kernel, groups):
+    width = max(kernel.shape[-2], kernel.shape[-1] // groups)
+    fitting = [n for n in range(1, groups + 1) if groups % n == 0]
+    return max([n for n in fitting if n * width <= GROUPS_WIDTH], default=1)
+
+
+def _block_diagonal(kernel, groups):
+    """The kernel of `groups` groups as that of one dense convolution."""
+    if groups == 1:
+        return kernel
+    inputs, outputs = kernel.shape[-2], kernel.shape[-1] // groups
+    own = np.kron(np.eye(groups), np.ones((inputs, outputs)))
+    return ops.tile(kernel, (1, 1, groups, 1)) * ops.cast(own, kernel.dtype)
