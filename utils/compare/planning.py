@@ -106,6 +106,12 @@ class PlannedRun:
             )
         return True
 
+    def epochs_left(self) -> int:
+        """How many epochs it still has to train."""
+        path = self.folder / "metrics.csv"
+        done = max(0, len(path.read_text("utf-8").splitlines()) - 1) if path.exists() else 0
+        return max(0, self.settings.epochs - done)
+
     def is_finished(self) -> bool:
         """Whether its folder holds all of it; raises what `is_begun` raises."""
         return self.is_begun() and (self.folder / "summary.json").exists()
