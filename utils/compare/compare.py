@@ -54,7 +54,9 @@ def compare(settings: CompareSettings, announce: Callable[[str], None] = print) 
         )
     dataset = load_dataset(**settings.load_options(), announce=announce)
     # fails now rather than in every run
-    validation_indices(dataset.y_train, settings.validation_split, settings.seeds[0])
+    validation_indices(
+        dataset.y_train, settings.validation_split, settings.seeds[0], dataset.class_names
+    )
     run_dir = Path(settings.run_dir or default_comparison_dir(settings, dataset.name))
     runs = plan_runs(settings, dataset, run_dir)
     missing = [run for run in runs if not run.is_finished()]
