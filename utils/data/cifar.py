@@ -190,7 +190,7 @@ def find_cifar(name: str, data_dir: str | Path | None = None, download: bool = T
 
 
 def _places(data_dir: str | Path | None) -> list[Path]:
-    cache = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets"
+    cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
     return [Path(data_dir), cache] if data_dir is not None else [cache]
 
 
