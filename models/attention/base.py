@@ -10,6 +10,7 @@ from keras import ops
 
 from ..checks import require_one_of
 from .hooks import announce
+from .parts import at_least_float32
 
 
 class AttentionLayer(keras.layers.Layer):
@@ -83,7 +84,7 @@ class AttentionLayer(keras.layers.Layer):
     def compute_output_spec(self, inputs, training=None, return_maps=False):
         if return_maps:
             return super().compute_output_spec(inputs, training=training, return_maps=True)
-        # said outright: tracing every layer would cost most of the time to build a deep network
+        # stated, as tracing every layer would take most of the time to build a deep network
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 
     def get_config(self):
@@ -91,25 +92,25 @@ class AttentionLayer(keras.layers.Layer):
 
 
 def pool(x, kind, axes):
-    """Reduces a feature map over `axes`, which are kept with length 1, in at least float32.
+    """Reduces a feature map over `axes`, in at least float32.
 
     Args:
         x: tensor.
         kind: one of `POOLS`: `"avg"`, `"max"`, `"lp"` (L2 norm) or `"lse"` (log-sum-exp).
-        axes: int or tuple of ints.
+        axes: int or tuple of ints. They are kept with length 1.
 
     Returns:
-        A float32 tensor (float64 for float64 input): a half-precision sum over a large map
-        overflows.
+        A float32 tensor (float64 for float64 input), as a sum over a large map overflows in half
+        precision.
     """
-    if keras.backend.standardize_dtype(x.dtype) != "float64":
-        x = ops.cast(x, "float32")
-    return POOLS[kind](x, axes)
+    return POOLS[kind](at_least_float32(x), axes)
 
 
 def _l2_norm(x, axes):
     squares = ops.sum(ops.square(x), axis=axes, keepdims=True)
-    return ops.sqrt(ops.maximum(squares, keras.config.epsilon() ** 2))  # a gradient at zero too
+    return ops.sqrt(
+        ops.maximum(squares, keras.config.epsilon() ** 2)
+    )  # the root has no gradient at zero
 
 
 POOLS = {

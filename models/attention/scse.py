@@ -14,7 +14,7 @@ from .registry import register_attention
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
 class CSE(SE):
-    """Spatial squeeze and channel excitation: `SE` as the scSE papers have it.
+    """Spatial squeeze and channel excitation: `SE` with the defaults of the scSE papers.
 
     `x * sigmoid(expand(relu(reduce(mean(x)))))`
 

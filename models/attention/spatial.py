@@ -89,7 +89,7 @@ class SpatialAttention(AttentionLayer):
             padding="same",
             use_bias=False,
             kernel_initializer="he_normal",
-            data_format="channels_last",  # of the maps computed here, whatever the input's is
+            data_format="channels_last",  # of the maps made here, for any input
             name=name,
             dtype=self.dtype_policy,
         )

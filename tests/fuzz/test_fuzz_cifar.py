@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tests.conftest import colored_images, write_batch
 from tests.fuzz.cases import cases, damaged, outcome
-from utils.data.cifar import CIFAR, find_cifar
+from utils.data.cifar import find_cifar
+from utils.data.cifar_files import EDITIONS
 from utils.data.datasets import load_dataset
 
 pytestmark = pytest.mark.once
@@ -66,7 +67,7 @@ def opcodes():
 def test_batch(content, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp()
     (folder / "fuzzed_batch").write_bytes(content)
-    batch = outcome(lambda: CIFAR["cifar10"].read(folder, ["fuzzed_batch"], 10))
+    batch = outcome(lambda: EDITIONS["cifar10"][0].read(folder, ["fuzzed_batch"], 10))
     if batch is not None:
         images, labels = batch
         assert images.dtype == "uint8"
@@ -84,7 +85,7 @@ def test_batch(content, tmp_path_factory):
 def test_class_names(content, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp()
     (folder / "batches.meta").write_bytes(content)
-    names = outcome(lambda: CIFAR["cifar10"].read_class_names(folder))
+    names = outcome(lambda: EDITIONS["cifar10"][0].read_class_names(folder))
     assert names is None or all(name.isprintable() for name in names)
 
 
@@ -95,7 +96,7 @@ def archive(tmp_path_factory):
     source = place / "source"
     source.mkdir()
     rng = np.random.default_rng(0)
-    for name in (*CIFAR["cifar10"].train_files, "test_batch"):
+    for name in (*EDITIONS["cifar10"][0].train_files, "test_batch"):
         write_batch(source / name, colored_images(rng, [0, 1]), [0, 1])
     (source / "batches.meta").write_bytes(pickle.dumps({b"label_names": [b"cat", b"dog"]}))
     with tarfile.open(place / "whole.tar", "w") as tar:

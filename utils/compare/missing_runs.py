@@ -12,6 +12,7 @@ from pathlib import Path
 from ..system.errors import Interrupted, UserError
 from ..system.files import read_json, write_json
 from ..system.processes import how_it_ended, last_line, run_processes
+from .log_follower import LogFollower
 from .planning import PlannedRun
 from .ray_cluster import run_on_ray
 
@@ -71,7 +72,8 @@ def train_missing(
     with _temporary_folder(run_dir / CONFIGS) as configs:
         commands = {name: _command(run, configs) for name, run in by_name.items()}
         try:
-            run_all(commands, jobs, logs, on_start, on_end, environment)
+            with LogFollower(logs, {run.name: run.epochs_left() for run in runs}, announce):
+                run_all(commands, jobs, logs, on_start, on_end, environment)
         except Interrupted as stop:
             message = "stopped; run the same command again to continue"
             raise Interrupted(message, stop.signum) from None

@@ -23,6 +23,13 @@ class _Parser(argparse.ArgumentParser):
         fail(f"{message}; see '{self.prog} --help'")
 
 
+class _Booleans(argparse.Action):
+    """Of a flag with several values, which alone means true."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, values or [True])
+
+
 def parse_settings(
     settings_class: type[Chosen], arguments: Sequence[str], prog: str, description: str
 ) -> Chosen:
@@ -101,7 +108,11 @@ def _add_argument(group: Any, field: dataclasses.Field) -> None:
                            **nargs, **check)  # fmt: skip
         return
     options = {"help": field.metadata["help"] + _default_text(field.default)}
-    if many or kind.metavar != "true|false":
+    if many and kind.metavar == "true|false":
+        group.add_argument(flag, nargs="*", action=_Booleans, metavar=kind.metavar, **options)
+        group.add_argument("--no-" + flag[2:], dest=field.name, action="store_const",
+                           const=(False,), help=f"the same as {flag} false")  # fmt: skip
+    elif many or kind.metavar != "true|false":
         group.add_argument(flag, metavar=kind.metavar, **options, **nargs, **check)
     elif field.default is None:  # what the network decides if not told otherwise
         group.add_argument(flag, nargs="?", const=True, metavar=kind.metavar, **options, **check)
@@ -117,6 +128,8 @@ def _default_text(default: Any) -> str:
         return ""
     if default is True:
         return " (default: yes)"
+    if default in ((True,), (False,)):
+        return _default_text(default[0])
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
     return f" (default: {shown})".replace("%", "%%")
 

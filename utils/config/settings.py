@@ -373,8 +373,17 @@ class TrainSettings(RecipeSettings):
         return config
 
 
+# settings of the attention module, and others of a recipe, that a comparison may vary
+_VARIED_ATTENTION = ("attention", *option_names(ModelSettings, "attention"), "attention_at")
+_VARIED_PARTS = (ArchitectureSettings, OptimizationSettings, AugmentationSettings)
+VARIED_RECIPE = (
+    *(field.name for part in _VARIED_PARTS for field in dataclasses.fields(part)),
+    "precision",
+)
+
+
 def _several_values(field: dataclasses.Field) -> tuple[str, Any, Any]:
-    """Returns a field of `CompareSettings`: several values of one of `ModelSettings`."""
+    """Returns a field of `CompareSettings`: several values of one of `RecipeSettings`."""
     kind = several(field.metadata["kind"])
     if field.default is None:
         kind = optional(kind)
@@ -383,12 +392,13 @@ def _several_values(field: dataclasses.Field) -> tuple[str, Any, Any]:
     return field.name, Any, dataclasses.field(default=default, metadata=metadata)
 
 
-# the settings that a comparison may vary
-VARIED = ("attention", *option_names(ModelSettings, "attention"), "attention_at")
-
 _VariedSettings: Any = dataclasses.make_dataclass(
     "_VariedSettings",
-    [_several_values(f) for f in dataclasses.fields(ModelSettings) if f.name in VARIED],
+    [
+        _several_values(field)
+        for field in dataclasses.fields(RecipeSettings)
+        if field.name in (*_VARIED_ATTENTION, *VARIED_RECIPE)
+    ],
     bases=(RecipeSettings,),
     namespace={"group": "attention"},
     frozen=True,
@@ -398,10 +408,10 @@ _VariedSettings: Any = dataclasses.make_dataclass(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompareSettings(_VariedSettings):
-    """Which runs are compared: one recipe, with several modules or values of an option, and seeds.
+    """Which runs are compared: modules and seeds, and every setting with several values.
 
-    An option with several values is one of the modules that have it; several such options are
-    compared in every combination.
+    An option of attention modules goes to those that have it. Several settings with several values
+    are compared in every combination.
     """
 
     group = "comparison"
@@ -423,3 +433,21 @@ class CompareSettings(_VariedSettings):
     run_dir: str | None = setting(
         None, optional(path), "folder of all the runs; runs/DATASET-MODEL-...-compare if not given"
     )
+
+    def varied_settings(self) -> dict[str, tuple[Any, ...]]:
+        """Returns the settings of the recipe that have several values, and these."""
+        values = {name: getattr(self, name) for name in VARIED_RECIPE}
+        return {name: found for name, found in values.items() if found and len(found) > 1}
+
+    def single_settings(self) -> dict[str, Any]:
+        """Returns the settings of the recipe that all runs have in common, and their values."""
+        varied = (*_VARIED_ATTENTION, *self.varied_settings())
+        common = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(RecipeSettings)
+            if field.name not in varied
+        }
+        return {
+            name: value[0] if name in VARIED_RECIPE and value is not None else value
+            for name, value in common.items()
+        }

@@ -27,10 +27,12 @@ class DatasetEntry:
         loader: string `"module:function"`: a module of this package, imported only when the data
             set is loaded, and its function from a `LoadOptions` to a `Dataset`.
         help: string, a line for the command line's help.
+        takes_archive: bool, whether the data may also be an archive in the place of a folder.
     """
 
     loader: str
     help: str
+    takes_archive: bool = False
 
     def load(self, options: LoadOptions) -> Dataset:
         """Imports the loader and calls it."""
@@ -39,9 +41,17 @@ class DatasetEntry:
 
 
 DATASETS = {
-    "auto": DatasetEntry("datasets:load_auto", "CIFAR-10 if it is available, digits otherwise"),
-    "cifar10": DatasetEntry("cifar:load_cifar10", "32x32 photographs of 10 classes"),
-    "cifar100": DatasetEntry("cifar:load_cifar100", "32x32 photographs of 100 classes"),
+    "auto": DatasetEntry(
+        "datasets:load_auto",
+        "what --data-dir holds; without it CIFAR-10 if it is available, digits otherwise",
+        takes_archive=True,
+    ),
+    "cifar10": DatasetEntry(
+        "cifar:load_cifar10", "32x32 photographs of 10 classes", takes_archive=True
+    ),
+    "cifar100": DatasetEntry(
+        "cifar:load_cifar100", "32x32 photographs of 100 classes", takes_archive=True
+    ),
     "digits": DatasetEntry("digits:load_digits", "scikit-learn's 8x8 digits, nothing to download"),
     "folder": DatasetEntry("folder:load_folder", "image files in --data-dir, a folder per class"),
 }
@@ -59,8 +69,8 @@ def load_dataset(
 
     Args:
         name: string, a key of `DATASETS`.
-        data_dir: path of the folder to look in first and to download to. Defaults to Keras's cache;
-            `"folder"` has no default.
+        data_dir: path of the folder to look in first and to download to, or of an archive of CIFAR.
+            Defaults to Keras's cache; `"folder"` has no default.
         announce: function that takes a line of text, such as which data set `"auto"` chose.
         image_size: int, height and width in pixels to which images from a folder are resized.
             Defaults to 224.
@@ -77,7 +87,8 @@ def load_dataset(
     """
     if name not in DATASETS:
         raise UserError(f"unknown dataset {name!r}; known: {', '.join(DATASETS)}")
-    if data_dir is not None and not Path(data_dir).is_dir():
+    archive = DATASETS[name].takes_archive and data_dir is not None and Path(data_dir).is_file()
+    if data_dir is not None and not archive and not Path(data_dir).is_dir():
         raise UserError(f"the data folder {str(data_dir)!r} is not there or is no folder")
     from .dataset import LoadOptions
 
@@ -88,15 +99,33 @@ def load_dataset(
 
 
 def load_auto(options: LoadOptions) -> Dataset:
-    """Loads CIFAR-10 or, where it is not available, scikit-learn's digits."""
-    from .cifar import find_cifar
+    """Loads what is in the folder that is given; without one, CIFAR-10 or else digits.
 
-    try:
-        folder = find_cifar("cifar10", options.data_dir, options.download)
-    except OSError as error:
-        options.announce(
-            f"CIFAR-10 is not available ({error}); training on scikit-learn's digits instead."
-        )
-        return DATASETS["digits"].load(options)
-    options.announce("Data set: CIFAR-10.")
-    return DATASETS["cifar10"].load(dataclasses.replace(options, data_dir=folder))
+    A folder is recognized by its files as CIFAR-10, CIFAR-100 or photographs. If it holds none of
+    them, CIFAR-10 is looked for, and downloaded to it. Digits never take the place of a folder.
+    """
+    from .cifar import NotOnThisMachine, find_cifar, recognize_cifar
+    from .folder import holds_photographs
+
+    data_dir = options.data_dir
+    name = recognize_cifar(data_dir) if data_dir is not None else None
+    if data_dir is not None and name is None and holds_photographs(Path(data_dir)):
+        options.announce(f"Data set: the photographs in {data_dir} (--dataset folder).")
+        return DATASETS["folder"].load(options)
+    if name is None:
+        name = "cifar10"
+        try:
+            data_dir = find_cifar(name, data_dir, options.download)
+        except NotOnThisMachine as error:
+            if data_dir is not None:
+                raise UserError(
+                    f"{data_dir} holds neither CIFAR nor photographs in a folder per class, and "
+                    f"CIFAR-10 is not available ({error}); --dataset digits needs no data"
+                ) from error
+            options.announce(
+                f"CIFAR-10 is not available ({error}); training on scikit-learn's digits instead."
+            )
+            return DATASETS["digits"].load(options)
+    where = "" if data_dir == options.data_dir or options.data_dir is None else f", from {data_dir}"
+    options.announce(f"Data set: {name.upper().replace('CIFAR', 'CIFAR-')}{where}.")
+    return DATASETS[name].load(dataclasses.replace(options, data_dir=data_dir))

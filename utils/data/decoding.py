@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from ..system.errors import UserError
+from .pixel_modes import convert_pixels
 
 # not every platform has a wheel; Pillow takes 1.4 times as long for a photograph
 try:
@@ -21,9 +22,14 @@ try:
 except ImportError:
     cykooz = None
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")  # those that Pillow needs no other program for
-JPEG_ENDINGS = (".jpg", ".jpeg")
+JPEG_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif")
+ENDINGS = (
+    ".png", *JPEG_ENDINGS, ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm",
+    ".avif",
+)  # fmt: skip
+# those that Pillow needs no other program for; AVIF is not in every Pillow
+FORMATS = ["PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM"]
+FORMATS += ["AVIF"] if features.check("avif") else []
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF tag; orientations from 5 on swap width and height
 
 # color spaces of JPEG files that simplejpeg decodes; Pillow decodes others, such as CMYK
@@ -62,7 +68,9 @@ def read_image(path: Path, shape: Sequence[int], window: Window | None = None) -
         with Image.open(path, formats=FORMATS) as image:
             if math.prod(image.size) > largest:
                 raise ValueError(f"Image size of {math.prod(image.size)} pixels: a bomb?")
-            orientation = image.getexif().get(ORIENTATION, UPRIGHT)
+            # Pillow turns a TIFF file when it loads it, and tells the size after that
+            turned = image.format == "TIFF"
+            orientation = UPRIGHT if turned else image.getexif().get(ORIENTATION, UPRIGHT)
             size = image.size if orientation < 5 else image.size[::-1]
             box = window(*size) if window else middle(*size, width / height)
             shrink = min((box[2] - box[0]) / width, (box[3] - box[1]) / height)
@@ -73,7 +81,7 @@ def read_image(path: Path, shape: Sequence[int], window: Window | None = None) -
             upright = image if orientation == UPRIGHT else ImageOps.exif_transpose(image)
             mode = "L" if channels == 1 else "RGB"
             upright.load()
-            upright = upright if upright.mode == mode else upright.convert(mode)
+            upright = convert_pixels(upright, mode)
         part, within = enclosing_part(box, size, upright.size)
         resized = upright.crop(part).resize((width, height), Image.Resampling.BILINEAR, within)
     except Exception as error:  # a damaged image can fail in any way

@@ -85,6 +85,11 @@ def load_folder(options: LoadOptions) -> Dataset:
     return Dataset("folder", x_train, y_train, x_test, y_test, names, crop_padding=0, flips=True)
 
 
+def holds_photographs(data_dir: Path) -> bool:
+    """Returns whether a folder has the structure that `load_folder` reads, without reading it."""
+    return all((data_dir / part).is_dir() for part in ("train", "test"))
+
+
 def _find_classes(folder: Path) -> dict[str, list[Path]]:
     """Returns the paths of the image files of each class."""
     if not folder.is_dir():

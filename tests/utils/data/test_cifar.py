@@ -5,13 +5,16 @@ import io
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import tarfile
+import time
 
 import numpy as np
 import pytest
 
 from tests.conftest import colored_images, write_batch
-from utils.data import cifar
+from utils.data import cifar, cifar_archive
 from utils.data.datasets import load_dataset
 from utils.system.errors import UserError
 
@@ -84,8 +87,8 @@ def test_finds_the_folder_itself_and_the_cache(cifar10_dir, monkeypatch):
     assert len(load_dataset("cifar10").x_test) == 40
 
 
-def pack(source, archive, prefix="cifar-10-batches-py"):
-    with tarfile.open(archive, "w:gz") as tar:
+def pack(source, archive, prefix="cifar-10-batches-py", kind="w:gz"):
+    with tarfile.open(archive, kind) as tar:
         tar.add(source, prefix)
 
 
@@ -157,7 +160,7 @@ ARCHIVES = {
 
 
 def test_refuses_hostile_archives(tmp_path, monkeypatch):
-    monkeypatch.setattr(cifar, "LARGEST_ARCHIVE", 2**20)
+    monkeypatch.setattr(cifar_archive, "LARGEST_ARCHIVE", 2**20)
     archive = tmp_path / "cifar-10-python.tar.gz"
     for content, message in ARCHIVES.values():
         archive.write_bytes(gzip.compress(content, 1))
@@ -259,3 +262,146 @@ def test_auto_takes_digits_and_says_so():
 
 def test_auto_takes_cifar10(cifar10_dir):
     assert load_dataset("auto", cifar10_dir, announce=lambda line: None).name == "cifar10"
+
+
+def test_auto_never_takes_digits_in_the_place_of_a_folder(tmp_path):
+    with pytest.raises(UserError, match=rf"{tmp_path} holds neither CIFAR nor photographs"):
+        load_dataset("auto", tmp_path)
+
+
+def test_auto_recognizes_cifar100_and_photographs(cifar100_dir, image_folder):
+    said = []
+    assert load_dataset("auto", cifar100_dir, said.append).name == "cifar100"
+    assert said == ["Data set: CIFAR-100."]
+    pytest.importorskip("grain")
+    data = load_dataset("auto", image_folder, said.append, image_size=8)
+    assert (data.name, data.class_names) == ("folder", ("flower", "temple"))
+    assert said[1] == f"Data set: the photographs in {image_folder} (--dataset folder)."
+
+
+def write_binary_edition(data, folder):
+    """The files of the binary edition: a byte per label, then red, green and blue."""
+    folder.mkdir()
+    coarse = [[200]] if data.name == "cifar100" else [[]]
+    parts = np.split(np.arange(len(data.x_train)), 5) if data.name == "cifar10" else [slice(None)]
+    names = [f"data_batch_{i}" for i in range(1, 6)] if data.name == "cifar10" else ["train"]
+    tests = "test_batch" if data.name == "cifar10" else "test"
+    batches = [(n, data.x_train[p], data.y_train[p]) for n, p in zip(names, parts, strict=True)]
+    for name, images, labels in [*batches, (tests, data.x_test, data.y_test)]:
+        with open(folder / f"{name}.bin", "wb") as file:
+            for image, label in zip(images, labels, strict=True):
+                file.write(bytes([*coarse[0], label]) + image.transpose(2, 0, 1).tobytes())
+    meta = "batches.meta.txt" if data.name == "cifar10" else "fine_label_names.txt"
+    (folder / meta).write_text("\n".join(data.class_names) + "\n\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "archive"),
+    [
+        ("cifar10", "cifar-10-batches-bin", "cifar-10-binary.tar.gz"),
+        ("cifar100", "cifar-100-binary", "cifar-100-binary.tar.gz"),
+    ],
+)
+def test_reads_the_binary_edition(cifar10_dir, cifar100_dir, tmp_path, name, folder, archive):
+    expected = load_dataset(name, {"cifar10": cifar10_dir, "cifar100": cifar100_dir}[name])
+    write_binary_edition(expected, tmp_path / folder)
+    assert load_dataset(name, tmp_path).fingerprint() == expected.fingerprint()
+    pack(tmp_path / folder, tmp_path / archive, folder)
+    shutil.rmtree(tmp_path / folder)
+    assert load_dataset("auto", tmp_path).fingerprint() == expected.fingerprint()
+    batch = tmp_path / folder / ("test_batch.bin" if name == "cifar10" else "test.bin")
+    batch.write_bytes(batch.read_bytes()[:-1])
+    with pytest.raises(UserError, match=rf"{batch} is no CIFAR batch: it needs records of 307"):
+        load_dataset(name, tmp_path)
+
+
+def test_archives_have_other_names_or_are_not_compressed_or_are_named(cifar10_dir, tmp_path):
+    source = cifar10_dir / "cifar-10-batches-py"
+    for number, name in enumerate(("cifar-10-batches-py.tar.gz", "cifar-10-python.tar", "my.tar")):
+        place = tmp_path / str(number)
+        place.mkdir()
+        pack(source, place / name) if name.endswith("gz") else pack(source, place / name, kind="w")
+        for dataset in ("cifar10", "auto"):
+            given = place / name if name == "my.tar" else place
+            assert load_dataset(dataset, given, announce=str).name == "cifar10"
+    with pytest.raises(UserError, match=r"my\.tar.*lacks cifar-100-python/"):
+        load_dataset("cifar100", tmp_path / "2" / "my.tar")
+    with pytest.raises(UserError, match="is no folder"):
+        load_dataset("folder", tmp_path / "2" / "my.tar")
+
+
+@pytest.mark.parametrize("place", ["", "cifar-10-batches-py"])
+def test_an_incomplete_folder_is_unpacked_again(own_dir, place):
+    folder = own_dir / "cifar-10-batches-py"
+    pack(folder, own_dir / "cifar-10-python.tar.gz")
+    whole = load_dataset("cifar10", own_dir).fingerprint()
+    (folder / "batches.meta").unlink()
+    (folder / "test_batch").unlink()
+    batch = folder / "data_batch_3"
+    batch.write_bytes(batch.read_bytes()[:1000])  # cut off
+    (folder / "mine.txt").write_text("mine")
+    assert load_dataset("auto", own_dir / place, announce=str).fingerprint() == whole
+    assert (folder / "mine.txt").read_text() == "mine"
+    assert {path.name for path in own_dir.iterdir()} == {folder.name, "cifar-10-python.tar.gz"}
+
+
+def test_whoever_unpacks_second_takes_what_the_first_wrote(cifar10_dir, tmp_path, monkeypatch):
+    """Another process is done between the look for the folder and the renaming."""
+    pack(cifar10_dir / "cifar-10-batches-py", tmp_path / "cifar-10-python.tar.gz")
+    replace = os.replace
+
+    def late(source, target):
+        if not target.exists():
+            shutil.copytree(cifar10_dir / "cifar-10-batches-py", target)
+            (target / "of the first").touch()
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", late)
+    assert load_dataset("auto", tmp_path, announce=str).name == "cifar10"
+    assert (tmp_path / "cifar-10-batches-py" / "of the first").exists()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+UNPACK = """
+import sys, time
+from utils.data.datasets import load_dataset
+time.sleep(max(0, float(sys.argv[2]) - time.time()))
+print(load_dataset("auto", sys.argv[1], announce=str).fingerprint())
+"""
+
+
+@pytest.mark.once
+def test_processes_that_unpack_at_once_read_the_same(cifar10_dir, tmp_path):
+    expected = load_dataset("cifar10", cifar10_dir).fingerprint()
+    pack(cifar10_dir / "cifar-10-batches-py", tmp_path / "cifar-10-python.tar.gz")
+    start = str(time.time() + 5)
+    command = [sys.executable, "-c", UNPACK, str(tmp_path), start]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [process.communicate()[0].strip() for process in running] == [expected] * 3
+
+
+def test_unpacks_to_the_cache_where_the_folder_cannot_be_written_to(
+    cifar10_dir, tmp_path, monkeypatch
+):
+    place, expected = tmp_path / "read-only", load_dataset("cifar10", cifar10_dir).fingerprint()
+    place.mkdir()
+    pack(cifar10_dir / "cifar-10-batches-py", place / "cifar-10-python.tar.gz")
+    make = cifar_archive.tempfile.mkdtemp
+
+    def refuse(dir, prefix):
+        refused = dir in (place, *broken)
+        if refused:
+            raise PermissionError(13, "Permission denied", str(dir))
+        return make(dir=dir, prefix=prefix)
+
+    broken = []
+    monkeypatch.setattr(cifar_archive.tempfile, "mkdtemp", refuse)
+    for _ in range(2):
+        assert load_dataset("auto", place, announce=str).fingerprint() == expected
+        assert len(list(place.iterdir())) == 1
+        monkeypatch.setattr(cifar_archive, "_extract", None)  # it is there now
+    (cache,) = (tmp_path / "cache" / "datasets").iterdir()
+    shutil.rmtree(cache)
+    broken.append(cache)
+    with pytest.raises(UserError, match=r"cannot be unpacked: .*read-only.*nor in the cache"):
+        load_dataset("auto", place)

@@ -114,12 +114,13 @@ def test_cifar_comes_from_a_mirror(server, cifar10_dir, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     place = tmp_path / "datasets"
     monkeypatch.setattr(cifar, "MIRRORS", (f"{server.url}/missing/", f"{server.url}/wrong/"))
-    with pytest.raises(OSError, match=rf"not in {place}.*put cifar-10-python\.tar\.gz there"):
+    with pytest.raises(
+        cifar.NotOnThisMachine, match=rf"not in {place}.*put cifar-10-python\.tar\.gz there"
+    ):
         cifar.find_cifar("cifar10")
     assert not list(place.iterdir())
     monkeypatch.setattr(cifar, "MIRRORS", (f"{server.url}/missing/", f"{server.url}/good/"))
-    spec = cifar.dataclasses.replace(cifar.CIFAR["cifar10"], sha256=SHA256)
-    monkeypatch.setitem(cifar.CIFAR, "cifar10", spec)
+    monkeypatch.setitem(cifar.CHECKSUMS, "cifar10", SHA256)
     with pytest.raises(UserError, match="not the official archive"):  # this server's is none
         cifar.find_cifar("cifar10")
     assert [path.name for path in place.iterdir()] == ["cifar-10-python.tar.gz"]

@@ -31,10 +31,10 @@ def test_without_a_home_folder_nothing_goes_to_a_folder_called_tilde():
         "os.environ.pop('HOME')\nos.environ.pop('KERAS_HOME', None)\n"
         "def getpwuid(uid):\n    raise KeyError(uid)\n"
         "pwd.getpwuid = getpwuid\n"
-        "from utils.data.cifar import _places\n"
+        "from utils.data.cifar import _cache\n"
         "from utils.system.backend import _find_home\n"
         "_find_home()\n"
-        "(cache,) = _places(None)\n"
+        "cache = _cache()\n"
         "assert cache.parent.is_dir() and cache.is_absolute()\n"
         "print(cache.parent)\n"
     )
