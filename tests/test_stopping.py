@@ -261,6 +261,15 @@ def test_a_full_disk(module, whole, cifar10_dir, tmp_path, capsys, monkeypatch):
     assert same_result(run, whole)
 
 
+def test_a_folder_that_is_removed_while_it_is_written_to(
+    cifar10_dir, tmp_path, capsys, monkeypatch
+):
+    run = tmp_path / "run"
+    at_step(monkeypatch, 2, lambda logs: shutil.rmtree(run))
+    said = refused(capsys, 1, start, cifar10_dir, run)
+    assert said == f"error: {run} was removed while the run wrote to it"
+
+
 HOLDER = (
     "import sys\n"
     "from pathlib import Path\n"

@@ -59,7 +59,7 @@ def write_report(
         max_picture=f"{MAX_PICTURE / 2**20:g} MiB",
     )
     with replacing(path) as temporary:
-        temporary.write_text(page, "utf-8")
+        temporary.write_text(page, "utf-8", "backslashreplace")
 
 
 def _recipe(run: PlannedRun) -> dict[str, str]:

@@ -122,7 +122,10 @@ def _compare_pairs(pairs: Sequence[tuple[Result, Result]], speeds: bool) -> dict
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Writes the table as CSV: accuracies from 0 to 1, an empty cell for `None`."""
-    with replacing(path) as temporary, open(temporary, "w", newline="") as file:
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         cells = list(map(_csv_cells, rows))
         writer = csv.DictWriter(file, list(cells[0]))
         writer.writeheader()
@@ -169,7 +172,7 @@ def write_markdown(path: Path, title: str, rows: Sequence[Row], notes: Sequence[
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
     text = "\n".join([f"# {title}", "", *lines, "", *(f"- {note}" for note in notes), ""])
     with replacing(path) as temporary:
-        temporary.write_text(text, "utf-8")
+        temporary.write_text(text, "utf-8", "backslashreplace")
 
 
 def table_cells(row: Row) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 
 from ..system.errors import UserError
 from ..system.files import read_json
+from ..system.terminal import printable
 from .settings import Settings
 
 LONGEST_ERROR = 4000  # characters
@@ -152,6 +153,5 @@ def _read_config(file: str, known: list[str]) -> dict[str, Any]:
 def fail(message: object, code: int = 2) -> NoReturn:
     """Says in one line what was wrong, and exits; with code 2 if the user can fix it."""
     line = textwrap.shorten(f"error: {message}", LONGEST_ERROR, placeholder=" ...")
-    # what a file holds could steer the terminal
-    print("".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
+    print(printable(line), file=sys.stderr)
     raise SystemExit(code)

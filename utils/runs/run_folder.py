@@ -18,6 +18,7 @@ from ..data.dataset import Dataset
 from ..data.datasets import load_dataset
 from ..system.errors import UserError
 from ..system.files import read_json, write_json
+from ..system.terminal import shell_word
 from .own_code import import_own_code
 
 LOCK = "lock"
@@ -37,8 +38,8 @@ def check_run_dir(path: str | PathLike[str]) -> None:
     path = Path(path)
     if (path / "config.json").exists():
         raise UserError(
-            f"{path} already holds a run; resume it with --resume {path}, or name another folder "
-            "with --run-dir"
+            f"{path} already holds a run; resume it with --resume {shell_word(path)}, or name "
+            "another folder with --run-dir"
         )
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is not a folder; name another with --run-dir")
@@ -88,7 +89,7 @@ def locked(path: str | PathLike[str]) -> Iterator[None]:
         pid, host = holder or ("?", "?")  # it has ended just now
         raise UserError(
             f"{path} is in use by process {pid} on {host}; wait until it ends, or, if it no longer "
-            f"runs, remove {path / LOCK}"
+            f"runs, remove {shell_word(path / LOCK)}"
         ) from None
     except IsADirectoryError:
         raise UserError(f"{path / LOCK} is a folder; remove it") from None
@@ -98,7 +99,8 @@ def locked(path: str | PathLike[str]) -> Iterator[None]:
         yield
     finally:
         lock.release()
-        if not any(path.iterdir()):
+        # someone may have removed it while it was in use
+        if path.exists() and not any(path.iterdir()):
             path.rmdir()
 
 
