@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..config.settings import CompareSettings
+from ..config.compare_settings import CompareSettings
 from ..data.dataset import Dataset
 from ..data.datasets import load_dataset
 from ..data.splits import validation_indices
