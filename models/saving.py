@@ -27,6 +27,8 @@ from .private_api import (
     WEIGHTS_FILE,
 )
 
+MOST_LAYERS = 10_000  # Keras takes minutes for more; a ResNet of 1001 layers has 3,000
+
 
 @contextlib.contextmanager
 def deep_graphs() -> Iterator[None]:
@@ -97,6 +99,8 @@ def _check_archive(path):
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read(CONFIG_FILE))  # Python limits how deep it is nested
         weights = archive.read(WEIGHTS_FILE)
+    if _layers(config) > MOST_LAYERS:
+        raise ValueError(f"it has more than {MOST_LAYERS} layers")
     most = most_unpacked(path.stat().st_size)
     arrays = []
     with h5py.File(io.BytesIO(weights)) as file:
@@ -112,6 +116,20 @@ def _check_archive(path):
     asked = sum(math.prod(weight.shape) for weight in model.weights)
     if asked > most:
         raise ValueError(f"it is too small for {asked} weights")
+
+
+def _layers(config):
+    """Counts the layers in the configuration of a model and of the models in it."""
+    count, remaining = 0, [config]
+    while remaining:
+        item = remaining.pop()
+        if isinstance(item, dict):
+            layers = item.get("layers")
+            count += len(layers) if isinstance(layers, list) else 0
+            remaining += item.values()
+        elif isinstance(item, list):
+            remaining += item
+    return count
 
 
 def load_weights_by_name(model: keras.Model, path: str | PathLike[str]) -> None:

@@ -123,3 +123,18 @@ def test_nothing_goes_outside(path):
     path.rename(path.with_suffix(".h5"))
     with pytest.raises(ValueError, match=r"small\.h5 is no \.keras file"):
         load_model(path.with_suffix(".h5"))
+
+
+def test_more_layers_than_a_network_has(tmp_path):
+    """Keras would build them for minutes before it fails."""
+    layers = [{"class_name": "ReLU", "config": {"name": f"r{n}"}} for n in range(20_000)]
+    config = {"class_name": "Functional", "config": {"layers": layers}}
+    path = tmp_path / "many.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("metadata.json", "{}")
+        with h5py.File(archive_member := tmp_path / "weights.h5", "w"):
+            pass
+        archive.write(archive_member, "model.weights.h5")
+    with pytest.raises(ValueError, match="it has more than 10000 layers"):
+        load_model(path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..system.files import replacing
+from ..system.files import replacing, spreadsheet_text
 from .costs import Costs
 from .paired_statistics import Difference, McNemar, mcnemar, mean_and_deviation, paired_difference
 from .planning import PlannedRun, Variant
@@ -135,7 +135,7 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
 def _csv_cells(row: Row) -> dict[str, Any]:
     difference, test = row.difference, row.mcnemar
     return {
-        "variant": row.name,
+        "variant": spreadsheet_text(row.name),
         "params": row.params,
         "multiply_adds": row.multiply_adds,
         "relative_images_per_second": row.speed,

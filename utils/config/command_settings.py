@@ -131,7 +131,9 @@ class ProfileSettings(OnBackend, ModelSettings):
         many=True,
     )
     input_size: int | None = setting(
-        None, optional(integer(1)), "side of the image; the architecture's own if not given"
+        None,
+        optional(integer(1, limit=4096)),
+        "side of the image; the architecture's own if not given",
     )
     classes: int = setting(10, integer(1), "classes to tell apart")
     batch_size: int = setting(32, integer(1), "images per batch that is timed")
@@ -150,7 +152,7 @@ class ImportTorchSettings(OnBackend, AttentionSettings, ArchitectureSettings):
         "none", choice("none", "cbam_block", "bam_block"), "attention module in the file's network"
     )
     input_size: int | None = setting(
-        None, optional(integer(1)), "side of the image; any size if not given"
+        None, optional(integer(1, limit=4096)), "side of the image; any size if not given"
     )
     classes: int = setting(1000, integer(1), "classes that the network tells apart")
     output: str | None = setting(

@@ -12,8 +12,23 @@ from models.specification import is_reference, parse_specification
 
 from ..system.errors import UserError
 
-LARGEST = 2**32 - 1  # of whole numbers: what 32 bits hold
+MOST = 1_000_000  # of a count such as epochs: more is a slip of the hand
+# of options of networks and modules, in the command's flags or in a text such as 'resnet(depth=50)'
+MOST_OF_OPTION = {
+    "alpha": 64,
+    "branches": 64,
+    "cardinality": 512,
+    "depth": 2000,
+    "depth_multiplier": 64,
+    "dilated_convs": 64,
+    "dilation": 1023,
+    "growth_rate": 512,
+    "kernel_size": 1023,
+    "num_layers": 64,
+    "width": 128,
+}
 MOST_SEEDS = 1000
+LARGEST_SEED = 2**32 - 1
 
 
 class SettingError(UserError, argparse.ArgumentTypeError):
@@ -40,8 +55,8 @@ class Kind:
         return self.check(value)
 
 
-def integer(least: int, most: int | None = None) -> Kind:
-    """A whole number from `least` to `most`."""
+def integer(least: int, most: int | None = None, limit: int = MOST) -> Kind:
+    """A whole number from `least` to `most`, or to a `limit` that only its own message names."""
     allowed = f"a whole number of at least {least}" + (f", at most {most}" if most else "")
 
     def check(value):
@@ -53,15 +68,17 @@ def integer(least: int, most: int | None = None) -> Kind:
             raise SettingError(f"must be {allowed}; received {value!r}")
         if number < least or (most is not None and number > most):
             raise SettingError(f"must be {allowed}; received {value!r}")
-        if number > LARGEST:
-            raise SettingError(f"must be at most {LARGEST}; received {value!r}")
+        if most is None and number > limit:
+            raise SettingError(f"must be at most {limit}; received {value!r}")
         return number
 
     return Kind(check, "N")
 
 
-def number(least: float, below: float = math.inf, above: bool = False) -> Kind:
-    """A number from `least` (or, with `above`, above it) and smaller than `below`."""
+def number(
+    least: float, below: float = math.inf, above: bool = False, limit: float = math.inf
+) -> Kind:
+    """A number from `least` (or, with `above`, above it), smaller than `below`, at most `limit`."""
     allowed = f"a number {'above' if above else 'of at least'} {least}"
     allowed += f" and below {below}" if below < math.inf else ""
 
@@ -72,6 +89,8 @@ def number(least: float, below: float = math.inf, above: bool = False) -> Kind:
             result = math.nan
         if not least <= result < below or (above and result == least):
             raise SettingError(f"must be {allowed}; received {value!r}")
+        if result > limit:
+            raise SettingError(f"must be at most {limit}; received {value!r}")
         return result
 
     return Kind(check, "X")
@@ -109,9 +128,19 @@ def _check_specification(value):
 
 def _parsed(value):
     try:
-        return parse_specification(text(value))
+        name, options = parse_specification(text(value))
     except ValueError as error:
         raise SettingError(str(error)) from None
+    for option, given in options.items():
+        most = most_of_option(option)
+        if isinstance(given, (int, float)) and given > most:
+            raise SettingError(f"must have {option} of at most {most}; received {value!r}")
+    return name, options
+
+
+def most_of_option(name: str) -> int:
+    """Returns how large an option of a network or a module can be."""
+    return MOST_OF_OPTION.get(name, MOST)
 
 
 def split_specifications(value: str) -> list[str]:
@@ -169,7 +198,7 @@ def _check_seeds(value):
 def _seed_range(value):
     match = re.fullmatch("([0-9]{1,10})(?:-([0-9]{1,10}))?", str(value), re.ASCII)
     low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-    if not low <= high <= LARGEST:
+    if not low <= high <= LARGEST_SEED:
         raise SettingError(f"must be seeds such as 0-4 or 0,2,5; received {value!r}")
     return range(low, high + 1)
 

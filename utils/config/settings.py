@@ -23,6 +23,7 @@ from .fields import (
 )
 from .optimization import OPTIMIZERS, SCHEDULES, learning_rate_help, optimizer_help
 from .parsing import (
+    Kind,
     address,
     boolean,
     checksums,
@@ -31,6 +32,7 @@ from .parsing import (
     descriptor,
     integer,
     interval,
+    most_of_option,
     number,
     optional,
     path,
@@ -43,7 +45,12 @@ from .parsing import (
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
-KINDS = {int: integer(1), float: number(0), bool: boolean}  # of architectures' options
+def _kind_of_option(name: str, kinds: set[type]) -> Kind:
+    """The kind of an architecture's option, from its types in the architectures that have it."""
+    if kinds == {bool}:
+        return boolean
+    most = most_of_option(name)
+    return number(0, limit=most) if float in kinds else integer(1, limit=most)
 
 
 def _architecture_fields() -> list[tuple[str, Any, Any]]:
@@ -52,7 +59,7 @@ def _architecture_fields() -> list[tuple[str, Any, Any]]:
     for name, pairs in all_architecture_options().items():
         choices = dict.fromkeys(word for _, found in pairs for word in found.choices)
         kinds = {found.kind for _, found in pairs}
-        kind = choice(*choices) if choices else KINDS[float if float in kinds else kinds.pop()]
+        kind = choice(*choices) if choices else _kind_of_option(name, kinds)
         fields.append((name, Any, option(kind, _help_of_option(pairs))))
     return fields
 
@@ -108,9 +115,13 @@ class AttentionSettings(Settings):
         "module: a name that 'main.py list' shows, alone or with any of its options, as in "
         "'cbam_block(ratio=4)'; a block of your own, FILE.py:BLOCK; or none",
     )
-    ratio: int | None = option(integer(1), "its option ratio: reduction", of="attention")
+    ratio: int | None = option(
+        integer(1, limit=65536), "its option ratio: reduction", of="attention"
+    )
     kernel_size: int | None = option(
-        integer(1), "its option kernel_size: of spatial attention, odd", of="attention"
+        integer(1, limit=most_of_option("kernel_size")),
+        "its option kernel_size: of spatial attention, odd",
+        of="attention",
     )
 
     def attention_options(self) -> dict[str, Any]:
@@ -199,9 +210,13 @@ class AugmentationSettings(Settings):
     mixup: float = setting(0.0, number(0), "folder: parameter of MixUp's shares; or 0")
     cutmix: float = setting(0.0, number(0), "folder: parameter of CutMix's shares; or 0")
     crop_padding: int | None = setting(
-        None, optional(integer(0)), "pixels a crop may move; 4 for CIFAR, 1 for digits if not given"
+        None,
+        optional(integer(0, limit=4096)),
+        "pixels a crop may move; 4 for CIFAR, 1 for digits if not given",
     )
-    cutout: int = setting(0, integer(0), "side of a square cut out of training images, in pixels")
+    cutout: int = setting(
+        0, integer(0, limit=4096), "side of a square cut out of training images, in pixels"
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """The evaluation of a trained network on the test set."""
 
+import csv
 import dataclasses
 from os import PathLike
 from pathlib import Path
@@ -15,7 +16,7 @@ from ..plots.confusion_matrix import plot_confusion_matrix
 from ..runs.predictions import Predictions, write_predictions
 from ..runs.run_folder import load_run_dataset, read_config
 from ..system.errors import UserError
-from ..system.files import replacing, write_json
+from ..system.files import replacing, spreadsheet_text, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,9 +110,17 @@ def evaluate_run(
         },
     )
     write_predictions(run, result.predictions)
-    with replacing(run / "confusion_matrix.csv") as temporary:
-        header = ",".join(result.class_names)
-        np.savetxt(temporary, result.confusion, "%d", ",", header=header, comments="")
+    _write_confusion(run / "confusion_matrix.csv", result)
     title = f"{run.name}: test accuracy {result.accuracy:.2%}"
     plot_confusion_matrix(run / "confusion_matrix.png", result.confusion, result.class_names, title)
     return result
+
+
+def _write_confusion(path: Path, result: Evaluation) -> None:
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(map(spreadsheet_text, result.class_names))
+        writer.writerows(result.confusion.tolist())

@@ -26,6 +26,7 @@ FORMAT = 1
 KEPT = 2  # checkpoints
 CHECKPOINTS = "last"  # their folder, in that of a run
 VARIABLES, STATE, SUMS = "variables.npz", "state.json", "SHA256SUMS"
+LARGEST_SUMS = 2**16  # bytes; a line takes less than 100
 LARGEST_STATE = 64 * 2**20  # bytes; a row of metrics takes about 300
 _NAME = re.compile(r"epoch-(\d+)-step-(\d+)")
 
@@ -146,6 +147,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 raise DamagedCheckpoint(f"{VARIABLES} is compressed")
         with np.load(path / VARIABLES, allow_pickle=False) as archive:
             variables = {name: archive[name] for name in archive.files}
+        others = [name for name, value in variables.items() if value.dtype.kind not in "biuf"]
+        if others:
+            raise DamagedCheckpoint(f"{others[0]} in {VARIABLES} does not hold numbers")
     except DamagedCheckpoint:
         raise
     except Exception as error:  # a damaged file can fail in any way
@@ -183,6 +187,11 @@ def newest_checkpoint(
 
 
 def _check_sums(path):
+    others = [file.name for file in path.iterdir() if not file.is_file()]
+    if others:  # a pipe could block the reader, a device could have no end
+        raise DamagedCheckpoint(f"{others[0]} is not a file")
+    if (path / SUMS).stat().st_size > LARGEST_SUMS:
+        raise DamagedCheckpoint(f"{SUMS} is too large")
     lines = (path / SUMS).read_text("ascii").splitlines()
     sums = dict(reversed(line.split("  ", 1)) for line in lines)
     present = {file.name for file in path.iterdir()} - {SUMS}

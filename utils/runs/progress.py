@@ -1,6 +1,7 @@
 """The state of a training: its progress, and every variable that training changes."""
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +13,10 @@ from ..system.backend import random_state, restore_random_state
 from ..system.backend_devices import device_parts
 from ..system.errors import RunError, UserError
 from .checkpoint import Checkpoint
+
+# columns of a history: those that every run has, and those that it has together or not at all
+NEEDED = frozenset({"epoch", "loss", "accuracy", "images_per_second"})
+VALIDATION = frozenset({"val_loss", "val_accuracy"})
 
 
 @dataclasses.dataclass
@@ -56,16 +61,34 @@ def progress_from(checkpoint: Checkpoint, steps: int) -> Progress:
     state = checkpoint.state
     try:
         progress = Progress(**state["progress"])
-        rows = [row["epoch"] for row in progress.history]
-        fits = rows == list(range(1, progress.epoch + 1)) and 0 <= progress.step < steps
-        fits &= progress.best_epoch in rows if rows else progress.best_epoch is None
+        fits = _is_possible(progress, steps)
         fits &= isinstance(state["config"], dict) and isinstance(state["environment"], dict)
         fits &= isinstance(state["data"], str)
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError, OverflowError):
         fits = False
     if not fits:
         raise RunError(f"{checkpoint.path} does not hold the progress of this run")
     return progress
+
+
+def _is_possible(progress: Progress, steps: int) -> bool:
+    """Whether a run with so many steps per epoch can have a progress, whatever its values are."""
+    rows = progress.history
+    epochs = [row["epoch"] for row in rows]
+    whole = [progress.epoch, progress.step, *epochs, *([progress.best_epoch] if rows else [])]
+    numbers = [progress.seconds, *(value for row in rows for value in row.values())]
+    columns = {frozenset(row) for row in rows}
+    return (
+        all(type(number) is int for number in whole)
+        and all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+        and progress.epoch == len(rows)
+        and epochs == list(range(1, len(rows) + 1))
+        and (progress.best_epoch in epochs if rows else progress.best_epoch is None)
+        and 0 <= progress.step < steps
+        and progress.seconds >= 0
+        and len(columns) <= 1
+        and all(found >= NEEDED and len(found & VALIDATION) in (0, 2) for found in columns)
+    )
 
 
 def build_training_variables(model: keras.Model, classes: int) -> None:
@@ -147,4 +170,7 @@ def restore(variables: Mapping[str, Any], values: Mapping[str, np.ndarray]) -> N
         )
     for name, variable in variables.items():
         variable.assign(values[name])
-    restore_random_state(random)
+    try:
+        restore_random_state(random)
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"the checkpoint has no random state of PyTorch: {error}") from error

@@ -131,6 +131,17 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+def spreadsheet_text(name: str) -> str:
+    """Returns a text as a cell of a CSV file; spreadsheets would compute what begins as a formula.
+
+    Example:
+
+    >>> spreadsheet_text("=HYPERLINK(A1)"), spreadsheet_text("cat")
+    ("'=HYPERLINK(A1)", 'cat')
+    """
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+
+
 class SizeLimitedFile:
     """A binary file that no more than a number of bytes can be read from or written to.
 

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import json
+import os
 import zipfile
 
 import numpy as np
@@ -88,6 +89,7 @@ DAMAGES = {
     "empty": lambda path: path.write_bytes(b""),
     "missing": lambda path: path.unlink(),
     "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
 }
 
 
@@ -161,9 +163,29 @@ def utf_16(path):
     (path / "state.json").write_text('{"format": 1}', "utf-16")
 
 
+def texts(path):
+    np.savez(path / "variables.npz", x=np.array(["a"]))
+
+
+def void(path):
+    np.savez(path / "variables.npz", x=np.zeros(3, "V4"))
+
+
 @pytest.mark.parametrize(
     "tamper",
-    [pickled, compressed, huge, no_archive, not_json, a_list, another_format, deep, utf_16],
+    [
+        pickled,
+        texts,
+        void,
+        compressed,
+        huge,
+        no_archive,
+        not_json,
+        a_list,
+        another_format,
+        deep,
+        utf_16,
+    ],
 )
 def test_matching_checksums_are_not_enough(tamper, tmp_path):
     path = write(tmp_path)

@@ -1,5 +1,7 @@
 """A checkpoint holds everything that training changes."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -81,10 +83,14 @@ def test_refuses_another_network():
         np.testing.assert_array_equal(old, new)
 
 
+def row(epoch, **others):
+    return {"epoch": epoch, "loss": 1.5, "accuracy": 0.5, "images_per_second": 9.0, **others}
+
+
 GOOD = {
     "epoch": 2,
     "step": 3,
-    "history": [{"epoch": 1}, {"epoch": 2}],
+    "history": [row(1), row(2)],
     "best_epoch": 1,
     "seconds": 5.0,
 }
@@ -104,13 +110,29 @@ REST = {"config": {}, "environment": {}, "data": "a1"}
         {"best_epoch": 3},
         {"best_epoch": None},
         {"history": 7},
-        {"history": [{"epoch": 2}, {"epoch": 1}]},
+        {"history": [row(2), row(1)]},
+        {"history": [{"epoch": 1}, {"epoch": 2}]},
+        {"history": [row(1), row(2, loss=[1])]},
+        {"history": [row(1), row(2, loss="1")]},
+        {"history": [row(1), row(2, loss=math.nan)]},
+        {"history": [row(1), row(2, loss=10**400)]},
+        {"history": [row(1), row(2, val_loss=1.0, val_accuracy=0.5)]},
+        {"history": [row(1, val_loss=1.0), row(2, val_loss=1.0)]},
+        {"history": [row(1), row(True)]},
+        {"history": [[1], [2]]},
+        {"epoch": 2.0},
+        {"epoch": 10**15},
+        {"step": True},
+        {"best_epoch": 1.0},
+        {"seconds": "5"},
+        {"seconds": math.inf},
+        {"seconds": None},
         {"more": 1},
     ],
 )
 def test_refuses_an_impossible_progress(change):
     good = {"progress": GOOD, **REST}
-    assert progress_from(Checkpoint("here", {}, good), 10).best == {"epoch": 1}
+    assert progress_from(Checkpoint("here", {}, good), 10).best == row(1)
     bad = {"progress": {**GOOD, **change}, **REST}
     for state in (bad, {**good, "config": None}, {"progress": GOOD}, {}):
         with pytest.raises(RunError, match="here does not hold the progress of this run"):

@@ -1,0 +1,31 @@
+"""What a run must find again to continue exactly."""
+
+import dataclasses
+import os
+
+import pytest
+
+from utils.config.settings import TrainSettings
+from utils.runs.resuming import check_state, environment
+from utils.system.errors import UserError
+
+pytestmark = pytest.mark.once
+
+
+def test_the_number_of_threads_is_recorded_and_compared(monkeypatch):
+    """With another number the backends add in another order."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(64), raising=False)
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    found = {}
+    for threads in ("1", "2", ""):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        found[threads] = environment()
+    assert [state["threads"] for state in found.values()] == [1, 2, 64]
+
+    settings = TrainSettings()
+    rest = {"config": settings.config(), "data": "a1", "progress": {"epoch": 1}}
+    before, now = ({**rest, "environment": found[threads]} for threads in ("1", "2"))
+    check_state(settings, before, before)
+    with pytest.raises(UserError, match=r"threads was 1, is 2; --force resumes it all the same"):
+        check_state(settings, before, now)
+    check_state(dataclasses.replace(settings, force=True), before, now)
