@@ -89,7 +89,8 @@ def load_dataset(
         raise UserError(f"unknown dataset {name!r}; known: {', '.join(DATASETS)}")
     archive = DATASETS[name].takes_archive and data_dir is not None and Path(data_dir).is_file()
     if data_dir is not None and not archive and not Path(data_dir).is_dir():
-        raise UserError(f"the data folder {str(data_dir)!r} is not there or is no folder")
+        seen = "" if Path(data_dir).is_absolute() else f", seen from {Path.cwd()}"
+        raise UserError(f"the data folder {str(data_dir)!r} is not there or is no folder{seen}")
     from .dataset import LoadOptions
 
     options = LoadOptions(

@@ -5,6 +5,7 @@ import dataclasses
 import importlib.util
 import inspect
 import math
+import os
 import shutil
 import statistics
 import time
@@ -361,6 +362,8 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
     return dataclasses.replace(
         settings,
         dataset=dataset.name,
+        # a run can be evaluated from another folder than that it was started from
+        data_dir=settings.data_dir and os.path.abspath(settings.data_dir),
         depth=depth,  # type: ignore[call-arg]  # a field made from the architectures' options
         backend=keras.backend.backend(),
         learning_rate=settings.learning_rate or OPTIMIZERS[settings.optimizer].learning_rate,
