@@ -25,7 +25,7 @@ from ..data.dataset import Dataset
 from ..data.datasets import load_dataset
 from ..evaluation.counting import trainable_params
 from ..evaluation.evaluate import Evaluation, evaluate
-from ..evaluation.networks import check_network
+from ..evaluation.networks import check_network, hint_of_size
 from ..feeding.sources import image_source, refuse_settings_of_others
 from ..runs.checkpoint import CHECKPOINTS, newest_checkpoint
 from ..runs.naming import default_run_dir
@@ -127,6 +127,9 @@ def _trained(settings, dataset, setup, run_dir, devices, started, announce):
         if settings.resume is None and devices.is_chief:
             create_run_dir(run_dir, settings)
         announce(describe(settings, dataset, setup, run_dir))
+        hint = hint_of_size(settings, min(dataset.image_shape[:2]))
+        if hint:
+            announce(hint)
         with devices.scope(), devices.detecting_lost_hosts():
             progress = fit(settings, setup, run_dir, state, devices, started, announce)
         if not devices.is_chief:

@@ -279,6 +279,14 @@ def test_auto_recognizes_cifar100_and_photographs(cifar100_dir, image_folder):
     assert said[1] == f"Data set: the photographs in {image_folder} (--dataset folder)."
 
 
+def test_auto_prefers_an_archive_of_cifar10_to_a_folder_of_cifar100(
+    cifar10_dir, cifar100_dir, tmp_path
+):
+    shutil.copytree(cifar100_dir, tmp_path / "both")
+    pack(cifar10_dir / "cifar-10-batches-py", tmp_path / "both" / "cifar-10-python.tar.gz")
+    assert load_dataset("auto", tmp_path / "both", announce=str).name == "cifar10"
+
+
 def write_binary_edition(data, folder):
     """The files of the binary edition: a byte per label, then red, green and blue."""
     folder.mkdir()
