@@ -13,8 +13,10 @@ try:
         ListSettings,
         ProfileSettings,
     )
-    from utils.config.settings import CompareSettings, TrainSettings
+    from utils.config.compare_settings import CompareSettings
+    from utils.config.settings import TrainSettings
     from utils.system.errors import Interrupted, RunError, UserError
+    from utils.system.terminal import make_output_safe, printable
 except ModuleNotFoundError as missing:  # outside of the virtual environment
     sys.exit(
         f"error: {missing.name} is not installed for {sys.executable}; 'make train' sets up .venv, "
@@ -130,7 +132,7 @@ def main(arguments):
     except RunError as error:
         fail(error, error.code)
     except Interrupted as stop:
-        print(stop, file=sys.stderr)
+        print(printable(str(stop)), file=sys.stderr)
         raise SystemExit(stop.code) from None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -145,4 +147,5 @@ def help_of(does):
 
 
 if __name__ == "__main__":
+    make_output_safe()
     main(sys.argv[1:])

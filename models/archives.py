@@ -1,4 +1,4 @@
-"""Zip archives from anywhere: whole, and of a size that can be true."""
+"""Checks of zip archives from anywhere: undamaged, and not larger unpacked than weights can be."""
 
 import zipfile
 
@@ -6,8 +6,8 @@ import zipfile
 def most_unpacked(size):
     """Returns how many bytes an archive of weights may unpack to.
 
-    Keras and PyTorch do not compress, and weights compress by a few percent; the constant is for
-    small archives, of which most is text.
+    Keras and PyTorch do not compress their archives, and a user's zip program saves only a few
+    percent of weights. The constant is for small archives, which are mostly text.
 
     Args:
         size: int, bytes of the archive.
@@ -16,16 +16,16 @@ def most_unpacked(size):
 
 
 def check_zip(path):
-    """Refuses an archive that is damaged or unpacks to more than can be true.
+    """Refuses an archive that is damaged, or that unpacks to more than `most_unpacked`.
 
-    PyTorch itself does not look at the checksums.
+    PyTorch itself does not check the checksums.
 
     Args:
         path: path of the archive.
 
     Raises:
-        ValueError: a member is damaged, or all together are too large.
-        Exception: whatever else a damaged archive leads to.
+        ValueError: a member is damaged, or all members together are too large.
+        Exception: any other error that reading a damaged archive leads to.
     """
     with zipfile.ZipFile(path) as archive:
         size = sum(member.file_size for member in archive.infolist())

@@ -1,4 +1,4 @@
-"""Saved models: loaded without trusting them, however deep, and weights taken out by name."""
+"""Saves models, loads them without trusting the file, and copies saved weights by layer name."""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ from .private_api import (
 
 @contextlib.contextmanager
 def deep_graphs() -> Iterator[None]:
-    """Lets Keras walk a network of a thousand layers: it recurses once per layer."""
+    """A context in which Keras can handle thousands of layers, as it recurses once per layer."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, 100_000))
     try:
@@ -42,7 +42,7 @@ def deep_graphs() -> Iterator[None]:
 def save_model(model: keras.Model, path: str | PathLike[str]) -> None:
     """Saves a model as a `.keras` file; the same model gives the same bytes.
 
-    Keras's files hold dates, and places in memory as the numbers of shared objects.
+    Keras alone would write the date into the file, and addresses in memory.
 
     Args:
         model: a `keras.Model`.
@@ -74,8 +74,8 @@ def load_model(path: str | PathLike[str]) -> keras.Model:
         A `keras.Model`.
 
     Raises:
-        ValueError: there is no such file, it is damaged, claims more than it has, or wants to run
-            code.
+        ValueError: there is no such file, it is damaged, it claims more weights than it has, or it
+            holds code.
     """
     path = Path(path)
     if not path.is_file() or path.suffix != ".keras":
@@ -83,7 +83,7 @@ def load_model(path: str | PathLike[str]) -> keras.Model:
     try:
         _check_archive(path)
         with deep_graphs(), warnings.catch_warnings():
-            # where Keras would go on with fresh weights, or past a path that leads outside
+            # Keras only warns if it leaves weights as they are, or a path leads out of the archive
             warnings.filterwarnings("error", LOST_WEIGHTS)
             return install(keras.saving.load_model(path, compile=False, safe_mode=True))
     except Exception as error:  # a damaged archive can fail in any way
@@ -92,10 +92,10 @@ def load_model(path: str | PathLike[str]) -> keras.Model:
 
 
 def _check_archive(path):
-    """Refuses a file that would take far more memory than it has bytes: Keras allows it 4 GiB."""
+    """Refuses a file that would take far more memory than it has bytes; Keras allows 4 GiB."""
     check_zip(path)
     with zipfile.ZipFile(path) as archive:
-        config = json.loads(archive.read(CONFIG_FILE))  # nested as deep as Python allows
+        config = json.loads(archive.read(CONFIG_FILE))  # Python limits how deep it is nested
         weights = archive.read(WEIGHTS_FILE)
     most = most_unpacked(path.stat().st_size)
     arrays = []
@@ -104,7 +104,7 @@ def _check_archive(path):
     if sum(arrays) > most:
         raise ValueError(f"its arrays claim {sum(arrays)} bytes")
     config.pop(COMPILE_KEY, None)
-    # in this scope Keras works out the shapes of the weights and makes none
+    # in this scope weights have shapes and no values
     with deep_graphs(), keras.StatelessScope(initialize_variables=False):
         model = keras.saving.deserialize_keras_object(config, safe_mode=True)
     if not isinstance(model, keras.Model):
@@ -115,10 +115,10 @@ def _check_archive(path):
 
 
 def load_weights_by_name(model: keras.Model, path: str | PathLike[str]) -> None:
-    """Copies the weights of a saved model into the layers of `model` that bear the same names.
+    """Copies the weights of a saved model into the layers of `model` with the same names.
 
     Args:
-        model: the Keras model to fill; layers of the file that it does not have are passed over.
+        model: the Keras model to fill; layers that only the file has are ignored.
         path: path of a `.keras` file.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Where attention goes in an existing model: its calls by layer name, and from the graph alone."""
+"""Finds where attention goes in an existing model, by layer names or from the graph alone."""
 
 import difflib
 import itertools
@@ -10,12 +10,12 @@ from keras import layers
 from .private_api import calls, calls_as, is_functional
 
 ACTIVATIONS = {name.replace("_", "") for name in dir(keras.activations)} | {"activation", "prelu"}
-# the second is what InceptionResNetV2 of keras.applications adds its branches with
+# `CustomScaleLayer` adds the branches of InceptionResNetV2 in keras.applications
 ADDITIONS = {"Add", "CustomScaleLayer"}
 
 
 def as_graph(layer):
-    """Returns a built Sequential as a Functional model of the same layers, others as they are."""
+    """Returns a built Sequential as a Functional model of the same layers; others as they are."""
     if not isinstance(layer, keras.Sequential) or not calls_as(layer, "Sequential"):
         return layer
     try:
@@ -119,10 +119,11 @@ def is_feature_map(node):
 def find_auto(graphs):
     """Finds the outputs of residual blocks; in a network without any, those of its stages.
 
-    A residual block ends in an addition of feature maps that come from a common one, or in the
-    activation that alone follows it. A stage is what lies between two reductions of the spatial
-    size on the trunk, the calls that every way through the network passes; it ends before the
-    padding that belongs to the reduction, and the last one where the network ends or pools.
+    A residual block ends in an addition of feature maps that are all computed from a common one,
+    or in an activation, if that alone uses the sum. Stages are separated by reductions of the
+    spatial size on the trunk, the calls that every path through the network passes. A stage ends
+    before the reduction and the padding that belongs to it, the last stage where the network ends
+    or pools.
 
     Args:
         graphs: Functional models, those within others included.
@@ -136,15 +137,15 @@ def find_auto(graphs):
 
 
 def stage_ends(model):
-    """Returns the calls that the stages of a Functional model end with, as `find_auto` has them.
+    """Returns the calls that end the stages of a Functional model, as `find_auto` defines stages.
 
-    Everything goes through each of them, residual blocks or not.
+    Every path through the model passes each of them, also in a model of residual blocks.
     """
     return list(_Graph(model).stage_outputs())
 
 
 class _Graph:
-    """A model's calls, numbered, with what comes before each: bit i of `before[n]` is call i."""
+    """A model's calls, numbered; bit i of `before[n]` says whether call n depends on call i."""
 
     def __init__(self, model):
         self.nodes = calls(model)
@@ -152,7 +153,7 @@ class _Graph:
         self.users: dict = {}
         self.before = []
         inputs = {id(x): 1 << (len(self.nodes) + n) for n, x in enumerate(model.inputs)}
-        self.origin = dict(inputs)  # of a tensor: its call or input, and all that it depends on
+        self.origin = dict(inputs)  # for a tensor, the bits of all calls and inputs it comes from
         for number, node in enumerate(self.nodes):
             mask = 0
             for x in node.input_tensors:
@@ -192,7 +193,7 @@ class _Graph:
         return chosen.values()
 
     def _trunk(self, output):
-        """The calls on every way to an output, and all calls that lead to it; feature maps only."""
+        """The calls on every path to an output, and those on any path; of feature maps only."""
         needed = self.origin[output]
         members = [
             n for n, node in enumerate(self.nodes) if needed >> n & 1 and is_feature_map(node)
@@ -213,7 +214,7 @@ class _Graph:
         return trunk[position] if position >= 0 else None
 
     def _is_stage_end(self, number):
-        """Not the image before any convolution, no pooled pixel, and not a model in the model."""
+        """Whether a call has weights before it, more than one pixel, and is no model itself."""
         before = self.before[number] | 1 << number
         learned = any(
             before >> n & 1

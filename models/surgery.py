@@ -1,4 +1,4 @@
-"""Attention into an existing Keras model: pretrained networks keep their weights and outputs."""
+"""Adds attention to an existing Keras model, which keeps its weights and at first its outputs."""
 
 import contextlib
 import itertools
@@ -26,43 +26,41 @@ def add_attention(
     freeze: str | None = None,
     **options: Any,
 ) -> keras.Model:
-    """Puts attention into an existing model.
+    """Puts attention into a copy of an existing model.
 
-    The model is copied call by call, its weights with it; the old one is left as it is and shares
-    none. After every call that `at` finds, the copy has an attention layer called
-    `{layer}_attention`. A layer with weights that is called several times has one attention layer
-    with one set of weights for all its calls; one without weights (an activation that serves the
-    whole network) has one per call, `{layer}_attention_1` and so on. Attention takes the dtype
-    policy of the layer that it follows.
+    The model is copied call by call, with its weights; the original stays as it is and shares no
+    weights with the copy. After every call that `at` finds, the copy has an attention layer called
+    `{layer}_attention`. If a layer with weights is called several times, one attention layer with
+    one set of weights follows all its calls. If a layer without weights is (an activation that
+    serves the whole network), each call has its own, `{layer}_attention_1` and so on. Attention
+    takes the dtype policy of the layer that it follows.
 
-    With `start="identity"` the new model computes what the old one did until it is trained, while
-    every attention weight has its full gradient from the first step on: the module's computation
-    with its initial weights is kept and subtracted, `x + a(x; w) - a(x; w0)`. This suits any
-    module, gated or not, and leaves training as it is: neither does a gate have to leave the flat
-    end of its sigmoid, nor do the module's weights wait for a scale to grow from zero. It costs the
-    module's computation twice (see `IdentityStart`, the layer that does it; the module is its
-    attribute `module`).
+    With `start="identity"` the new model computes what the old one did until it is trained, and
+    every attention weight has its full gradient from the first step: the layer `IdentityStart`
+    keeps the module's initial weights w0 and computes `x + a(x; w) - a(x; w0)`. This suits any
+    module, gated or not, and costs the module's computation twice. The module is the layer's
+    attribute `module`.
 
     Args:
         model: a Functional or Sequential Keras model, such as those of `keras.applications`. Models
-            inside it are copied in the same way. Sequential ones become Functional. A subclass of
-            Functional becomes a plain one, and compilation is not carried over.
+            inside it are copied in the same way. A Sequential model and an instance of a subclass
+            of Functional become plain Functional models, and compilation is not carried over.
         attention_module: a name of `list_attention()`, a callable on a feature map, a Keras layer
             class, or a Keras layer, which serves as a pattern.
         at: where attention goes. A pattern of layer names such as `"conv*_block*_out"`; a list of
             names or patterns; a predicate `at(layer)` on layers; or `"auto"` (default), the outputs
             of residual blocks (the addition, or the activation after it) or, in a network without
-            any, of its stages (before each reduction of the spatial size, and at its end). Names
-            inside a nested model count too, on their own or as a path, `"inner/conv1"`; `*` also
-            stands for `/`. Inputs, and layers inside layers that are no models, cannot be reached.
+            any, of its stages (before each reduction of the spatial size, and at its end). A name
+            inside a nested model is given alone or as a path, `"inner/conv1"`; `*` matches `/` too.
+            Inputs, and layers inside layers that are not models, cannot be attended.
         start: `"identity"` (default) or `"standard"`, the module as it was published.
-        freeze: `None` (default), what was trainable stays so; or `"backbone"`, only attention is
-            trained, and batch normalizations of the old layers keep their statistics.
+        freeze: `None` (default): what was trainable stays trainable. `"backbone"`: only attention
+            is trained, and batch normalizations of the old layers keep their statistics.
         **options: the module's options, such as `ratio=16`.
 
     Returns:
-        A Functional `keras.Model` with the name, inputs and outputs of `model`. An output that is
-        attended is called after its attention layer.
+        A Functional `keras.Model` with the name, inputs and outputs of `model`. An attended output
+        has the name of its attention layer.
 
     Raises:
         ValueError: a subclassed or an unbuilt model, no layer found, a layer whose output is not a
@@ -122,7 +120,8 @@ class _Surgeon:
         self.copies = {}
         self.pairs = []
         self.attention = {}
-        self.graphs = {}  # Sequential models as Functional ones: one each, as calls are compared
+        # id of a layer -> its Functional model, made once: sites are known by the ids of its calls
+        self.graphs = {}
         sites = find_calls(self._collect(model), at)
         self.sites = {id(node) for node, _ in sites}
         formats = (getattr(layer, "data_format", None) for layer in all_layers(model))
@@ -182,20 +181,20 @@ class _Surgeon:
             copy = type(layer).from_config(layer.get_config())
         except Exception as error:  # whatever the layer's own code raises
             if not layer.variables:
-                return layer  # there is nothing in it to train: a Lambda, say, that Keras refuses
+                return layer  # it has no state to share: a Lambda, say, that Keras does not load
             raise _cannot_copy(layer, error) from error
         self.pairs.append((layer, copy))
         return copy
 
     def _attend(self, node, x, names):
-        """Attends one output: by the layer's attention if it has weights and was called before."""
+        """The attended output; a layer with weights has one attention layer for all its calls."""
         layer = node.operation
         key = id(layer if getattr(layer, "weights", None) else node)
         if key in self.attention:
             return self.attention[key](x)
         name = _new_name(f"{layer.name}_attention", names)
         data_format = getattr(layer, "data_format", None) or self.data_format
-        # the scope is for the paths of the weights: a block's own layers may be called anything
+        # the scope keeps the paths of the weights apart, however a block names its layers
         with _settings(_policy(layer, x), data_format), keras.name_scope(name):
             if self.start == "standard":
                 self.attention[key], y = _as_layer(self.block, x, name)
@@ -206,7 +205,7 @@ class _Surgeon:
         return self.attention[key](x)
 
     def copy_state(self):
-        """Gives the copies the weights of their originals, and what else is not in a config."""
+        """Gives the copies the weights of their originals, and other state outside the config."""
         for layer, copy in self.pairs:
             try:
                 parts = zip(all_layers(layer), all_layers(copy), strict=True)
@@ -224,7 +223,7 @@ def _copy_part(layer, copy):
     copy.trainable = layer.trainable
     store: dict = {}
     layer.save_own_variables(store)
-    # values of its own: JAX's trainer gives its buffers away, and would take the old model's
+    # copied values: JAX's trainer gives its buffers away, and those of the old model must stay
     copy.load_own_variables({key: ops.copy(ops.convert_to_tensor(v)) for key, v in store.items()})
     if hasattr(layer, "save_assets"):  # a vocabulary
         with tempfile.TemporaryDirectory() as folder:
@@ -250,7 +249,7 @@ def _as_layer(block, x, name):
     is_one = isinstance(layer, layers.Layer) and layer.name == name
     if is_one and [id(t) for t in node.input_tensors] == [id(x)]:
         return layer, y
-    # several layers: in a model of their own, where their names meet no others
+    # several layers: in a model of their own, where their names cannot clash with others
     model = keras.Model(x, y, name=name)
     return model, model(x)
 
@@ -263,7 +262,7 @@ def _new_name(name, names):
 
 
 def _policy(layer, x):
-    """The dtype policy of a layer, as its output shows it: it may be a model or a function."""
+    """The dtype policy of a layer, from its output, as models and functions state none."""
     half = x.dtype in ("float16", "bfloat16")
     mixed = half and getattr(layer, "variable_dtype", "float32") == "float32"
     return f"mixed_{x.dtype}" if mixed else x.dtype
@@ -271,7 +270,7 @@ def _policy(layer, x):
 
 @contextlib.contextmanager
 def _settings(policy, data_format):
-    """Keras's settings for the layers that are made meanwhile."""
+    """A context in which new layers have a dtype policy and a data format."""
     before = keras.config.dtype_policy(), keras.config.image_data_format()
     keras.config.set_dtype_policy(policy)
     keras.config.set_image_data_format(data_format)

@@ -1,4 +1,4 @@
-"""Weights of PyTorch ResNets, the CBAM authors' and torchvision's, for the networks of this zoo."""
+"""Loads the weights of PyTorch ResNets, the CBAM authors' and torchvision's, into this zoo's."""
 
 import re
 import zipfile
@@ -53,22 +53,23 @@ def load_torch_weights(
 ) -> keras.Model:
     """Copies a PyTorch ResNet's weights into the same network of this zoo.
 
-    The outputs are then equal if the options are: the CBAM authors' networks are
-    `build_model("resnet", stem=..., attention_module=partial(cbam_block, **CBAM_OFFICIAL))`, BAM
-    ones have `attention_module=bam_block, attention_at="stage"`, torchvision's have no attention.
+    Networks with the same options then have the same outputs. The CBAM authors' networks are
+    `build_model("resnet", stem=..., attention_module=partial(cbam_block, **CBAM_OFFICIAL))`, those
+    with BAM have `attention_module=bam_block, attention_at="stage"`, and torchvision's have no
+    attention.
 
     Args:
         model: a model of `build_model("resnet", ...)`; it is filled in place.
-        state_dict: path of a file (`.safetensors`, or what `torch.save` wrote, which is read with
-            `weights_only=True`), or a dictionary of arrays or tensors under the names of the
-            authors' code or torchvision's, with or without `module.` before them.
+        state_dict: path of a file (`.safetensors`, or one that `torch.save` wrote, which is read
+            with `weights_only=True`); or a dictionary from the names of the authors' code or of
+            torchvision, with or without `module.` before them, to arrays or tensors.
 
     Returns:
         The model.
 
     Raises:
-        ValueError: the file cannot be read, or weights are missing, left over, or of another shape;
-            all of them are listed, and nothing is copied.
+        ValueError: the file cannot be read, or weights are missing, left over, or of another shape.
+            The error lists all of these, and nothing is copied.
 
     Example:
 
@@ -87,7 +88,7 @@ def load_torch_weights(
     given = {
         name.removeprefix("module."): value
         for name, value in state_dict.items()
-        if not name.endswith("num_batches_tracked")  # a counter, of no use to us
+        if not name.endswith("num_batches_tracked")  # a counter that Keras does not have
     }
     values, misfits = [], []
     for weight in model.weights:
@@ -100,7 +101,9 @@ def load_torch_weights(
         if value.ndim in _AXES:
             value = value.transpose(_AXES[value.ndim])
         if value.shape != tuple(weight.shape):
-            misfits.append(f"{name} has shape {found}, which {weight.path} {weight.shape} is not")
+            misfits.append(
+                f"{name} of shape {found} does not fit {weight.path} of shape {weight.shape}"
+            )
         values.append(value)
     misfits += [f"left over {name}" for name in given]
     if misfits:
@@ -138,14 +141,14 @@ def read_state_dict(path: str | PathLike[str]) -> dict[str, np.ndarray]:
     """Reads a PyTorch state dict from a file without running anything in it.
 
     Args:
-        path: path of a `.safetensors` file, or of what `torch.save` wrote: the state dict itself or
-            a dictionary that holds it under `"state_dict"`, as the CBAM authors' training does.
+        path: path of a `.safetensors` file, or of one that `torch.save` wrote: the state dict
+            itself, or a dictionary with it under `"state_dict"`, as the CBAM authors save it.
 
     Returns:
         A dictionary of numpy arrays.
 
     Raises:
-        ValueError: the file is not there, is of another kind, or holds more than tensors; or the
+        ValueError: there is no such file, it is of another kind, it holds more than tensors, or the
             library that reads it is not installed.
     """
     path = Path(path)

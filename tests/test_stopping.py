@@ -14,6 +14,7 @@ import pytest
 from main import main
 from models import load_model
 from tests.processes import start_python
+from tests.run_folders import without_times
 from utils.runs import checkpoint, resuming
 from utils.runs import run_folder as runs
 from utils.runs.checkpoint import checkpoints
@@ -69,10 +70,9 @@ def copy(whole, tmp_path):
 
 
 def same_result(run, whole):
-    times = ("seconds", "images_per_second")
     a, b = (json.loads((folder / "summary.json").read_text()) for folder in (run, whole))
     same = (run / "best.keras").read_bytes() == (whole / "best.keras").read_bytes()
-    return same and all(a[name] == b[name] for name in a if name not in times)
+    return same and without_times(a) == without_times(b)
 
 
 @pytest.mark.parametrize(
@@ -259,6 +259,15 @@ def test_a_full_disk(module, whole, cifar10_dir, tmp_path, capsys, monkeypatch):
     assert [path.name for path in checkpoints(run / "last")] == ["epoch-00001-step-0000000"]
     resume(run)
     assert same_result(run, whole)
+
+
+def test_a_folder_that_is_removed_while_it_is_written_to(
+    cifar10_dir, tmp_path, capsys, monkeypatch
+):
+    run = tmp_path / "run"
+    at_step(monkeypatch, 2, lambda logs: shutil.rmtree(run))
+    said = refused(capsys, 1, start, cifar10_dir, run)
+    assert said == f"error: {run} was removed while the run wrote to it"
 
 
 HOLDER = (

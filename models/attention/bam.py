@@ -22,8 +22,8 @@ class BAM(AttentionLayer):
     - `spatial`: a 1x1 convolution to few channels, dilated 3x3 convolutions, each with batch
       normalization and ReLU, and a 1x1 convolution to one channel.
 
-    As the authors' code has it, batch normalization follows the hidden layers of both branches;
-    the paper's equations have it after the last ones.
+    Batch normalization follows the hidden layers of both branches, as in the authors' code. In the
+    paper's equations it follows the last layers.
 
     Args:
         ratio: int, reduction of the hidden layers: `max(1, channels // ratio)` channels. Defaults
@@ -33,12 +33,13 @@ class BAM(AttentionLayer):
             code (there `dilation_conv_num`).
         num_layers: int, hidden layers of the channel branch's MLP. Defaults to 1, as in the paper
             and the code.
-        combine: `"product"`, as in the authors' code (default), or `"sum"`, as in equation 2 of
-            the paper; of what both branches give before the sigmoid.
+        combine: how the outputs of both branches are combined before the sigmoid: `"product"`
+            (default), as in the authors' code, or `"sum"`, as in equation 2 of the paper.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
-    The batch normalizations have momentum 0.9 and epsilon 1e-5, PyTorch's defaults. In training
-    they see the pooled vectors of a batch: with a single image per batch these say nothing.
+    The batch normalizations have momentum 0.9 and epsilon 1e-5, PyTorch's defaults. Those of the
+    channel branch normalize the pooled vectors of a batch, so training needs more than one image
+    per batch.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
     width)` with `"channels_first"`.
@@ -90,7 +91,7 @@ class BAM(AttentionLayer):
         for number in range(self.num_layers):
             self.channel_hidden.append(self._dense(hidden, f"channel_hidden{number}"))
             self.channel_hidden[-1].build((None, width))
-            # not that of feature maps: this one sees vectors
+            # the `batch_norm` of `parts.py` is for feature maps; these are vectors
             norm = layers.BatchNormalization(
                 momentum=0.9,
                 epsilon=1e-5,

@@ -10,6 +10,7 @@ from keras import ops
 
 from ..checks import require_one_of
 from .hooks import announce
+from .parts import at_least_float32
 
 
 class AttentionLayer(keras.layers.Layer):
@@ -69,8 +70,16 @@ class AttentionLayer(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={axis: channels})
 
     def call(self, inputs: Any, training: bool | None = None, return_maps: bool = False) -> Any:
-        outputs, maps = self.attend(inputs, training)
+        outputs, maps = (self._attend_nothing if inputs.shape[0] == 0 else self.attend)(
+            inputs, training
+        )
         return (outputs, maps) if return_maps else outputs
+
+    def _attend_nothing(self, inputs, training):
+        """The outputs and maps for a batch without images, for which backends raise errors."""
+        image = ops.zeros((1, *inputs.shape[1:]), inputs.dtype)
+        # not training: one image of zeros must not become part of the statistics
+        return keras.tree.map_structure(lambda x: x[:0], self.attend(image, training=False))
 
     def attend(self, inputs: Any, training: bool | None = None) -> tuple[Any, dict[str, Any]]:
         """Returns `(outputs, maps)`, the maps as a dictionary of broadcastable tensors."""
@@ -83,33 +92,36 @@ class AttentionLayer(keras.layers.Layer):
     def compute_output_spec(self, inputs, training=None, return_maps=False):
         if return_maps:
             return super().compute_output_spec(inputs, training=training, return_maps=True)
-        # said outright: tracing every layer would cost most of the time to build a deep network
+        # stated, as tracing every layer would take most of the time to build a deep network
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return tuple(input_shape)
 
     def get_config(self):
         return {**super().get_config(), "data_format": self.data_format}
 
 
 def pool(x, kind, axes):
-    """Reduces a feature map over `axes`, which are kept with length 1, in at least float32.
+    """Reduces a feature map over `axes`, in at least float32.
 
     Args:
         x: tensor.
         kind: one of `POOLS`: `"avg"`, `"max"`, `"lp"` (L2 norm) or `"lse"` (log-sum-exp).
-        axes: int or tuple of ints.
+        axes: int or tuple of ints. They are kept with length 1.
 
     Returns:
-        A float32 tensor (float64 for float64 input): a half-precision sum over a large map
-        overflows.
+        A float32 tensor (float64 for float64 input), as a sum over a large map overflows in half
+        precision.
     """
-    if keras.backend.standardize_dtype(x.dtype) != "float64":
-        x = ops.cast(x, "float32")
-    return POOLS[kind](x, axes)
+    return POOLS[kind](at_least_float32(x), axes)
 
 
 def _l2_norm(x, axes):
     squares = ops.sum(ops.square(x), axis=axes, keepdims=True)
-    return ops.sqrt(ops.maximum(squares, keras.config.epsilon() ** 2))  # a gradient at zero too
+    return ops.sqrt(
+        ops.maximum(squares, keras.config.epsilon() ** 2)
+    )  # the root has no gradient at zero
 
 
 POOLS = {

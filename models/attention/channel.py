@@ -77,7 +77,7 @@ class ChannelAttention(AttentionLayer):
 
     def attend(self, inputs, training=None):
         pooled = [pool(inputs, kind, self.spatial_axes) for kind in self.pools]
-        # stacked, as in int8 a tensor has one scale: that of a dead pool alone is none that runs
+        # in one tensor: in int8 each has one scale, and that of a pool of zeros alone would not run
         pooled = ops.stack([ops.reshape(p, (-1, self.channels)) for p in pooled], axis=1)
         pooled = ops.cast(pooled, self.compute_dtype)
         logits = ops.sum(self.expand(self.reduce(pooled)), axis=1)

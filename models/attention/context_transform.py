@@ -12,10 +12,10 @@ from .parts import largest_divisor, per_channel
 from .registry import register_attention
 
 EPSILON = 1e-5  # of the variances, as in PyTorch's normalizations
-C_LEAST, C_MOST = 1, 4  # between which GCT learns its deviation
+C_LEAST, C_MOST = 1, 4  # the range in which GCT learns its deviation
 
 
-def normalised_context(x, axes, channels, groups=1):
+def normalized_context(x, axes, channels, groups=1):
     """The channels' averages, normalized among the channels of each group.
 
     Args:
@@ -44,16 +44,16 @@ class _ContextTransform(AttentionLayer):
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
 class LCT(_ContextTransform):
-    """Linear Context Transform: a normalization among channels, and a line for every channel.
+    """Linear Context Transform: normalization among channels, a linear function for each channel.
 
     The channels' averages are normalized within groups of channels, and each channel's gate is a
     linear function of its own: `x * sigmoid(w * normalize(mean(x)) + b)`.
 
     Args:
-        groups: int, the number of groups. Defaults to 8, as in the PyTorch forms in use. Where it
-            does not divide the channels, the largest divisor below it is taken, and where groups of
-            one channel would come of it, the largest that leaves two: alone in its group, a channel
-            is always average.
+        groups: int, the number of groups. Defaults to 8, as in the PyTorch implementations in use.
+            If it does not divide the channels, the largest divisor below it is taken. Groups have
+            at least two channels if that is possible: alone in its group, a channel always equals
+            the average.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -74,7 +74,7 @@ class LCT(_ContextTransform):
 
     - [Linear Context Transform Block](https://arxiv.org/abs/1909.03834), section 3. No code of the
       authors is known. `w` starts at 0 and `b` at 1, so that all gates are 0.73 at first, as in
-      some PyTorch forms; others start them at 1 and 0.
+      some PyTorch implementations; others start them at 1 and 0.
     """
 
     def __init__(self, groups: int = 8, data_format: str | None = None, **kwargs: Any) -> None:
@@ -83,7 +83,7 @@ class LCT(_ContextTransform):
 
     def build(self, input_shape):
         super().build(input_shape)
-        # not cast to half precision: the normalized averages they meet are float32
+        # not cast to half precision, as they are applied to normalized averages in float32
         shared = {"shape": (self.channels,), "autocast": False}
         self.w = self.add_weight(name="w", initializer="zeros", **shared)
         self.b = self.add_weight(name="b", initializer="ones", **shared)
@@ -92,8 +92,9 @@ class LCT(_ContextTransform):
         )
 
     def gate(self, inputs):
-        context = normalised_context(inputs, self.spatial_axes, self.channels, self.used_groups)
-        return ops.sigmoid(context * self.w + self.b)
+        context = normalized_context(inputs, self.spatial_axes, self.channels, self.used_groups)
+        w, b = (ops.cast(weight, context.dtype) for weight in (self.w, self.b))
+        return ops.sigmoid(context * w + b)
 
     def get_config(self):
         return {**super().get_config(), "groups": self.groups}
@@ -134,9 +135,9 @@ class GCT(_ContextTransform):
 
     - [Gaussian Context Transformer](https://openaccess.thecvf.com/content/CVPR2021/papers/
       Ruan_Gaussian_Context_Transformer_CVPR_2021_paper.pdf), CVPR 2021. No code of the authors is
-      known. `c` is the deviation, as in the paper; some PyTorch forms have `exp(-z ** 2 / 2 * c)`,
-      which is this layer with the deviation `c ** -0.5`. Learned, `theta` is 0 at first in PyTorch,
-      which is `c=2.5`.
+      known. `c` is the deviation, as in the paper. Some PyTorch implementations have
+      `exp(-z ** 2 / 2 * c)`, which is this layer with the deviation `c ** -0.5`; a learned `theta`
+      starts there at 0, which is `c=2.5` here.
     """
 
     def __init__(
@@ -163,10 +164,11 @@ class GCT(_ContextTransform):
             )
 
     def gate(self, inputs):
-        context = normalised_context(inputs, self.spatial_axes, self.channels)
+        context = normalized_context(inputs, self.spatial_axes, self.channels)
         deviation = self.c
         if self.theta is not None:
-            deviation = C_LEAST + (C_MOST - C_LEAST) * ops.sigmoid(self.theta)
+            theta = ops.cast(self.theta, context.dtype)
+            deviation = C_LEAST + (C_MOST - C_LEAST) * ops.sigmoid(theta)
         return ops.exp(-0.5 * ops.square(context / deviation))
 
     def get_config(self):

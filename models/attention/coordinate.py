@@ -69,7 +69,7 @@ class CoordinateAttention(AttentionLayer):
             filters,
             1,
             kernel_initializer="he_normal",
-            data_format="channels_last",  # of the strip made here, whatever the input's is
+            data_format="channels_last",  # of the strip made here, for any input
             name=name,
             dtype=self.dtype_policy,
         )

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from ..checks import require_int
 from .base import AttentionLayer
-from .parts import from_channels_last, to_channels_last
+from .parts import at_least_float32, from_channels_last, to_channels_last
 from .registry import register_attention
 
 
@@ -15,18 +15,20 @@ from .registry import register_attention
 class DoubleAttention(AttentionLayer):
     """The double attention block (A2-Nets): gather, then distribute.
 
-    `c_n` attention maps, each a softmax over the positions, gather as many descriptors of the map,
-    `c_m` numbers each; every position then takes a mixture of the descriptors, by its softmax over
-    them: `x + reconstruct((A softmax_positions(B)') softmax_descriptors(V))`, where A, B, V and
-    `reconstruct` are 1x1 convolutions. The cost grows with the positions, not with their square.
+    Each of `c_n` attention maps, a softmax over the positions, gathers a descriptor of the map, a
+    vector of `c_m` numbers. Every position then takes a mixture of the descriptors, weighted by a
+    softmax of its own over them:
+    `x + reconstruct((A softmax_positions(B)') softmax_descriptors(V))`, where A, B, V and
+    `reconstruct` are 1x1 convolutions. The cost grows with the number of positions, not with its
+    square.
 
     Args:
         c_m: int, size of a descriptor. Defaults to `None`, a quarter of the channels, at least 1,
             as in the paper.
-        c_n: int, number of descriptors. Defaults to `None`, a quarter of the channels, at least 2:
-            by a softmax over one, positions could not differ.
-        residual: bool, whether the block is added to its input, as in the paper; the PyTorch forms
-            in use give out the block alone. Defaults to `True`.
+        c_n: int, number of descriptors. Defaults to `None`, a quarter of the channels, at least 2,
+            as a softmax over one descriptor is 1 at every position.
+        residual: bool, whether the block is added to its input, as in the paper. Defaults to
+            `True`; the PyTorch implementations in use return the block alone.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -34,8 +36,8 @@ class DoubleAttention(AttentionLayer):
 
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also `{"spatial": (batch,
-        height, width, 1)}`, how much the descriptors take from each position, on average over the
-        attention maps: 1 where it has its equal share, on average 1.
+        height, width, 1)}`, the weight of each position, averaged over the attention maps and
+        relative to an equal weight of all positions: on average 1.
 
     Raises:
         ValueError: `c_m` below 1, `c_n` below 2, an input that is not of rank 4.
@@ -48,9 +50,9 @@ class DoubleAttention(AttentionLayer):
     Reference:
 
     - [A2-Nets: Double Attention Networks](https://arxiv.org/abs/1810.11579), section 3. No code of
-      the authors is known. The convolutions have biases, as in the PyTorch forms in use, but for B:
-      the softmax over the positions takes it off. Those forms have V's softmax over the positions
-      too, where the paper's equation 6 has it over the descriptors.
+      the authors is known. The convolutions have biases, as in the PyTorch implementations in use,
+      except for B, whose bias the softmax over the positions would cancel. In those implementations
+      V's softmax is over the positions too; in the paper's equation 6 it is over the descriptors.
     """
 
     def __init__(
@@ -94,10 +96,7 @@ class DoubleAttention(AttentionLayer):
 
         def rows(conv):
             """The convolution's map as `(batch, positions, filters)`, in at least float32."""
-            y = ops.reshape(conv(x), (batch, -1, conv.filters))
-            # half precision has few digits for the small weights of many positions
-            wide = keras.backend.standardize_dtype(y.dtype) == "float64"
-            return y if wide else ops.cast(y, "float32")
+            return at_least_float32(ops.reshape(conv(x), (batch, -1, conv.filters)))
 
         gather = ops.softmax(rows(self.gather), axis=1)
         distribute = ops.softmax(rows(self.distribute), axis=2)

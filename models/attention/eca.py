@@ -74,7 +74,7 @@ class ECA(AttentionLayer):
             padding="same",
             use_bias=False,
             kernel_initializer="he_normal",
-            data_format="channels_last",  # of the vector made here: its length is the channels
+            data_format="channels_last",  # the vector made here is as long as there are channels
             name="conv",
             dtype=self.dtype_policy,
         )

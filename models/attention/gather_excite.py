@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from ..checks import require_int, require_one_of
 from .base import AttentionLayer, pool
-from .parts import batch_norm, from_channels_last, to_channels_last
+from .parts import at_least_float32, batch_norm, from_channels_last, to_channels_last
 from .registry import register_attention
 
 EXTENTS = (0, 2, 4, 8)
@@ -15,11 +15,11 @@ EXTENTS = (0, 2, 4, 8)
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
 class GE(AttentionLayer):
-    """Gather-Excite: each channel is gated by itself, seen from further away.
+    """Gather-Excite: each channel is gated by its own values in a larger neighborhood.
 
-    The map is gathered to one `extent`-th of its size, channel by channel, and the result, a
-    sigmoid behind it, is enlarged again by its nearest values: `x * enlarge(sigmoid(gather(x)))`.
-    Four modules of the paper are options of this one:
+    Each channel is gathered to one `extent`-th of its size, passes a sigmoid, and is enlarged again
+    by nearest neighbors: `x * enlarge(sigmoid(gather(x)))`. Four modules of the paper are options
+    of this one:
 
     - GE-theta-minus, the default: averages over windows of `2 * extent - 1`, without parameters.
     - GE-theta, `extra_params=True`: log2(extent) depthwise 3x3 convolutions of stride 2, each with
@@ -30,8 +30,8 @@ class GE(AttentionLayer):
 
     Args:
         extent: 2, 4 or 8, or 0 (default) for the whole map, one gate for every channel. With
-            parameters, the whole map is gathered as by 8, and averaged: the paper's one depthwise
-            kernel as large as the map, 56x56 to 7x7, would tie the layer to one size.
+            `extra_params`, the whole map is gathered as with 8 and then averaged; the paper's
+            depthwise kernel as large as the map, 56x56 to 7x7, would tie the layer to one size.
         extra_params: bool, gather by convolutions instead of averages. Defaults to `False`.
         use_mlp: bool, two 1x1 convolutions with biases before the sigmoid. Defaults to `False`.
         ratio: int, reduction between these two: `max(1, channels // ratio)` channels. Defaults to
@@ -134,7 +134,7 @@ class GE(AttentionLayer):
     def _gather(self, x, training):
         for step, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             x = ops.relu(x) if step else x
-            # as many zeros on either side, whatever the size; the borders of "same" depend on it
+            # one zero on either side; with padding "same" the sides would depend on the map's size
             x = norm(conv(ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))), training=training)
         if self.extent == 0:
             x = pool(x, "avg", (1, 2))
@@ -160,14 +160,13 @@ def _windows(x, extent):
         values = ops.pad(values, ((0, 0), margin, margin, (0, 0)))
         return ops.average_pool(values, 2 * extent - 1, extent, data_format="channels_last")
 
-    if keras.backend.standardize_dtype(x.dtype) != "float64":
-        x = ops.cast(x, "float32")
-    # of the positions on the map alone: the zeros around it are divided out again
+    x = at_least_float32(x)
+    # averages over the positions on the map alone: the zeros around it are divided out again
     return mean(x) / mean(ops.ones_like(x[:1, :, :, :1]))
 
 
 def _enlarge(x, size, axis):
-    """The map `size` long along `axis`, of its nearest values, as PyTorch's `interpolate`."""
+    """Enlarges a map to `size` along `axis` by nearest neighbors, as PyTorch's `interpolate`."""
     nearest = ops.arange(size, dtype="int32") * ops.shape(x)[axis] // size
     return ops.take(x, nearest, axis=axis)
 

@@ -1,4 +1,4 @@
-"""Global context: one weighted average of all positions, transformed, for every position."""
+"""Global context: a weighted average of all positions is transformed and given to every one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from ..checks import require_int
 from .base import AttentionLayer, require_pools
-from .parts import from_channels_last, per_channel, to_channels_last
+from .parts import at_least_float32, from_channels_last, per_channel, to_channels_last
 from .registry import register_attention
 
 
@@ -112,9 +112,7 @@ class GlobalContext(AttentionLayer):
         """The weighted average `(batch, channels)`, and the weights of the positions."""
         logits = self.weigh(to_channels_last(inputs, self.data_format))
         logits = from_channels_last(logits, self.data_format)
-        if self.compute_dtype != "float64":
-            # in half precision the weights of a large map would be too small to be exact
-            inputs, logits = ops.cast(inputs, "float32"), ops.cast(logits, "float32")
+        inputs, logits = at_least_float32(inputs), at_least_float32(logits)
         total = ops.logsumexp(logits, axis=self.spatial_axes, keepdims=True)
         weights = ops.exp(logits - total)
         context = ops.sum(inputs * weights, axis=self.spatial_axes)

@@ -1,4 +1,4 @@
-"""A start at the identity: any attention module, first without any effect on the outputs."""
+"""An attention module that starts as the identity: it has no effect until it is trained."""
 
 from typing import Any
 
@@ -8,23 +8,25 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
 class IdentityStart(keras.layers.Layer):
-    """What a module has learned since its start, added to its input: `x + a(x; w) - a(x; w0)`.
+    """Adds to a map what a module has learned since its start: `x + a(x; w) - a(x; w0)`.
 
-    `a` is the module, `w` its weights, `w0` their values when this layer was built, which it keeps
-    and never trains. Both terms are the same computation (the same batch statistics, the same
-    random numbers), so the outputs are `x` to the bit until `w` moves. The derivative by `w` is the
-    module's own: every weight learns from the first step at its full rate. A scale that starts at
-    zero, `x + s (a(x) - x)`, gives the first gradient to `s` alone, and the module's weights learn
-    at a rate in proportion to the little that `s` has grown. For a gate `g`, `x g` becomes
-    `x (1 + g(x; w) - g(x; w0))`: a gate that starts at one and is free to amplify as well as to
-    attenuate, where one that starts far in a sigmoid's flat end would hardly move.
+    `a` is the module, `w` its weights, and `w0` the values that the weights had when this layer was
+    built. The layer keeps `w0` and never trains it. Both terms are the same computation, with the
+    same batch statistics and random numbers, so the outputs are `x` to the bit until `w` changes.
+    The gradient by `w` is the module's own: every weight learns at its full rate from the first
+    step.
 
-    It computes the module twice; what both terms share, such as the pooled map, a compiler can
-    compute once. Batch normalizations inside keep moving statistics for either term.
+    Two simpler starts learn more slowly. With a scale that starts at zero, `x + s (a(x) - x)`, the
+    first gradient goes to `s` alone, and the module's weights learn in proportion to `s`. A gate
+    that starts near one is in the flat end of its sigmoid. Here the gate in `x g` becomes
+    `1 + g(x; w) - g(x; w0)`, which starts at one and can amplify as well as attenuate.
+
+    The module is computed twice, of which a compiler can save what both terms share, such as the
+    pooled map. Batch normalizations inside the module have moving statistics for each term.
 
     Args:
-        module: a Keras layer or Functional model, a feature map in, one of the same shape out. It
-            stays at hand as the attribute `module`.
+        module: a Keras layer or Functional model that takes a feature map and returns one of the
+            same shape. It is the attribute `module`.
         **kwargs: Keras's own layer arguments (`name`, `trainable`).
 
     Input: a feature map, as the module takes it.
@@ -51,7 +53,7 @@ class IdentityStart(keras.layers.Layer):
         if not isinstance(module, keras.layers.Layer):
             raise ValueError(f"IdentityStart wraps a Keras layer, received {module!r}")
         kwargs.pop("autocast", None)
-        # the kept weights must reach the module as they are; it casts them where it casts its own
+        # the kept weights reach the module uncast; it casts them where it casts its own
         super().__init__(autocast=False, **kwargs)
         self.module = module
 
@@ -75,7 +77,7 @@ class IdentityStart(keras.layers.Layer):
         return inputs + ops.cast(self.module(inputs) - at_start, inputs.dtype)
 
     def _at_start(self, inputs):
-        """The module with its initial weights; statistics that it updates are those kept here."""
+        """The module's outputs with the kept weights, whose moving statistics it updates."""
         weights = self.module.weights
         seeds = [v for v in self.module.variables if all(v is not w for w in weights)]
         state = [*zip(weights, self.start, strict=True), *((seed, seed.value) for seed in seeds)]
@@ -89,6 +91,9 @@ class IdentityStart(keras.layers.Layer):
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
 
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
     def get_config(self):
         module = keras.saving.serialize_keras_object(self.module)
         return {**super().get_config(), "module": module}
@@ -100,11 +105,11 @@ class IdentityStart(keras.layers.Layer):
 
 
 class _ValueOf:
-    """An initializer: the value that another variable has when it is asked."""
+    """An initializer that returns the present value of another variable."""
 
     def __init__(self, variable):
         self.variable = variable
 
     def __call__(self, shape, dtype=None):
-        # a copy: a trained variable may be changed in place, or its buffer given away
+        # a copy: training may change the variable in place, or give its buffer away
         return ops.stop_gradient(ops.copy(ops.convert_to_tensor(self.variable, dtype)))

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from ..checks import require_int, require_one_of
 from .base import AttentionLayer
-from .parts import batch_norm, from_channels_last, to_channels_last
+from .parts import at_least_float32, batch_norm, from_channels_last, to_channels_last
 from .registry import register_attention
 
 MODES = ("embedded_gaussian", "gaussian", "dot_product")
@@ -15,7 +15,7 @@ MODES = ("embedded_gaussian", "gaussian", "dot_product")
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
 class NonLocal(AttentionLayer):
-    """The non-local block: to every position, what it finds similar anywhere, is added.
+    """The non-local block: adds to every position a sum of all positions, weighted by similarity.
 
     `x + norm(project(y))`, where `y_i` is the sum of `g(x_j)` over all positions j, weighted by
     the similarity of i and j:
@@ -35,20 +35,20 @@ class NonLocal(AttentionLayer):
     Args:
         mode: one of the three above. Defaults to `"embedded_gaussian"`, as in the authors' code.
         ratio: int, reduction of the inner channels. Defaults to 2, as in the paper.
-        subsample: bool, whether `phi` and `g` see the map behind a max-pooling of 2x2. Defaults to
-            `True`, as in the authors' code; a map of odd size keeps its last row and column, theirs
-            drops them.
+        subsample: bool, whether `phi` and `g` see the map after a max-pooling of 2x2. Defaults to
+            `True`, as in the authors' code. A map of odd size keeps its last row and column, which
+            the authors' code drops.
         scale: bool, the division by the root in the softmax modes. Defaults to `True`, as in the
             authors' code; the paper's formulas lack it.
-        batch_norm: bool, normalization behind `project`. Defaults to `True`, as in the paper.
+        batch_norm: bool, normalization after `project`. Defaults to `True`, as in the paper.
         zero_init: bool, whether the block starts as the identity: the normalization's scale, or
             without it the kernel of `project`, is 0 at first. Defaults to `True`, as in the
-            authors' code. In the first step of training only that weight and the biases behind it
+            authors' code. In the first step of training only that weight and the biases after it
             learn.
-        use_bias: bool, biases in the convolutions. Defaults to `True`, as in the authors' code, but
-            for those that no output depends on: of `phi` under a softmax, to which it adds the same
-            for all j; of `project` and, under a softmax, `g` before a normalization, which takes
-            them off.
+        use_bias: bool, biases in the convolutions. Defaults to `True`, as in the authors' code.
+            Biases that cannot change the outputs are left out: that of `phi` in the softmax modes,
+            as it adds the same to all j; that of `project` before a normalization, which subtracts
+            it again; and then that of `g` in the softmax modes.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -56,9 +56,9 @@ class NonLocal(AttentionLayer):
 
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also `{"spatial": (batch,
-        height, width, 1)}`, how much each position j is attended to by all i: 1 where it has its
-        equal share, on average 1 (in the softmax modes); with `subsample`, the share of its 2x2
-        field.
+        height, width, 1)}`, the weight that each position j has for all i, relative to an equal
+        weight of all positions: on average 1 in the softmax modes. With `subsample` it is that of
+        the position's 2x2 field.
 
     Raises:
         ValueError: an unknown mode, `ratio` below 1, an input that is not of rank 4.
@@ -156,8 +156,8 @@ class NonLocal(AttentionLayer):
 
     def _mix(self, query, key, value):
         """The values weighted by a softmax, and how much weight each key has."""
-        # the products in float32: half precision has no room for those of large activations
-        query, key = (_at_least_float32(part) for part in (query, key))
+        # in float32, as products of large activations overflow in half precision
+        query, key = (at_least_float32(part) for part in (query, key))
         if self.scale:
             query = query * query.shape[-1] ** -0.5
         weights = ops.softmax(ops.matmul(query, ops.swapaxes(key, 1, 2)), axis=-1)
@@ -166,8 +166,8 @@ class NonLocal(AttentionLayer):
         return ops.matmul(ops.cast(weights, value.dtype), value), mass
 
     def _mix_linearly(self, query, key, value):
-        """The same for plain products, the matrix of all pairs left out."""
-        query, key, value = (_at_least_float32(part) for part in (query, key, value))
+        """The values weighted by plain products, without the matrix of all pairs."""
+        query, key, value = (at_least_float32(part) for part in (query, key, value))
         count = ops.cast(ops.shape(key)[1], key.dtype)
         y = ops.matmul(query, ops.matmul(ops.swapaxes(key, 1, 2), value) / count)
         return y, ops.squeeze(ops.matmul(key, ops.mean(query, axis=1)[:, :, None]), -1)
@@ -188,10 +188,6 @@ class NonLocal(AttentionLayer):
 def _rows(x):
     """A map as a list of its positions, `(batch, height * width, channels)`."""
     return ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1]))
-
-
-def _at_least_float32(x):
-    return x if keras.backend.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
 
 
 @register_attention("non_local_block", layer=NonLocal)

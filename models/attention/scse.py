@@ -14,7 +14,7 @@ from .registry import register_attention
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
 class CSE(SE):
-    """Spatial squeeze and channel excitation: `SE` as the scSE papers have it.
+    """Spatial squeeze and channel excitation: `SE` with the defaults of the scSE papers.
 
     `x * sigmoid(expand(relu(reduce(mean(x)))))`
 
@@ -167,8 +167,13 @@ class SCSE(AttentionLayer):
     def attend(self, inputs, training=None):
         channel, maps = self.channel(inputs, return_maps=True)
         spatial, more = self.spatial(inputs, return_maps=True)
-        outputs = ops.maximum(channel, spatial) if self.combine == "max" else channel + spatial
+        outputs = self._larger(channel, spatial) if self.combine == "max" else channel + spatial
         return outputs, {**maps, **more}
+
+    def _larger(self, channel, spatial):
+        if self.compute_dtype == "float64":  # which `ops.maximum` makes float32 on PyTorch
+            return ops.max(ops.stack([channel, spatial]), axis=0)
+        return ops.maximum(channel, spatial)
 
     def get_config(self):
         return {

@@ -21,7 +21,7 @@ class SK(AttentionLayer):
     and squeezed, `z = relu(norm(reduce(mean(sum(u_m)))))`, gives every channel a softmax over the
     branches, by which they are summed: `sum(softmax_m(select(z)) * u_m)`.
 
-    Unlike a gate it replaces the map, and costs convolutions.
+    Unlike a gate, it replaces the map, and costs as much as its convolutions.
 
     Args:
         branches: int, at least 2, number of convolutions. Defaults to 2, reach 3x3 and 5x5, as in
@@ -118,7 +118,7 @@ class SK(AttentionLayer):
             ops.relu(norm(conv(x), training=training))
             for conv, norm in zip(self.convs, self.norms, strict=True)
         ]
-        # the mean of each before their sum, which needs no map of its own
+        # the sum of the means is the mean of the sum, and needs no map for the sum
         pooled = ops.cast(sum(pool(u, "avg", (1, 2)) for u in branches), self.compute_dtype)
         squeezed = ops.relu(self.reduce_norm(self.reduce(pooled), training=training))
         shares = ops.reshape(self.select(squeezed), (-1, self.branches, 1, 1, self.channels))

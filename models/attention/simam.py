@@ -7,6 +7,7 @@ from keras import ops
 
 from ..checks import require_number
 from .base import AttentionLayer, pool
+from .parts import at_least_float32
 from .registry import register_attention
 
 
@@ -53,7 +54,7 @@ class SimAM(AttentionLayer):
         self.e_lambda = require_number("e_lambda", e_lambda)
 
     def attend(self, inputs, training=None):
-        x = inputs if self.compute_dtype == "float64" else ops.cast(inputs, "float32")
+        x = at_least_float32(inputs)
         squares = ops.square(x - pool(x, "avg", self.spatial_axes))
         height, width = (ops.shape(x)[axis] for axis in self.spatial_axes)
         others = ops.cast(ops.maximum(height * width - 1, 1), x.dtype)

@@ -8,6 +8,7 @@ from keras import layers, ops
 
 from ..checks import require_int
 from .base import AttentionLayer, pool, require_pools
+from .parts import SingleFilterConv2D
 from .registry import register_attention
 
 
@@ -83,13 +84,13 @@ class SpatialAttention(AttentionLayer):
             self.norm.build((None, None, None, 1))
 
     def _conv(self, kernel_size, name):
-        return layers.Conv2D(
+        return SingleFilterConv2D(
             1,
             kernel_size,
             padding="same",
             use_bias=False,
             kernel_initializer="he_normal",
-            data_format="channels_last",  # of the maps computed here, whatever the input's is
+            data_format="channels_last",  # of the maps made here, for any input
             name=name,
             dtype=self.dtype_policy,
         )

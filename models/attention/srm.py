@@ -12,7 +12,7 @@ from .registry import register_attention
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
 class SRM(AttentionLayer):
-    """Style-based Recalibration Module: each channel's style tells its weight.
+    """Style-based Recalibration Module: each channel is gated by its style.
 
     Style pooling takes the mean and the standard deviation of each channel, a channel-wise fully
     connected layer (two weights per channel) mixes them, and batch normalization and sigmoid make
@@ -40,13 +40,15 @@ class SRM(AttentionLayer):
     - [SRM: A Style-based Recalibration Module](https://arxiv.org/abs/1903.10829), section 3; the
       authors' [code](https://github.com/hyunjaelee410/style-based-recalibration-module), from which
       come the unbiased deviation and the channel-wise layer that starts at zero: at first every
-      gate is 0.5, and only from the second step on do the normalization's scales learn. Of a map of
-      one position the deviation is 0 here, in the authors' code it is no number.
+      gate is 0.5, and only from the second step on do the normalization's scales learn. The
+      authors' code adds 1e-5 to the variance before the root. Nothing is added here: the deviation
+      is at least Keras's epsilon, 1e-7, also that of a map of one position, which is no number in
+      the authors' code.
     """
 
     def build(self, input_shape):
         super().build(input_shape)
-        # over a column of two "positions", mean and deviation: a channel-wise dense layer
+        # a channel-wise dense layer, as a convolution of two "positions", mean and deviation
         self.integrate = layers.DepthwiseConv2D(
             (2, 1),
             use_bias=False,

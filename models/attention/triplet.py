@@ -7,10 +7,11 @@ from keras import layers, ops
 
 from ..checks import require_int
 from .base import AttentionLayer, pool
+from .parts import SingleFilterConv2D
 from .registry import register_attention
 
-# name -> the rows and columns of the map that a branch convolves, and the axis it pools over,
-# in the order of the authors' code
+# branch -> the axes that are the rows and the columns of the map it convolves, and the axis it
+# pools, in the order of the authors' code
 BRANCHES = {
     "channel_width": ("channel", "width", "height"),
     "channel_height": ("height", "channel", "width"),
@@ -42,7 +43,7 @@ class TripletAttention(AttentionLayer):
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also
         `{"channel_width": (batch, 1, width, channels), "channel_height": (batch, height, 1,
-        channels), "spatial": (batch, height, width, 1)}`, the last one but for `no_spatial`.
+        channels), "spatial": (batch, height, width, 1)}`, the last one unless `no_spatial`.
 
     Raises:
         ValueError: an even kernel, an input that is not of rank 4.
@@ -75,13 +76,13 @@ class TripletAttention(AttentionLayer):
         for branch in BRANCHES:
             if branch == "spatial" and self.no_spatial:
                 continue
-            self.convs[branch] = layers.Conv2D(
+            self.convs[branch] = SingleFilterConv2D(
                 1,
                 self.kernel_size,
                 padding="same",
                 use_bias=False,
                 kernel_initializer="he_normal",
-                data_format="channels_last",  # of the maps computed here, whatever the input's is
+                data_format="channels_last",  # of the maps made here, for any input
                 name=f"{branch}_conv",
                 dtype=self.dtype_policy,
             )

@@ -3,8 +3,9 @@
 The formulas are those of `models/attention/`. A module's arithmetic is next to nothing; its time
 goes into passes over the feature map. TensorFlow makes one pass for each operation, forward and
 backward, and keeps every result in between for the gradient. Here XLA fuses the operations into as
-few passes as possible, and the gradient keeps the input alone of all maps. With f = x g the map
-after the channel gate g, y = f s the output, and z' the gradient of z:
+few passes as possible, and of all maps the gradient keeps only the input, and the output if a
+rectifier is fused. With f = x g the map after the channel gate g, y = f s the output, and z' the
+gradient of z:
 
     forward   g = sigmoid(mlp(pools of x over positions))
               s = sigmoid(conv(pools of f over channels))
@@ -36,7 +37,7 @@ _compiled = functools.partial(tf.function, jit_compile=True)
 
 
 def cbam(source, weights, pools, kernel, descriptor, normalize=None, scale=()):
-    """Computes `models.attention.cbam.CBAM`, channels first.
+    """Computes `models.attention.cbam.CBAM` with `order="channel_first"`.
 
     Args:
         source: `Stored` or `Normalized` map.

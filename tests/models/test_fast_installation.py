@@ -1,6 +1,8 @@
 """Fast forms are put into layers, taken out and turned off, and nothing else knows of them."""
 
 import ast
+import re
+import types
 from pathlib import Path
 
 import keras
@@ -15,8 +17,10 @@ from models.fast import Form, registry
 from models.private_api import all_layers
 from models.surgery import add_attention
 from tests.processes import run_python
+from utils.config.settings import TrainSettings
 from utils.evaluation.counting import activation_bytes, multiply_adds
-from utils.runs.resuming import environment
+from utils.runs.resuming import check_state, environment
+from utils.system.errors import UserError
 
 pytestmark = pytest.mark.fast_attention
 tensorflow = keras.backend.backend() == "tensorflow"
@@ -172,7 +176,7 @@ def test_turned_off_in_a_context():
 @only_tensorflow
 def test_turned_off_by_the_environment(monkeypatch):
     plain, _ = trained_weights(lambda model: None)
-    assert "fast_forms" not in environment()
+    assert environment()["fast_forms"] is True
     monkeypatch.setenv("ATTENTION_ZOO_FAST", "0")
     assert not fast.is_switched_on()
     assert environment()["fast_forms"] is False
@@ -181,6 +185,21 @@ def test_turned_off_by_the_environment(monkeypatch):
     assert used == set()
     for ours, wanted in zip(weights, plain, strict=True):
         np.testing.assert_array_equal(ours, wanted)
+
+
+def test_a_run_is_not_resumed_with_other_forms():
+    settings = types.SimpleNamespace(resume="runs/a", force=False, epochs=1)
+    state = {"config": {}, "data": "", "progress": {"epoch": 0}}
+    now = {"config": TrainSettings().config(), "data": "", "environment": {"fast_forms": False}}
+    for before in ({}, {"fast_forms": True}):  # older runs do not say that they had them
+        message = "runs/a would not go on exactly as it was: fast_forms was true, is false; --force"
+        with pytest.raises(UserError, match=message):
+            check_state(settings, {**state, "environment": before}, now)
+        check_state(
+            settings,
+            {**state, "environment": before},
+            {**now, "environment": {"fast_forms": True}},
+        )
 
 
 @only_tensorflow
@@ -225,6 +244,14 @@ def test_counting_leaves_the_forms(rng):
         assert [vars(layer).get("call") for layer in all_layers(model)] == before
         with fast.disabled():
             assert (multiply_adds(model), activation_bytes(model)) == counts
+
+
+@only_tensorflow
+def test_the_example_of_the_documentation(capsys):
+    page = (Path(models.__file__).parents[1] / "docs" / "fast.md").read_text()
+    code, output = re.search("```python\n(.*?)```\n\n```text\n(.*?)```", page, re.DOTALL).groups()
+    exec(code, {})
+    assert capsys.readouterr().out == output
 
 
 @pytest.mark.once

@@ -84,6 +84,40 @@ def test_refuses_what_is_no_name_with_literals(text):
         parse_specification(text)
 
 
+CODE = "__import__('pathlib').Path('ran').touch()"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"cbam_block(ratio={CODE})",
+        f"cbam_block(ratio=4) or {CODE}",
+        f"cbam_block(ratio=4)\n{CODE}",
+        f"cbam_block(ratio=[{CODE} for _ in '1'])",
+        f"cbam_block(order=f'{{{CODE}}}')",
+        f"cbam_block(ratio=(lambda: {CODE})())",
+        f"cbam_block(ratio:={CODE})",
+        "cbam_block(ratio=9**9**9)",
+        "cbam_block(ratio=" + "-" * 1900 + "1)",
+    ],
+)
+def test_code_in_text_does_not_run(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="must be a name, or a name with options"):
+        parse_specification(text)
+    assert not list(tmp_path.iterdir())
+
+
+def test_own_code_runs_only_when_it_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(f"{CODE}\ndef block(x):\n    return x\n")
+    name, _ = parse_specification("mine.py:block(ratio=2)")
+    reference_checksum(name)
+    assert not (tmp_path / "ran").exists()
+    assert load_reference(name)(7) == 7
+    assert (tmp_path / "ran").exists()
+
+
 def test_every_entry_takes_the_same_text(rng):
     text = "cbam_block(ratio=4, order='parallel')"
     x = keras.Input((8, 8, 8))

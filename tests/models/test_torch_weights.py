@@ -219,7 +219,7 @@ def test_everything_that_does_not_fit_is_listed():
         load_torch_weights(model, state)
     for text in (
         "missing layer1.0.conv1.weight",
-        "fc.weight has shape (9, 512), which logits/kernel (512, 7) is not",
+        "fc.weight of shape (9, 512) does not fit logits/kernel of shape (512, 7)",
         "left over layer1.0.conv9.weight",
     ):
         assert text in str(error.value)

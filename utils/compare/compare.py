@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..config.settings import CompareSettings
+from ..config.compare_settings import CompareSettings
 from ..data.dataset import Dataset
 from ..data.datasets import load_dataset
 from ..data.splits import validation_indices
@@ -53,12 +53,11 @@ def compare(settings: CompareSettings, announce: Callable[[str], None] = print) 
             "KERAS_DISTRIBUTION_NUM_PROCESSES"
         )
     dataset = load_dataset(**settings.load_options(), announce=announce)
-    # fails now rather than in every run
-    validation_indices(
-        dataset.y_train, settings.validation_split, settings.seeds[0], dataset.class_names
-    )
     run_dir = Path(settings.run_dir or default_comparison_dir(settings, dataset.name))
     runs = plan_runs(settings, dataset, run_dir)
+    for split in {run.settings.validation_split for run in runs}:
+        # fails now rather than in every run
+        validation_indices(dataset.y_train, split, settings.seeds[0], dataset.class_names)
     missing = [run for run in runs if not run.is_finished()]
     costs = costs_of(runs, dataset)
     with locked(run_dir):

@@ -1,21 +1,24 @@
 """Trains the missing runs of a comparison, several at once, on this machine or a Ray cluster."""
 
+import contextlib
 import functools
 import json
 import os
+import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..system.errors import Interrupted, UserError
 from ..system.files import read_json, write_json
-from ..system.processes import last_line, run_processes
+from ..system.processes import how_it_ended, last_line, run_processes
+from .log_follower import LogFollower
 from .planning import PlannedRun
 from .ray_cluster import run_on_ray
 
 MAIN = Path(__file__).parent.parent.parent / "main.py"
 LOGS = "logs"
+CONFIGS = ".configs"  # folder of the settings that the processes read
 JOBS = "jobs.json"
 # processes can share an accelerator only if none of them reserves all of its memory
 SHARED_DEVICE = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -57,23 +60,35 @@ def train_missing(
 
     def on_end(name: str, code: int) -> None:
         ended.append(name)
-        line = last_line(logs / f"{name}.txt")
-        announce(f"{name} ({len(ended)}/{len(runs)}): {line if code == 0 else f'FAILED: {line}'}")
+        log = logs / f"{name}.txt"
+        line = last_line(log) if code == 0 else f"FAILED: {how_it_ended(code, log)}"
+        announce(f"{name} ({len(ended)}/{len(runs)}): {line}")
         if code != 0:
             failed.append(name)
 
     if not runs:
         return failed
     environment = {**(SHARED_DEVICE if jobs > 1 else {}), **os.environ}
-    # in the comparison's folder, because the machines of a cluster see that too
-    with tempfile.TemporaryDirectory(dir=run_dir) as configs:
-        commands = {name: _command(run, Path(configs)) for name, run in by_name.items()}
+    with _temporary_folder(run_dir / CONFIGS) as configs:
+        commands = {name: _command(run, configs) for name, run in by_name.items()}
         try:
-            run_all(commands, jobs, logs, on_start, on_end, environment)
+            with LogFollower(logs, {run.name: run.epochs_left() for run in runs}, announce):
+                run_all(commands, jobs, logs, on_start, on_end, environment)
         except Interrupted as stop:
             message = "stopped; run the same command again to continue"
             raise Interrupted(message, stop.signum) from None
     return failed
+
+
+@contextlib.contextmanager
+def _temporary_folder(path: Path) -> Iterator[Path]:
+    """A context with a folder that every machine of a cluster sees, as it has a fixed place."""
+    shutil.rmtree(path, ignore_errors=True)  # of a comparison that was killed
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _command(run: PlannedRun, configs: Path) -> list[str]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+MOST_PAIRS = 1000
+
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
@@ -15,11 +17,14 @@ class Difference:
     Args:
         mean: float.
         low, high: floats, the bounds of the interval; both `None` if there is none.
+        pairs_needed: int, about how many pairs would show a difference of this size; `None` if the
+            interval shows one, if there is none, or if it would take more than `MOST_PAIRS`.
     """
 
     mean: float
     low: float | None
     high: float | None
+    pairs_needed: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +67,20 @@ def paired_difference(
     mean, deviation = mean_and_deviation([value - of_base for value, of_base in pairs])
     if deviation is None:
         return Difference(mean, None, None)
-    count = len(values)
-    half = stats.t.ppf((1 + confidence) / 2, count - 1) * deviation / math.sqrt(count)
-    return Difference(mean, float(mean - half), float(mean + half))
+    half = _half_width(deviation, len(values), confidence)
+    needed = None if half < abs(mean) else _pairs_needed(mean, deviation, confidence)
+    return Difference(mean, mean - half, mean + half, needed)
+
+
+def _half_width(deviation: float, pairs: int, confidence: float) -> float:
+    quantile = stats.t.ppf((1 + confidence) / 2, pairs - 1)
+    return float(quantile * deviation / math.sqrt(pairs))
+
+
+def _pairs_needed(mean: float, deviation: float, confidence: float) -> int | None:
+    """The fewest pairs with which an interval of this mean and deviation leaves zero out."""
+    counts = range(2, MOST_PAIRS + 1)
+    return next((n for n in counts if _half_width(deviation, n, confidence) < abs(mean)), None)
 
 
 def mcnemar(hits: np.ndarray, base: np.ndarray) -> McNemar:

@@ -10,15 +10,11 @@ from models.attention.specification import AttentionSpec
 from models.attention_module import attention_options, check_attention, list_attention
 from models.specification import format_specification
 
-from ..config.settings import (
-    CompareSettings,
-    RecipeSettings,
-    TrainSettings,
-    module_option,
-    option_names,
-)
+from ..config.compare_settings import CompareSettings
+from ..config.fields import module_option, option_names
+from ..config.settings import TrainSettings
 from ..data.dataset import Dataset
-from ..runs.naming import attention_name
+from ..runs.naming import attention_name, folder_name, part_of_name
 from ..runs.own_code import with_own_code
 from ..runs.resuming import changed_settings
 from ..runs.run_folder import check_run_dir, read_config
@@ -31,13 +27,15 @@ MOST_VARIANTS = 50  # that a table and a picture can show
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """What is compared: an attention module with its options, and where it goes.
+    """What is compared: an attention module, and the settings that the comparison varies.
 
     Args:
         spec: an `AttentionSpec`; without an option the module's default holds.
+        recipe: tuple of pairs, the varied settings of the recipe and their values.
     """
 
     spec: AttentionSpec
+    recipe: tuple[tuple[str, Any], ...] = ()
 
     @property
     def attention(self) -> str:
@@ -50,7 +48,8 @@ class Variant:
 
         It tells what is not the default, and so stays the same whatever it is compared with.
         """
-        return attention_name(self.spec)
+        parts = [part_of_name(*setting) for setting in self.recipe]
+        return folder_name([attention_name(self.spec), *parts])
 
     def settings(self) -> dict[str, Any]:
         """Returns the settings that make a run one of this variant.
@@ -62,6 +61,7 @@ class Variant:
         values = {setting: of_text.pop(module_option(setting), None) for setting in OPTIONS}
         return {
             **values,
+            **dict(self.recipe),
             "attention": format_specification(self.spec.name, of_text),
             "attention_at": self.spec.at,
         }
@@ -103,13 +103,19 @@ class PlannedRun:
             )
         return True
 
+    def epochs_left(self) -> int:
+        """How many epochs it still has to train."""
+        path = self.folder / "metrics.csv"
+        done = max(0, len(path.read_text("utf-8").splitlines()) - 1) if path.exists() else 0
+        return max(0, self.settings.epochs - done)
+
     def is_finished(self) -> bool:
         """Whether its folder holds all of it; raises what `is_begun` raises."""
         return self.is_begun() and (self.folder / "summary.json").exists()
 
 
 def plan_variants(settings: CompareSettings) -> list[Variant]:
-    """Lists the variants: every module with every combination of the values of its options.
+    """Lists the variants: every module with every combination of the values that are varied.
 
     An option goes to the modules that have it; a module that has none of the options is one
     variant, as the network without attention is.
@@ -132,16 +138,23 @@ def plan_variants(settings: CompareSettings) -> list[Variant]:
         module: [[given[name] for name in names], _places(module, settings)]
         for module, names in taken.items()
     }
+    recipes = settings.varied_settings()
     count = sum(math.prod(map(len, [*grid, places])) for grid, places in grids.values())
+    count *= math.prod(map(len, recipes.values()))
     if count > MOST_VARIANTS:
         raise UserError(
             f"{count:,} variants are too many to compare, at most {MOST_VARIANTS} are allowed; "
-            "name fewer modules with --attention, or fewer values of their options"
+            "name fewer modules with --attention, or fewer values of options and settings"
         )
-    variants = [
-        Variant(_with_options(module, dict(zip(taken[module], combination, strict=True)), place))
+    specs = [
+        _with_options(module, dict(zip(taken[module], combination, strict=True)), place)
         for module, (grid, places) in grids.items()
         for *combination, place in itertools.product(*grid, places)
+    ]
+    variants = [
+        Variant(spec, tuple(zip(recipes, combination, strict=True)))
+        for combination in itertools.product(*recipes.values())
+        for spec in specs
     ]
     return list(dict.fromkeys(variants))
 
@@ -196,7 +209,7 @@ def plan_runs(settings: CompareSettings, dataset: Dataset, run_dir: str | Path) 
     Returns:
         A list of `PlannedRun`s.
     """
-    recipe = {f.name: getattr(settings, f.name) for f in dataclasses.fields(RecipeSettings)}
+    recipe = settings.single_settings()
     runs = []
     for seed in settings.seeds:
         for variant in plan_variants(settings):

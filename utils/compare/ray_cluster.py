@@ -1,14 +1,12 @@
 """Commands as tasks of a Ray cluster: `run_processes` on the machines of the cluster."""
 
 import contextlib
-import ctypes
 import functools
 import importlib.util
 import logging
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +18,6 @@ from ..system.processes import run_processes, start_process
 
 CONNECT_SECONDS = 10
 DEVICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")  # Ray sets these for each task
-SIGNAL_AT_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of Linux
 
 
 def require_ray() -> None:
@@ -177,7 +174,8 @@ def run_command(
     # Ray cancels a task by SIGINT, which processes ignore if a shell started Ray in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
     devices = {name: os.environ[name] for name in DEVICES if name in os.environ}
-    process = start_process(command, log, {**environment, **devices}, _stop_with_worker())
+    # it ends with this worker, which Ray kills when memory runs out
+    process = start_process(command, log, {**environment, **devices})
     try:
         while process.poll() is None:
             time.sleep(0.1)  # Ray cannot interrupt `process.wait`
@@ -185,14 +183,3 @@ def run_command(
         process.terminate()
         process.wait()
     return process.returncode
-
-
-def _stop_with_worker() -> Callable[[], Any] | None:
-    """A function that, called in the command's process, has it end when its Ray worker dies.
-
-    Ray kills workers when memory runs out.
-    """
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    return functools.partial(prctl, SIGNAL_AT_PARENTS_DEATH, int(signal.SIGTERM))

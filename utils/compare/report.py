@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ..config.settings import TrainSettings, option_names
+from ..config.fields import option_names
+from ..config.settings import TrainSettings
 from ..plots.confusion_matrix import plot_confusion_matrix
 from ..plots.curves import plot_curves
 from ..plots.pictures import data_uri, draw_as_data_uri
 from ..plots.templates import render_template
 from ..runs.resuming import FREE
 from ..system.files import replacing
+from .planning import PlannedRun
 from .plot import plot_comparison
 from .results import Result
 from .table import HEAD, Row, table_cells
@@ -50,7 +52,7 @@ def write_report(
         head=HEAD,
         table=[table_cells(row) for row in rows],
         notes=[note.replace("**", "") for note in notes],  # Markdown's bold
-        recipe=_recipe(results[0].run.settings),
+        recipe=_recipe(results[0].run),
         wide=draw_as_data_uri(plot_comparison, rows, title=""),
         narrow=draw_as_data_uri(plot_comparison, rows, title="", stacked=True),
         variants=[_variant(row, results, class_names) for row in rows],
@@ -58,13 +60,14 @@ def write_report(
         max_picture=f"{MAX_PICTURE / 2**20:g} MiB",
     )
     with replacing(path) as temporary:
-        temporary.write_text(page, "utf-8")
+        temporary.write_text(page, "utf-8", "backslashreplace")
 
 
-def _recipe(settings: TrainSettings) -> dict[str, str]:
+def _recipe(run: PlannedRun) -> dict[str, str]:
     """The settings that all runs share and that can change a result, as names and JSON."""
     varying = {"attention", "attention_at", "seed", *option_names(TrainSettings, "attention")}
-    config = settings.config()
+    varying |= {name for name, _ in run.variant.recipe}
+    config = run.settings.config()
     names = [name for name in config if name not in varying | FREE]
     return {name: json.dumps(config[name]) for name in names if config[name] is not None}
 

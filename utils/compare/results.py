@@ -9,6 +9,7 @@ from ..runs.predictions import read_predictions
 from ..runs.run_folder import read_metrics
 from ..system.errors import UserError
 from ..system.files import read_json
+from ..system.terminal import shell_word
 from .planning import PlannedRun
 
 
@@ -62,7 +63,7 @@ def read_result(run: PlannedRun, dataset: Dataset) -> Result:
     if not same_classes or not np.array_equal(predictions.labels, dataset.y_test):
         raise UserError(
             f"{run.folder} was evaluated on other test images than {dataset.name}'s; evaluate it "
-            f"again with 'python main.py evaluate {run.folder}'"
+            f"again with 'python main.py evaluate {shell_word(run.folder)}'"
         )
     summary = read_json(run.folder / "summary.json")
     speed = summary.get("images_per_second") if isinstance(summary, dict) else None

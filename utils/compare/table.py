@@ -48,9 +48,13 @@ class Row:
     mcnemar: McNemar | None = None
 
 
-def base_of(variants: Sequence[Variant]) -> Variant:
-    """Returns the variant that the others are compared with: `none`, or else the first."""
-    return next((variant for variant in variants if variant.attention == "none"), variants[0])
+def base_of(variant: Variant, variants: Sequence[Variant]) -> Variant:
+    """Returns the variant that another is compared with.
+
+    It is `none` with the same recipe, or else the first variant.
+    """
+    alike = [v for v in variants if v.attention == "none" and v.recipe == variant.recipe]
+    return next(iter(alike), variants[0])
 
 
 def compare_results(results: Sequence[Result], costs: Costs, speeds: bool) -> list[Row]:
@@ -67,9 +71,8 @@ def compare_results(results: Sequence[Result], costs: Costs, speeds: bool) -> li
     by_variant: dict[Variant, dict[int, Result]] = {variant: {} for variant in costs}
     for result in results:
         by_variant[result.run.variant][result.run.settings.seed] = result
-    base = by_variant[base_of(list(costs))]
     return [
-        _row(variant, by_seed, base, costs[variant], speeds)
+        _row(variant, by_seed, by_variant[base_of(variant, list(costs))], costs[variant], speeds)
         for variant, by_seed in by_variant.items()
         if by_seed
     ]
@@ -119,7 +122,10 @@ def _compare_pairs(pairs: Sequence[tuple[Result, Result]], speeds: bool) -> dict
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Writes the table as CSV: accuracies from 0 to 1, an empty cell for `None`."""
-    with replacing(path) as temporary, open(temporary, "w", newline="") as file:
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         cells = list(map(_csv_cells, rows))
         writer = csv.DictWriter(file, list(cells[0]))
         writer.writeheader()
@@ -139,6 +145,7 @@ def _csv_cells(row: Row) -> dict[str, Any]:
         "difference": difference and difference.mean,
         "difference_low": difference and difference.low,
         "difference_high": difference and difference.high,
+        "conclusion": conclusion(row),
         "mcnemar_gained": test and test.gained,
         "mcnemar_lost": test and test.lost,
         "mcnemar_p": test and test.p,
@@ -148,7 +155,7 @@ def _csv_cells(row: Row) -> dict[str, Any]:
 # the columns of the table in Markdown and on the page; `table_cells` returns their cells
 HEAD = (
     "variant", "parameters", "multiply-adds", "speed", "seeds", "test accuracy",
-    "difference [95 %]", "McNemar p", "gained, lost",
+    "difference [95 %]", "conclusion", "McNemar p", "gained, lost",
 )  # fmt: skip
 
 
@@ -165,7 +172,7 @@ def write_markdown(path: Path, title: str, rows: Sequence[Row], notes: Sequence[
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
     text = "\n".join([f"# {title}", "", *lines, "", *(f"- {note}" for note in notes), ""])
     with replacing(path) as temporary:
-        temporary.write_text(text, "utf-8")
+        temporary.write_text(text, "utf-8", "backslashreplace")
 
 
 def table_cells(row: Row) -> tuple[str, ...]:
@@ -179,9 +186,26 @@ def table_cells(row: Row) -> tuple[str, ...]:
         str(len(row.accuracies)),
         f"{100 * row.mean:.2f} %{deviation}",
         "" if row.difference is None else _difference_cell(row.difference),
+        conclusion(row),
         "" if row.mcnemar is None else f"{row.mcnemar.p:.2g}",
         "" if row.mcnemar is None else f"{row.mcnemar.gained:,}, {row.mcnemar.lost:,}",
     )
+
+
+def conclusion(row: Row) -> str:
+    """Returns in words what the seeds say of a variant beside its base; empty for a base."""
+    difference = row.difference
+    if difference is None:
+        return ""
+    if difference.low is None or difference.high is None:
+        return "cannot tell from one seed"
+    if difference.low > 0:
+        return "ahead"
+    if difference.high < 0:
+        return "behind"
+    if difference.pairs_needed is None:
+        return "cannot tell; no difference in sight"
+    return f"cannot tell; about {difference.pairs_needed} seeds would"
 
 
 def _difference_cell(difference: Difference) -> str:
@@ -202,26 +226,37 @@ def table_notes(runs: Sequence[PlannedRun], rows: Sequence[Row], speeds: bool) -
     Returns:
         A list of strings, each a sentence or more.
     """
-    settings, base = runs[0].settings, base_of([run.variant for run in runs])
+    variants = list(dict.fromkeys(run.variant for run in runs))
+    settings = runs[0].settings
+    bases = list(dict.fromkeys(base_of(variant, variants) for variant in variants))
     seeds = dict.fromkeys(str(run.settings.seed) for run in runs)
+    varied = {name for name, _ in variants[0].recipe}
     network = settings.model if settings.depth is None else f"{settings.model} {settings.depth}"
+    network = "several networks" if varied & {"model", "depth"} else network
+    epochs = "several" if "epochs" in varied else settings.epochs
     notes = [
-        f"{network} on {settings.dataset}; epochs: {settings.epochs}; seeds: {', '.join(seeds)}; "
-        f"base variant: {base.name}. The config.json of every run has the rest of the recipe.",
+        f"{network} on {settings.dataset}; epochs: {epochs}; seeds: {', '.join(seeds)}; compared "
+        f"with: {', '.join(base.name for base in bases)}. Every run's config.json has the rest of "
+        "the recipe.",
         "Test accuracy: mean ± sample standard deviation over the seeds. Difference: test accuracy "
         "minus the base's with the same seed, in percentage points; mean over the seeds, with the "
         "95 % confidence interval of Student's paired t-test.",
+        "Conclusion: ahead or behind if the interval leaves zero out; otherwise these seeds cannot "
+        "tell, and about how many would if the difference and its spread stayed as they are.",
         "McNemar p: McNemar's exact, two-sided test against the base, on the predictions of all "
         "seeds together. Gained: predictions that are right where the base's are wrong; lost: the "
-        "reverse. Several seeds share their test images, which makes p too small; p says nothing "
-        "about other seeds.",
+        "reverse. It compares the networks that were trained, and says nothing about other seeds: "
+        "a small p beside a conclusion of 'cannot tell' means that these networks differ, and that "
+        "others may not. Several seeds share their test images, which makes p too small.",
     ]
     if len(rows) > 2:
         notes.append("Neither the intervals nor p are corrected for the number of variants.")
     if len(seeds) == 1:
         notes.append("A single seed has no standard deviation and no interval.")
-    if base.attention != "none":
-        notes.append(f"The comparison does not include none; the base is {base.name} instead.")
+    if all(base.attention != "none" for base in bases):
+        notes.append(f"The comparison does not include none; the base is {bases[0].name} instead.")
+    elif len(bases) > 1:
+        notes.append("Every variant is compared with none of the same settings.")
     if speeds:
         notes.append(
             "Speed: images per second in training, divided by the base's with the same seed; "

@@ -11,7 +11,8 @@ from typing import Any, NoReturn, TypeVar
 
 from ..system.errors import UserError
 from ..system.files import read_json
-from .settings import Settings
+from ..system.terminal import printable
+from .fields import Settings
 
 LONGEST_ERROR = 4000  # characters
 Chosen = TypeVar("Chosen", bound=Settings)
@@ -20,6 +21,13 @@ Chosen = TypeVar("Chosen", bound=Settings)
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         fail(f"{message}; see '{self.prog} --help'")
+
+
+class _Booleans(argparse.Action):
+    """Of a flag with several values, which alone means true."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, values or [True])
 
 
 def parse_settings(
@@ -100,7 +108,11 @@ def _add_argument(group: Any, field: dataclasses.Field) -> None:
                            **nargs, **check)  # fmt: skip
         return
     options = {"help": field.metadata["help"] + _default_text(field.default)}
-    if many or kind.metavar != "true|false":
+    if many and kind.metavar == "true|false":
+        group.add_argument(flag, nargs="*", action=_Booleans, metavar=kind.metavar, **options)
+        group.add_argument("--no-" + flag[2:], dest=field.name, action="store_const",
+                           const=(False,), help=f"the same as {flag} false")  # fmt: skip
+    elif many or kind.metavar != "true|false":
         group.add_argument(flag, metavar=kind.metavar, **options, **nargs, **check)
     elif field.default is None:  # what the network decides if not told otherwise
         group.add_argument(flag, nargs="?", const=True, metavar=kind.metavar, **options, **check)
@@ -116,6 +128,8 @@ def _default_text(default: Any) -> str:
         return ""
     if default is True:
         return " (default: yes)"
+    if default in ((True,), (False,)):
+        return _default_text(default[0])
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
     return f" (default: {shown})".replace("%", "%%")
 
@@ -139,6 +153,5 @@ def _read_config(file: str, known: list[str]) -> dict[str, Any]:
 def fail(message: object, code: int = 2) -> NoReturn:
     """Says in one line what was wrong, and exits; with code 2 if the user can fix it."""
     line = textwrap.shorten(f"error: {message}", LONGEST_ERROR, placeholder=" ...")
-    # what a file holds could steer the terminal
-    print("".join(c if c.isprintable() else "?" for c in line), file=sys.stderr)
+    print(printable(line), file=sys.stderr)
     raise SystemExit(code)

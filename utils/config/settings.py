@@ -14,10 +14,15 @@ from models.signatures import Option, all_architecture_options
 from ..data.datasets import DATASETS
 from ..system.backend import BACKENDS
 from ..system.errors import UserError
+from .fields import (
+    Settings,
+    given_options,
+    module_option,
+    option,
+    setting,
+)
 from .optimization import OPTIMIZERS, SCHEDULES, learning_rate_help, optimizer_help
 from .parsing import (
-    Kind,
-    SettingError,
     address,
     boolean,
     checksums,
@@ -30,75 +35,12 @@ from .parsing import (
     optional,
     path,
     run_folder,
-    seeds,
-    several,
     specification,
     text,
     words,
 )
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-
-
-def setting(default: Any, kind: Kind, help: str, many: bool = False, hidden: bool = False) -> Any:
-    """A field of a settings class.
-
-    Args:
-        default: its default; `dataclasses.MISSING` for a positional argument.
-        kind: a `Kind`.
-        help: string, a line for --help.
-        many: bool, whether its flag takes several words.
-        hidden: bool, whether it has no flag: the program fills it in.
-    """
-    metadata = {"kind": kind, "help": help, "many": many, "hidden": hidden}
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def option(kind: Kind, help: str, of: str = "architecture") -> Any:
-    """An option that not every architecture, or not every attention module, has.
-
-    Without it, the default of the architecture or module holds.
-    """
-    metadata = {"kind": optional(kind), "help": help, "many": False, "hidden": False, "option": of}
-    return dataclasses.field(default=None, metadata=metadata)
-
-
-def option_names(settings_class: Any, of: str) -> list[str]:
-    """Returns the names of the settings that are options of an `"architecture"` or `"attention"`.
-
-    Args:
-        settings_class: subclass of `Settings`, or one of its instances.
-        of: string.
-    """
-    fields = dataclasses.fields(settings_class)
-    return [field.name for field in fields if field.metadata.get("option") == of]
-
-
-def module_option(name: str) -> str:
-    """Returns what an attention module calls the option that is the setting `name`.
-
-    A setting that would sound like the whole network's has `attention_` before it.
-    """
-    return name.removeprefix("attention_")
-
-
-class Settings:
-    """Base of the settings classes: every value is checked, wherever it comes from."""
-
-    group = "settings"  # the heading in --help of the fields that a class adds
-
-    @classmethod
-    def fields(cls) -> tuple[dataclasses.Field, ...]:
-        """Returns the fields of the class, all made by `setting` or `option`."""
-        return dataclasses.fields(cls)  # type: ignore[arg-type]  # every subclass is a dataclass
-
-    def __post_init__(self) -> None:
-        for field in self.fields():
-            try:
-                value = field.metadata["kind"](getattr(self, field.name))
-            except SettingError as error:
-                raise UserError(f"{field.name} {error}") from None
-            object.__setattr__(self, field.name, value)
 
 
 KINDS = {int: integer(1), float: number(0), bool: boolean}  # of architectures' options
@@ -151,7 +93,7 @@ class ArchitectureSettings(_ArchitectureOptions):
 
     def architecture_options(self) -> dict[str, Any]:
         """Returns the options of the architecture that are given, as a dictionary."""
-        return _given(self, "architecture")
+        return given_options(self, "architecture")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -173,7 +115,9 @@ class AttentionSettings(Settings):
 
     def attention_options(self) -> dict[str, Any]:
         """Returns the options of the module that are given as settings of their own."""
-        return {module_option(name): value for name, value in _given(self, "attention").items()}
+        return {
+            module_option(name): value for name, value in given_options(self, "attention").items()
+        }
 
     @property
     def attention_spec(self) -> AttentionSpec:
@@ -183,11 +127,6 @@ class AttentionSettings(Settings):
             return AttentionSpec.parse(self.attention, at, **self.attention_options())
         except ValueError as error:
             raise UserError(str(error)) from error
-
-
-def _given(settings: Settings, of: str) -> dict[str, Any]:
-    values = {name: getattr(settings, name) for name in option_names(settings, of)}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -371,55 +310,3 @@ class TrainSettings(RecipeSettings):
         for name in NOT_RECORDED if config["code"] else (*NOT_RECORDED, "code"):
             del config[name]
         return config
-
-
-def _several_values(field: dataclasses.Field) -> tuple[str, Any, Any]:
-    """Returns a field of `CompareSettings`: several values of one of `ModelSettings`."""
-    kind = several(field.metadata["kind"])
-    if field.default is None:
-        kind = optional(kind)
-    default = None if field.default is None else (field.default,)
-    metadata = {**field.metadata, "kind": kind, "many": True}
-    return field.name, Any, dataclasses.field(default=default, metadata=metadata)
-
-
-# the settings that a comparison may vary
-VARIED = ("attention", *option_names(ModelSettings, "attention"), "attention_at")
-
-_VariedSettings: Any = dataclasses.make_dataclass(
-    "_VariedSettings",
-    [_several_values(f) for f in dataclasses.fields(ModelSettings) if f.name in VARIED],
-    bases=(RecipeSettings,),
-    namespace={"group": "attention"},
-    frozen=True,
-    kw_only=True,
-)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CompareSettings(_VariedSettings):
-    """Which runs are compared: one recipe, with several modules or values of an option, and seeds.
-
-    An option with several values is one of the modules that have it; several such options are
-    compared in every combination.
-    """
-
-    group = "comparison"
-
-    attention: tuple[str, ...] = setting(
-        "none,se_block,cbam_block",
-        several(specification),
-        "modules to compare, each as 'main.py train' takes it, such as 'cbam_block(ratio=4)'",
-        many=True,
-    )
-    seeds: tuple[int, ...] = setting("0-2", seeds, "such as 0-4 or 0,2,5", many=True)
-    jobs: int = setting(1, integer(1), "runs at once; speeds are compared only with 1")
-    ray: str | None = setting(
-        None,
-        optional(text),
-        "Ray cluster to train on: HOST:PORT, auto or local; all its nodes must see this folder, "
-        "Python, the data and --run-dir under the same paths; no speeds are compared",
-    )
-    run_dir: str | None = setting(
-        None, optional(path), "folder of all the runs; runs/DATASET-MODEL-...-compare if not given"
-    )

@@ -102,7 +102,7 @@ def _find(name: str, data_dir: str | Path | None, download: bool) -> tuple[Cifar
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets"
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
 
 
 def _find_in(place: Path, editions: Sequence[CifarFiles]) -> tuple[CifarFiles, Path] | None:

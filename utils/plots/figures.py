@@ -5,8 +5,10 @@ from typing import IO, Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from ..system.files import replacing
+from ..system.terminal import printable
 
 matplotlib.rcParams["text.parse_math"] = False  # names of folders and classes may contain a $
 
@@ -44,6 +46,8 @@ def save_figure(figure: Figure, path: Target) -> None:
         figure: a Matplotlib figure.
         path: path of the file, which is written whole or not at all, or an open binary file.
     """
+    for text in figure.findobj(Text):  # no font has what a name of a file can have
+        text.set_text(printable(text.get_text()))
     if not isinstance(path, (str, os.PathLike)):
         figure.savefig(path, format="png")
         return

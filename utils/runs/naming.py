@@ -9,13 +9,9 @@ from typing import Any
 from models.attention.specification import AttentionSpec
 from models.specification import parse_specification, short_name
 
-from ..config.settings import (
-    NOT_RECORDED,
-    ArchitectureSettings,
-    RecipeSettings,
-    TrainSettings,
-    option_names,
-)
+from ..config.compare_settings import CompareSettings
+from ..config.fields import option_names
+from ..config.settings import NOT_RECORDED, ArchitectureSettings, RecipeSettings, TrainSettings
 from .resuming import FREE
 
 LONGEST = 150  # characters of a folder's name; file systems take 255 bytes
@@ -89,12 +85,16 @@ def default_run_dir(settings: TrainSettings, dataset_name: str) -> Path:
     return Path("runs") / folder_name(parts)
 
 
-def default_comparison_dir(settings: RecipeSettings, dataset_name: str) -> Path:
-    """Returns the folder that a comparison goes to when none is named, below `runs/`."""
+def default_comparison_dir(settings: CompareSettings, dataset_name: str) -> Path:
+    """Returns the folder that a comparison goes to when none is named, below `runs/`.
+
+    Its name tells what all runs have in common; what differs is in the names of the runs.
+    """
+    common = RecipeSettings(**settings.single_settings())
     parts = [
-        data_name(settings, dataset_name),
-        network_name(settings),
-        recipe_name(settings),
+        data_name(common, dataset_name),
+        network_name(common),
+        recipe_name(common),
         "compare",
     ]
     return Path("runs") / folder_name(parts)

@@ -12,6 +12,7 @@ import numpy as np
 from ..data.dataset import Images
 from ..system.errors import UserError
 from ..system.files import replacing
+from ..system.terminal import shell_word
 
 FILE = "predictions.npz"
 
@@ -86,7 +87,9 @@ def read_predictions(run: str | PathLike[str]) -> Predictions:
     """
     path = Path(run) / FILE
     if not path.is_file():
-        raise UserError(f"{path} does not exist; 'python main.py evaluate {run}' writes it")
+        raise UserError(
+            f"{path} does not exist; 'python main.py evaluate {shell_word(run)}' writes it"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
@@ -98,7 +101,7 @@ def read_predictions(run: str | PathLike[str]) -> Predictions:
     except Exception as error:  # a damaged file can fail in any way
         raise UserError(
             f"{path} is damaged ({error or type(error).__name__}); "
-            f"'python main.py evaluate {run}' writes it again"
+            f"'python main.py evaluate {shell_word(run)}' writes it again"
         ) from error
     return found
 

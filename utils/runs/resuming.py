@@ -5,7 +5,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..config.settings import TrainSettings, option_names
+from ..config.fields import option_names
+from ..config.settings import TrainSettings
 from ..system.backend import device, threads, versions
 from ..system.errors import UserError
 
@@ -29,8 +30,8 @@ def environment(packages: Iterable[str] = ()) -> dict[str, Any]:
 
     installed = {name: _version(name) for name in packages}
     found = {**versions(), **installed, "device": device(), "threads": threads()}
-    if keras.backend.backend() == "tensorflow" and not is_switched_on():
-        found["fast_forms"] = False  # older runs do not say that they had them
+    if keras.backend.backend() == "tensorflow":  # no other has fast forms
+        found["fast_forms"] = is_switched_on()
     return found
 
 
@@ -72,7 +73,10 @@ def check_state(settings: TrainSettings, state: Mapping[str, Any], now: Mapping[
     _refuse_others(run, changed_settings(state["config"], now["config"]))
     if state["data"] != now["data"]:
         raise UserError(f"{run} cannot be resumed with other data: images or labels have changed")
-    _refuse_unless(settings.force, run, _differences(state["environment"], now["environment"]))
+    environment = state["environment"]
+    if "fast_forms" in now["environment"]:  # older runs had them and do not say so
+        environment = {"fast_forms": True, **environment}
+    _refuse_unless(settings.force, run, _differences(environment, now["environment"]))
     finished = state["progress"]["epoch"]
     if finished > settings.epochs:
         raise UserError(f"{run} has {finished} epochs, more than --epochs {settings.epochs}")

@@ -4,6 +4,8 @@ import contextlib
 import csv
 import dataclasses
 import math
+import stat
+import time
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
@@ -16,9 +18,12 @@ from ..data.dataset import Dataset
 from ..data.datasets import load_dataset
 from ..system.errors import UserError
 from ..system.files import read_json, write_json
+from ..system.terminal import shell_word
 from .own_code import import_own_code
 
 LOCK = "lock"
+LARGEST_LOCK = 2**10  # bytes; a number and the name of a host take less than 300
+SECONDS_TO_RECORD = 0.5  # within which a process has written into the lock that it created
 
 
 def check_run_dir(path: str | PathLike[str]) -> None:
@@ -33,8 +38,8 @@ def check_run_dir(path: str | PathLike[str]) -> None:
     path = Path(path)
     if (path / "config.json").exists():
         raise UserError(
-            f"{path} already holds a run; resume it with --resume {path}, or name another folder "
-            "with --run-dir"
+            f"{path} already holds a run; resume it with --resume {shell_word(path)}, or name "
+            "another folder with --run-dir"
         )
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is not a folder; name another with --run-dir")
@@ -62,7 +67,7 @@ def locked(path: str | PathLike[str]) -> Iterator[None]:
 
     It creates the folder if needed, and removes it at the end if nothing was written. The lock file
     holds the number of the process and the name of the host; a lock is broken if its process has
-    ended.
+    ended, or if it holds no such record, as after a power failure.
 
     Args:
         path: path of the folder.
@@ -77,21 +82,59 @@ def locked(path: str | PathLike[str]) -> Iterator[None]:
         raise UserError(f"{path} cannot be created: {error.strerror}") from None
     lock = filelock.SoftFileLock(path / LOCK, timeout=1, poll_interval=0.1)
     try:
+        _remove_without_record(path / LOCK)
         lock.acquire()
     except filelock.Timeout:
-        pid, host = [*(path / LOCK).read_text().split(), "?", "?"][:2]
+        holder = _holder(path / LOCK)
+        pid, host = holder or ("?", "?")  # it has ended just now
         raise UserError(
             f"{path} is in use by process {pid} on {host}; wait until it ends, or, if it no longer "
-            f"runs, remove {path / LOCK}"
+            f"runs, remove {shell_word(path / LOCK)}"
         ) from None
+    except IsADirectoryError:
+        raise UserError(f"{path / LOCK} is a folder; remove it") from None
     except OSError as error:
         raise UserError(f"{path} cannot be written to: {error.strerror}") from None
     try:
         yield
     finally:
         lock.release()
-        if not any(path.iterdir()):
+        # someone may have removed it while it was in use
+        if path.exists() and not any(path.iterdir()):
             path.rmdir()
+
+
+def _holder(lock: Path) -> tuple[str, str] | None:
+    """Returns the process and the host that a lock file records, or `None`.
+
+    Anything can be in its place: a pipe is not read, and neither is all of a large file.
+    """
+    try:
+        if not stat.S_ISREG(lock.lstat().st_mode):
+            return None
+        with open(lock, "rb") as file:
+            record = file.read(LARGEST_LOCK + 1).decode()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+    words = record.split()
+    # without the end of its last line, a record is not complete
+    complete = len(record) <= LARGEST_LOCK and record.endswith("\n") and len(words) >= 2
+    return (words[0], words[1]) if complete and words[0].isdecimal() else None
+
+
+def _remove_without_record(lock: Path) -> None:
+    """Removes what is in a lock's place and records no process; its own process may still do so."""
+    try:
+        before = lock.lstat()
+        if _holder(lock) is not None:
+            return
+        time.sleep(SECONDS_TO_RECORD)
+        now = lock.lstat()
+    except FileNotFoundError:
+        return
+    unchanged = (before.st_ino, before.st_mtime_ns) == (now.st_ino, now.st_mtime_ns)
+    if unchanged and not stat.S_ISDIR(now.st_mode):
+        lock.unlink(missing_ok=True)
 
 
 def read_metrics(path: str | PathLike[str]) -> list[dict[str, float]]:

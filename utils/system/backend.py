@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import importlib.abc
+import importlib.machinery
 import importlib.util
 import logging
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -47,6 +51,7 @@ def choose_backend(name: str | None = None) -> str:
             f"the backend {name} is not installed; installed: {', '.join(installed) or 'none'}"
         )
     os.environ["KERAS_BACKEND"] = name
+    _find_home()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # it warns of "retracing" when several networks are built, which is intended here
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -55,14 +60,45 @@ def choose_backend(name: str | None = None) -> str:
 
         # on any backend Keras imports TensorFlow, if it is installed, to set seeds and to save
         # models; here its announcements are held back
-        if "tensorflow" in installed:
+        if name == "tensorflow":
             import tensorflow
+        elif "tensorflow" in installed:
+            _import_or_block("tensorflow")
     if name == "tensorflow" and not on_accelerator():
         # with more threads, networks with attention differ in their last bits from run to run
         with contextlib.suppress(RuntimeError):  # TensorFlow is already initialized
             tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     _split_cpu(name)
     return keras.backend.backend()
+
+
+def _import_or_block(package: str) -> None:
+    """Imports a package that a run can do without; one that is broken counts as not installed."""
+    try:
+        importlib.import_module(package)
+    except Exception:  # a damaged installation can fail in any way
+        sys.meta_path.insert(0, _Broken(package))
+
+
+class _Broken(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Makes every further import of a package an ImportError, as Keras expects of a missing one."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        return importlib.machinery.ModuleSpec(name, self) if name == self.package else None
+
+    def exec_module(self, module: Any) -> None:
+        raise ImportError(f"{self.package} is installed, but broken")
+
+
+def _find_home() -> None:
+    """Gives Keras a temporary folder for its files where the user has no home folder."""
+    if "KERAS_HOME" not in os.environ and os.path.expanduser("~") == "~":
+        folder = tempfile.mkdtemp(prefix="keras-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["KERAS_HOME"] = folder
 
 
 def _split_cpu(backend: str) -> None:

@@ -113,7 +113,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
             raise ValueError(f"it has more than {LARGEST_JSON} bytes")
         value = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_unique_keys)
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        text.encode()  # fails for half a surrogate pair
+        # names of files that are not UTF-8 have such characters; half of a pair does not
+        text.encode(errors="surrogateescape")
         if "\\u0000" in text:
             raise ValueError("it has a NUL character")
     except RecursionError:

@@ -1,5 +1,6 @@
 """Commands and functions in processes of their own."""
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,7 @@ from .errors import Interrupted
 from .signals import StopSignals
 
 LONGEST_LINE = 1000  # bytes
+SIGNAL_AT_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of Linux
 
 
 class Process(Protocol):
@@ -43,16 +45,16 @@ def start_process(
     command: Sequence[str],
     log: str | Path,
     environment: Mapping[str, str] | None,
-    before: Callable[[], Any] | None = None,
 ) -> subprocess.Popen:
     """Starts a command and appends its output to a file.
+
+    On Linux the command receives SIGTERM when this process ends, even if it is killed.
 
     Args:
         command: sequence of strings.
         log: path of the file.
         environment: dictionary of the command's environment variables, or `None` for those of this
             process.
-        before: function that the new process calls first.
 
     Returns:
         A `subprocess.Popen`.
@@ -67,8 +69,23 @@ def start_process(
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,
-            preexec_fn=before,
+            preexec_fn=_stopping_with_parent(),
         )
+
+
+def _stopping_with_parent() -> Callable[[], None] | None:
+    """A function that a new process calls, to receive SIGTERM when its parent process ends."""
+    if sys.platform != "linux":
+        return None
+    # a new process shares locks with this one's threads: it must not import or load anything
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def follow() -> None:
+        prctl(SIGNAL_AT_PARENTS_DEATH, int(signal.SIGTERM))
+        if os.getppid() != parent:  # it has ended already
+            os._exit(1)
+
+    return follow
 
 
 def run_processes(
@@ -144,6 +161,22 @@ def call_in_process(backend: str | None, function: Callable[..., Any], *args: An
 def _initialize(backend: str | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process answers Ctrl-C
     choose_backend(backend)
+
+
+def how_it_ended(code: int, log: str | Path) -> str:
+    """Says why a command failed: the signal that killed it, or the last line of its output.
+
+    Args:
+        code: int, the exit code, negative for a signal as in `subprocess`.
+        log: path of its output.
+
+    Returns:
+        A string, such as `"killed by signal 9 (SIGKILL)"`.
+    """
+    if code >= 0:
+        return last_line(log)
+    names = {int(number): number.name for number in signal.Signals}
+    return f"killed by signal {-code} ({names.get(-code, 'unknown')})"
 
 
 def last_line(log: str | Path) -> str:

@@ -41,6 +41,7 @@ from ..system.errors import Interrupted, RunError, UserError
 from ..system.files import replacing, write_json
 from ..system.provenance import provenance
 from ..system.signals import StopSignals
+from ..system.terminal import shell_word
 from .averaging import WeightAverages
 from .callbacks import Checkpointer, CountSteps, FiniteLoss, RestoreVariables, SetEpoch
 from .devices import Devices, find_devices
@@ -300,7 +301,7 @@ def resume(
 @contextlib.contextmanager
 def _adding_resume_hints(run_dir):
     """A context that adds to its errors what is kept, and how to resume the run."""
-    hint = f"resume with: python main.py train --resume {run_dir}"
+    hint = f"resume with: python main.py train --resume {shell_word(run_dir)}"
     try:
         yield
     except Interrupted as error:
@@ -308,6 +309,8 @@ def _adding_resume_hints(run_dir):
     except RunError as error:
         raise RunError(f"{error}; what was written to {run_dir} before is kept") from error
     except OSError as error:
+        if not run_dir.exists():
+            raise RunError(f"{run_dir} was removed while the run wrote to it") from error
         reason = error.strerror or error
         raise RunError(
             f"{run_dir} cannot be written to: {reason}; what was written before is kept; {hint}"

@@ -1,5 +1,7 @@
 """The statistics of a comparison, against closed forms and published numbers."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -68,6 +70,29 @@ def test_mcnemar_of_published_ratings():
     assert (found.gained, found.lost) == (86, 150)
     assert found.p == pytest.approx(stats.chi2.sf(17.36, 1), rel=0.5)  # the published approximation
     assert found.p == pytest.approx(2 * stats.binom.cdf(86, 236, 0.5))  # the exact value
+
+
+@pytest.mark.parametrize("values", [[0.1, 0.2, -0.1], [0.01, 0.05, -0.02, 0.0], [1.0, 1.1]])
+def test_pairs_needed_are_the_fewest(values):
+    """As many pairs of this mean and deviation leave zero out of the interval, and no fewer."""
+    found = paired_difference(values, [0.0] * len(values))
+    mean, deviation = np.mean(values), np.std(values, ddof=1)
+
+    def shows(count):
+        low, high = stats.t.interval(0.95, count - 1, mean, deviation / math.sqrt(count))
+        return low > 0 or high < 0
+
+    if found.pairs_needed is None:
+        assert shows(len(values))
+    else:
+        assert shows(found.pairs_needed)
+        assert not shows(found.pairs_needed - 1)
+
+
+def test_pairs_that_show_nothing_at_all():
+    found = paired_difference([0.1, -0.1], [0.0, 0.0])
+    assert found.low < 0 < found.high
+    assert found.pairs_needed is None
 
 
 def test_mcnemar_by_hand():

@@ -8,6 +8,7 @@ from models.attention import registry
 from models.attention_module import register_attention
 from tests.fake_comparison import DATA, fake, settings_of
 from utils.compare.planning import plan_runs, plan_variants
+from utils.compare.table import base_of
 from utils.system.errors import UserError
 from utils.system.files import write_json
 
@@ -70,6 +71,31 @@ def test_options_of_a_module_of_ones_own(monkeypatch):
         "open-ratio4-order_parallel",
         "closed-ratio4",
     ]
+
+
+def test_settings_of_the_recipe_with_several_values(tmp_path):
+    """They are compared in every combination, and each variant with none of the same settings."""
+    settings = settings_of(
+        attention="none,se_block", learning_rate=[0.1, 0.05], augment=[True, False], seeds=0
+    )
+    variants = plan_variants(settings)
+    assert [variant.name for variant in variants] == [
+        f"{module}-learning_rate{rate}-{augment}"
+        for rate in ("0.1", "0.05")
+        for augment in ("augment", "no_augment")
+        for module in ("none", "se_block")
+    ]
+    runs = plan_runs(settings, DATA, tmp_path)
+    assert [(run.settings.learning_rate, run.settings.augment) for run in runs] == [
+        (rate, augment) for rate in (0.1, 0.05) for augment in (True, False) for _ in range(2)
+    ]
+    for none, se in zip(variants[::2], variants[1::2], strict=True):
+        assert base_of(se, variants) is base_of(none, variants) is none
+
+
+def test_a_single_value_of_a_setting_is_in_no_name():
+    settings = settings_of(learning_rate=0.1, augment=False)
+    assert [variant.name for variant in plan_variants(settings)] == ["none", "se_block"]
 
 
 def test_a_grid_is_counted_before_it_is_made():

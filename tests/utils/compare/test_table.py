@@ -11,8 +11,10 @@ from tests.fake_comparison import COSTS, DATA, LABELS, fake_comparison, settings
 from utils.compare import compare as comparison
 from utils.compare.compare import write_comparison
 from utils.compare.missing_runs import read_jobs, record_jobs
+from utils.compare.paired_statistics import Difference
 from utils.compare.planning import Variant, plan_runs
 from utils.compare.plot import plot_comparison
+from utils.compare.table import Row, conclusion
 from utils.system.errors import UserError
 
 pytestmark = pytest.mark.once
@@ -42,15 +44,31 @@ def test_numbers_of_the_table(tmp_path):
 def test_table_in_markdown(tmp_path):
     write_comparison(fake_comparison(tmp_path), DATA, COSTS, tmp_path)
     text = (tmp_path / "comparison.md").read_text("utf-8")
-    assert "| none | 1,000 | 2.00 M | 1.00 x | 3 | 70.00 % ± 10.00 |  |  |  |" in text
+    assert "| none | 1,000 | 2.00 M | 1.00 x | 3 | 70.00 % ± 10.00 |  |  |  |  |" in text
     assert (
         "| se_block | 1,100 | 2.50 M | 0.81 x | 3 | 76.67 % ± 5.77 | +6.67 [-7.68, +21.01] "
-        "| 0.62 | 3, 1 |"
+        "| cannot tell; about 6 seeds would | 0.62 | 3, 1 |"
     ) in text
-    assert "seeds: 0, 1, 2; base variant: none." in text
+    assert "seeds: 0, 1, 2; compared with: none." in text
     assert "Missing" not in text
     assert len({line.count("|") for line in text.splitlines() if "|" in line}) == 1
     assert min(matplotlib.image.imread(tmp_path / "comparison.png").shape[:2]) > 300
+
+
+@pytest.mark.parametrize(
+    ("difference", "words"),
+    [
+        (None, ""),
+        (Difference(0.01, None, None), "cannot tell from one seed"),
+        (Difference(0.02, 0.001, 0.039), "ahead"),
+        (Difference(-0.02, -0.039, -0.001), "behind"),
+        (Difference(0.02, -0.01, 0.05, 7), "cannot tell; about 7 seeds would"),
+        (Difference(0.0, -0.01, 0.01), "cannot tell; no difference in sight"),
+    ],
+)
+def test_conclusion_in_words(difference, words):
+    row = Row("a", 1, 1, [0.5], 0.5, None, [[0.5]], True, difference=difference)
+    assert conclusion(row) == words
 
 
 def test_speeds_only_of_runs_that_were_trained_alone(tmp_path):

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
+from tests.processes import start_python
 from utils.system.errors import Interrupted
-from utils.system.processes import last_line, run_processes
+from utils.system.processes import how_it_ended, last_line, run_processes
 
 pytestmark = pytest.mark.once
 
@@ -42,6 +43,8 @@ def test_one_after_the_other(tmp_path):
     assert (tmp_path / "bad.txt").read_text() == "so far\nno good\n"
     assert last_line(tmp_path / "bad.txt") == "no good"
     assert last_line(tmp_path / "killed.txt") == ""
+    assert how_it_ended(1, tmp_path / "bad.txt") == "no good"
+    assert how_it_ended(-9, tmp_path / "bad.txt") == "killed by signal 9 (SIGKILL)"
 
 
 def test_so_many_at_once(tmp_path):
@@ -78,3 +81,33 @@ def test_a_signal_stops_them_in_their_own_time(tmp_path):
     assert stop.value.signum == signal.SIGINT
     assert last_line(tmp_path / "first.txt") == "where it stands"
     assert not (tmp_path / "never.txt").exists()
+
+
+PARENT = (
+    "import sys\n"
+    "from pathlib import Path\n"
+    "from utils.system.processes import run_processes\n"
+    "child = [sys.executable, '-c', sys.argv[1]]\n"
+    "run_processes({'child': child}, 1, Path(sys.argv[2]), print, print)\n"
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has the signal at a parent's end")
+def test_commands_stop_when_their_parent_is_killed(tmp_path):
+    ready, stopped = tmp_path / "ready", tmp_path / "stopped"
+    script = (
+        "import pathlib, signal, sys, time\n"
+        f"stop = lambda *_: (pathlib.Path({str(stopped)!r}).touch(), sys.exit())\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        f"pathlib.Path({str(ready)!r}).touch()\n"
+        "time.sleep(60)\n"
+    )
+    parent = start_python("-c", PARENT, script, tmp_path)
+    give_up = time.monotonic() + 60
+    while not ready.exists() and time.monotonic() < give_up:
+        time.sleep(0.01)
+    parent.kill()
+    parent.communicate()
+    while not stopped.exists() and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert stopped.exists()

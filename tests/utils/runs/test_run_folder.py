@@ -1,0 +1,56 @@
+"""A run's folder: one process at a time writes to it."""
+
+import os
+import socket
+import threading
+
+import pytest
+
+from utils.runs.run_folder import locked
+from utils.system.errors import UserError
+
+pytestmark = pytest.mark.once
+
+
+def huge(path):
+    with open(path, "wb") as file:
+        file.truncate(3 * 2**30)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"12"),
+        lambda path: path.write_bytes(b"1\nhalf a na"),
+        lambda path: path.write_bytes(b"\xff\xfe\x00\x80"),
+        lambda path: path.write_bytes(b"no number\nhost\n"),
+        huge,
+        os.mkfifo,
+        lambda path: path.symlink_to("nowhere"),
+    ],
+    ids=["empty", "half a number", "half a host", "garbage", "text", "huge", "pipe", "link"],
+)
+def test_a_lock_that_records_no_process_is_taken_over(write, tmp_path):
+    write(tmp_path / "lock")
+    with locked(tmp_path):
+        pid, host = (tmp_path / "lock").read_text().split()[:2]
+        assert (int(pid), host) == (os.getpid(), socket.gethostname())
+    assert not tmp_path.exists()  # it was empty
+
+
+def test_a_lock_that_is_being_written_is_waited_for(tmp_path):
+    """Its process created it a moment ago, and records itself a moment later."""
+    lock = tmp_path / "lock"
+    lock.touch()
+    record = f"{os.getppid()}\n{socket.gethostname()}\n"
+    threading.Timer(0.2, lock.write_text, [record]).start()
+    with pytest.raises(UserError, match=f"in use by process {os.getppid()} on"), locked(tmp_path):
+        pass
+    assert lock.read_text() == record
+
+
+def test_what_is_no_lock_is_named(tmp_path):
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(UserError, match="lock is a folder; remove it"), locked(tmp_path):
+        pass

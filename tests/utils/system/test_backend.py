@@ -1,0 +1,43 @@
+"""What a run needs of its surroundings, and what it can do without."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.processes import run_python
+
+pytestmark = pytest.mark.once
+
+
+def test_a_broken_package_counts_as_missing(tmp_path):
+    (tmp_path / "broken.py").write_text("raise AttributeError('no such symbol')")
+    script = (
+        "import importlib.util, sys\n"
+        "from utils.system.backend import _import_or_block\n"
+        "_import_or_block('json')\n_import_or_block('broken')\n"
+        "import json\n"
+        "assert importlib.util.find_spec('broken')\n"
+        "try:\n    import broken\n"
+        "except ImportError as error:\n    print(error)\n"
+        "assert 'broken' not in sys.modules\n"  # Keras takes what is there for usable
+    )
+    done = run_python("-c", script, PYTHONPATH=f".:{tmp_path}")
+    assert done.stdout == "broken is installed, but broken\n", done.stderr
+
+
+def test_without_a_home_folder_nothing_goes_to_a_folder_called_tilde():
+    script = (
+        "import os, pwd\n"
+        "os.environ.pop('HOME')\nos.environ.pop('KERAS_HOME', None)\n"
+        "def getpwuid(uid):\n    raise KeyError(uid)\n"
+        "pwd.getpwuid = getpwuid\n"
+        "from utils.data.cifar import _cache\n"
+        "from utils.system.backend import _find_home\n"
+        "_find_home()\n"
+        "cache = _cache()\n"
+        "assert cache.parent.is_dir() and cache.is_absolute()\n"
+        "print(cache.parent)\n"
+    )
+    done = run_python("-c", script)
+    assert done.returncode == 0, done.stderr
+    assert not Path(done.stdout.strip()).exists()  # it is removed at the end
