@@ -176,7 +176,7 @@ class DataSettings(Settings):
         "; ".join(f"{name}: {entry.help}" for name, entry in DATASETS.items()),
     )
     data_dir: str | None = setting(
-        None, optional(path), "folder to look for data first, and to download to"
+        None, optional(path), "folder, or archive of CIFAR, to look for data first; to download to"
     )
     image_size: int | None = setting(
         None, optional(integer(1, 4096)), "folder: side of the images; 224 if not given"

@@ -128,6 +128,11 @@ def find_image_files(folder: Path) -> tuple[list[Path], list[Path]]:
     return sorted(images), sorted(others)
 
 
+def holds_images(folder: Path) -> bool:
+    """Returns whether there is an image file in a folder or below."""
+    return any(map(is_image_file, _paths_below(folder)))
+
+
 def _paths_below(folder: Path) -> Iterator[Path]:
     """Yields the paths of all files, and of the folders that are not entered."""
     seen = {os.path.realpath(folder)}  # links can lead in circles

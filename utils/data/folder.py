@@ -98,15 +98,6 @@ def load_folder(options: LoadOptions) -> Dataset:
     return Dataset("folder", x_train, y_train, x_test, y_test, names, crop_padding=0, flips=True)
 
 
-def holds_photographs(data_dir: Path) -> bool:
-    """Returns whether a folder holds images that `load_folder` can read, without decoding them."""
-    try:
-        parts = find_parts(data_dir)
-        return len(find_classes(parts.train)[0]) > 1
-    except UserError:
-        return False
-
-
 def _find_files(
     parts: Parts, options: LoadOptions
 ) -> tuple[tuple[str, ...], dict[Path, list[list[Path]]]]:
