@@ -52,7 +52,9 @@ def add_attention(
         at: where attention goes. A pattern of layer names such as `"conv*_block*_out"`; a list of
             names or patterns; a predicate `at(layer)` on layers; or `"auto"` (default), the outputs
             of residual blocks (the addition, or the activation after it) or, in a network without
-            any, of its stages (before each reduction of the spatial size, and at its end). Names
+            any, of its stages (before each change of the spatial size, and at its end). It leaves
+            the model's outputs alone, and what only an activation, a reshape or a resize parts
+            from them, so that they keep their range and their names. Names
             inside a nested model count too, on their own or as a path, `"inner/conv1"`; `*` also
             stands for `/`. Inputs, and layers inside layers that are no models, cannot be reached.
         start: `"identity"` (default) or `"standard"`, the module as it was published.
@@ -62,7 +64,7 @@ def add_attention(
 
     Returns:
         A Functional `keras.Model` with the name, inputs and outputs of `model`. An output that is
-        attended is called after its attention layer.
+        attended by name is called after its attention layer.
 
     Raises:
         ValueError: a subclassed or an unbuilt model, no layer found, a layer whose output is not a
