@@ -12,6 +12,9 @@ from .private_api import calls, calls_as, is_functional
 ACTIVATIONS = {name.replace("_", "") for name in dir(keras.activations)} | {"activation", "prelu"}
 # `CustomScaleLayer` adds the branches of InceptionResNetV2 in keras.applications
 ADDITIONS = {"Add", "CustomScaleLayer"}
+# what only these part from a model's output is an output itself: the scores of a mask, say
+RESHAPES = {"Cropping2D", "Flatten", "Identity", "Permute", "Reshape", "Transpose", "ZeroPadding2D"}
+RESIZES = {"Resize", "Resizing", "UpSampling2D"}
 
 
 def as_graph(layer):
@@ -43,12 +46,12 @@ def find_calls(graphs, at):
         (prefix + node.operation.name, node) for prefix, g in graphs.items() for node in calls(g)
     ]
     if isinstance(at, str) and at == "auto":
-        chosen = {id(node) for node in find_auto(graphs.values())}
+        chosen = {id(node) for node in find_auto(graphs)}
         sites = [(node, path) for path, node in found if id(node) in chosen]
         if not sites:
             raise ValueError(
-                "at='auto' finds neither residual blocks nor stages in this model; name the layers "
-                f"to attend, such as {_some(found)}"
+                "at='auto' finds neither residual blocks nor stages in this model besides its "
+                f"outputs; name the layers to attend, such as {_some(found)}"
             )
         return sites
     if callable(at):
@@ -120,20 +123,41 @@ def find_auto(graphs):
     """Finds the outputs of residual blocks; in a network without any, those of its stages.
 
     A residual block ends in an addition of feature maps that are all computed from a common one,
-    or in an activation, if that alone uses the sum. Stages are separated by reductions of the
-    spatial size on the trunk, the calls that every path through the network passes. A stage ends
-    before the reduction and the padding that belongs to it, the last stage where the network ends
-    or pools.
+    or in an activation, if that alone uses the sum. Stages are separated by changes of the spatial
+    size on the trunk, the calls that every path through the network passes. A stage ends before the
+    change and the padding that belongs to it, the last stage where the network ends or pools. The
+    network's outputs, and what only an activation, a reshape or a resize parts from them, are left
+    alone.
 
     Args:
-        graphs: Functional models, those within others included.
+        graphs: dictionary from paths to Functional models, as in `find_calls`.
 
     Returns:
         A list of calls.
     """
-    graphs = [_Graph(model) for model in graphs]
-    blocks = [node for graph in graphs for node in graph.residual_outputs()]
-    return blocks or [node for graph in graphs for node in graph.stage_outputs()]
+    spared = set(_outputs(graphs))
+    found = [_Graph(model) for model in graphs.values()]
+    blocks = [
+        node for graph in found for node in graph.residual_outputs() if id(node) not in spared
+    ]
+    return blocks or [node for graph in found for node in graph.stage_outputs(spared)]
+
+
+def _outputs(graphs, prefix=""):
+    """The calls that give a model's outputs but for their activation and shape, by their `id`."""
+    makers = {id(x): node for node in calls(graphs[prefix]) for x in node.outputs}
+    tensors = list(graphs[prefix].outputs)
+    while tensors:
+        node = makers.get(id(tensors.pop()))
+        if node is None:
+            continue
+        yield id(node)
+        kind = type(node.operation).__name__
+        if kind.lower() in ACTIVATIONS or kind in RESHAPES | RESIZES:
+            tensors.extend(node.input_tensors)
+        inner = f"{prefix}{node.operation.name}/"
+        if inner in graphs:
+            yield from _outputs(graphs, inner)
 
 
 def stage_ends(model):
@@ -177,14 +201,19 @@ class _Graph:
             common &= self.origin[id(x)]
         return len(added) > 1 and common != 0 and len({tuple(x.shape) for x in added}) == 1
 
-    def stage_outputs(self):
+    def stage_outputs(self, spared=()):
+        """The last call of each stage, without the calls whose `id` is in `spared`."""
         chosen = {}
         for trunk, members in map(self._trunk, self.outputs):
+            trunk = [n for n in trunk if id(self.nodes[n]) not in spared]
             for here, there in itertools.pairwise([*trunk, None]):
-                if there is not None and not any(
-                    _reduces(self.nodes[n])
-                    for n in members
-                    if n == there or (self.before[n] >> here & self.before[there] >> n & 1)
+                if there is not None and not (
+                    _enlarges(self.nodes[there])
+                    or any(
+                        _reduces(self.nodes[n])
+                        for n in members
+                        if n == there or (self.before[n] >> here & self.before[there] >> n & 1)
+                    )
                 ):
                     continue
                 end = self._before_padding(trunk, here)
@@ -240,6 +269,13 @@ def _reduces(node):
         return False
     sizes = zip(_size(maps[0], node), _size(node.outputs[0], node), strict=True)
     return any(b == 1 != a or (a and b and b < a and 2 * b <= a + 1) for a, b in sizes)
+
+
+def _enlarges(node):
+    """Whether a call enlarges the map, as in a decoder."""
+    kind = type(node.operation).__name__
+    strides = getattr(node.operation, "strides", 1)
+    return kind in RESIZES or ("Transpose" in kind and max(keras.tree.flatten(strides)) > 1)
 
 
 def _size(x, node):

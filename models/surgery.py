@@ -50,17 +50,19 @@ def add_attention(
         at: where attention goes. A pattern of layer names such as `"conv*_block*_out"`; a list of
             names or patterns; a predicate `at(layer)` on layers; or `"auto"` (default), the outputs
             of residual blocks (the addition, or the activation after it) or, in a network without
-            any, of its stages (before each reduction of the spatial size, and at its end). A name
-            inside a nested model is given alone or as a path, `"inner/conv1"`; `*` matches `/` too.
-            Inputs, and layers inside layers that are not models, cannot be attended.
+            any, of its stages (before each change of the spatial size, and at its end). It leaves
+            the model's outputs alone, and what only an activation, a reshape or a resize parts
+            from them, so that they keep their range and their names. A name inside a nested model
+            is given alone or as a path, `"inner/conv1"`; `*` matches `/` too. Inputs, and layers
+            inside layers that are not models, cannot be attended.
         start: `"identity"` (default) or `"standard"`, the module as it was published.
         freeze: `None` (default): what was trainable stays trainable. `"backbone"`: only attention
             is trained, and batch normalizations of the old layers keep their statistics.
         **options: the module's options, such as `ratio=16`.
 
     Returns:
-        A Functional `keras.Model` with the name, inputs and outputs of `model`. An attended output
-        has the name of its attention layer.
+        A Functional `keras.Model` with the name, inputs and outputs of `model`. An output that is
+        attended by name is called after its attention layer.
 
     Raises:
         ValueError: a subclassed or an unbuilt model, no layer found, a layer whose output is not a

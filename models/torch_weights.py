@@ -96,7 +96,7 @@ def load_torch_weights(
         if name not in given:
             misfits.append(f"missing {name}")
             continue
-        value = np.asarray(given.pop(name), dtype="float32")
+        value = _copy(given.pop(name))
         found = value.shape
         if value.ndim in _AXES:
             value = value.transpose(_AXES[value.ndim])
@@ -111,6 +111,13 @@ def load_torch_weights(
     for weight, value in zip(model.weights, values, strict=True):
         weight.assign(value)
     return model
+
+
+def _copy(value):
+    """A float32 array of its own: a tensor shares its memory with arrays, and these with JAX's."""
+    if hasattr(value, "detach"):  # a tensor, which may be trained, in bfloat16 or on a GPU
+        value = value.detach().float().cpu()
+    return np.array(value, dtype="float32")
 
 
 def torch_name(path: str) -> str:

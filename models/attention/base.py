@@ -91,7 +91,10 @@ class AttentionLayer(keras.layers.Layer):
 
     def compute_output_spec(self, inputs, training=None, return_maps=False):
         if return_maps:
-            return super().compute_output_spec(inputs, training=training, return_maps=True)
+            # traced: a `Layer` would take `compute_output_shape` for the whole structure
+            return keras.Operation.compute_output_spec(
+                self, inputs, training=training, return_maps=True
+            )
         # stated, as tracing every layer would take most of the time to build a deep network
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
 

@@ -50,6 +50,55 @@ def test_complicated_graphs(at, count, rng):
     assert standard.count_params() == old_weights + sum(a.count_params() for a in attention)
 
 
+def unet(end):
+    """A U-Net of two levels; `end` makes its outputs from the decoder's last map."""
+    x = image = keras.Input((12, 12, 3))
+    skips = []
+    for level in range(2):
+        x = layers.Conv2D(4, 3, padding="same", activation="relu", name=f"down{level}")(x)
+        skips.append(x)
+        x = layers.MaxPooling2D()(x)
+    x = layers.Conv2D(4, 3, padding="same", activation="relu", name="middle")(x)
+    for level in (1, 0):
+        x = layers.Conv2DTranspose(4, 2, strides=2)(x)
+        x = layers.Concatenate()([x, skips[level]])
+        x = layers.Conv2D(4, 3, padding="same", activation="relu", name=f"up{level}")(x)
+    return keras.Model(image, end(x), name="unet")
+
+
+def mask(x):
+    return layers.Conv2D(1, 1, activation="sigmoid", name="mask")(x)
+
+
+def scores(x):
+    x = layers.Conv2D(5, 1, name="scores")(x)
+    x = layers.UpSampling2D(2, interpolation="bilinear")(x)
+    return layers.Softmax(name="classes")(layers.Reshape((-1, 5))(x))
+
+
+def two_outputs(x):
+    return {"mask": mask(x), "edge": layers.ReLU()(layers.Conv2D(2, 1, name="edge")(x))}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("end", [mask, scores, two_outputs])
+@pytest.mark.parametrize("nested", [False, True])
+def test_auto_leaves_outputs_alone(end, nested, rng):
+    old = unet(end)
+    if nested:
+        image = keras.Input((12, 12, 3))
+        old = keras.Model(image, old(image))
+    new = add_attention(old, "cbam_block", start="standard", ratio=2)
+    names = {"down0", "down1", "middle", "up1", "up0"}
+    assert {name for name in attended(new) if "/" not in name} - {"module"} == names
+    assert new.output_names == old.output_names
+    for weight in new.weights:
+        weight.assign(10 * rng.normal(size=weight.shape))
+    outputs = new(images(rng, size=(12, 12, 3)))
+    if end is mask:
+        assert 0 <= numpy(outputs).min() < numpy(outputs).max() <= 1
+
+
 @pytest.mark.once
 def test_sequential_is_converted(rng):
     old = keras.Sequential(

@@ -209,6 +209,29 @@ def test_a_dictionary_of_arrays(rng):
     np.testing.assert_array_equal(kernel.transpose(3, 2, 0, 1), state["layer2.0.conv1.weight"])
 
 
+@pytest.mark.parametrize("arrays", [False, True])
+def test_nothing_is_shared(arrays):
+    network = random_network(18)
+    state = network.state_dict()
+    if arrays:
+        state = {name: value.numpy() for name, value in state.items()}
+    model = load_torch_weights(our_network(18), state)
+    before = [np.array(weight) for weight in model.get_weights()]
+    with torch.no_grad():
+        for value in network.state_dict().values():
+            value += 1
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_tensors_in_training_and_in_half_precision():
+    network = random_network(18).bfloat16()
+    state = {**network.state_dict(), **dict(network.named_parameters())}
+    model = load_torch_weights(our_network(18), state)
+    kernel = model.get_layer("stem_conv").kernel.numpy().transpose(3, 2, 0, 1)
+    np.testing.assert_array_equal(kernel, state["conv1.weight"].detach().float().numpy())
+
+
 def test_everything_that_does_not_fit_is_listed():
     state = random_network(18).state_dict()
     state["layer1.0.conv9.weight"] = state.pop("layer1.0.conv1.weight")
