@@ -264,7 +264,8 @@ def test_error_of_an_unknown_class():
     with pytest.raises(TypeError) as error:
         keras.saving.deserialize_keras_object(config)
     found = private_api.UNKNOWN_CLASS.search(str(error.value))
-    assert found and found[1] == "Mine", f"{moved('error')}; it says {error.value}"
+    assert found, f"{moved('error')}; it says {error.value}"
+    assert found[1] == "Mine"
 
 
 @only_tensorflow
