@@ -2,7 +2,9 @@
 
 import difflib
 import functools
+import importlib.abc
 import importlib.util
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +43,37 @@ def __getattr__(name: str) -> Any:
     is_file = importlib.util.find_spec(f"{__name__}.{name}") is not None
     if not name.startswith("_") and not is_file:
         module = importlib.import_module(f"{__name__}.{_FILES.get(name, 'attention_module')}")
+        importlib.import_module(f"{__name__}.attention_module")  # with all layers
         if name in _FILES or name in module.__all__:
             return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _AfterKeras(importlib.abc.MetaPathFinder):
+    """Imports the layers as soon as Keras is imported: it then knows those in a saved model."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        if fullname != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec("keras")
+        # a file of this package that imports Keras is not whole yet, and cannot be imported again
+        by_user = not any(name.startswith(f"{__name__}.") for name in sys.modules)
+        if spec is not None and spec.loader is not None and by_user:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: Any) -> None:
+                execute(module)
+                importlib.import_module(f"{__name__}.attention_module")
+
+            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
+
+
+if "keras" in sys.modules:
+    importlib.import_module(f"{__name__}.attention_module")
+else:
+    sys.meta_path.insert(0, _AfterKeras())
 
 
 def __dir__() -> list[str]:

@@ -124,6 +124,8 @@ COMPILE_KEY = "compile_config"  # of the config
 OBJECT_NUMBER = re.compile(rb'("shared_object_id": )(\d+)')
 # what the warnings begin with after which Keras leaves weights as they were
 LOST_WEIGHTS = "Skipping"
+# the error of a class that is not registered, such as a layer of the user's own
+UNKNOWN_CLASS = re.compile(r"Could not locate (?:class|function) '([^']+)'")
 
 
 # TensorFlow: 2.21.0. Imported when called, as TensorFlow need not be there on other backends.

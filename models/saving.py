@@ -24,6 +24,7 @@ from .private_api import (
     LOST_WEIGHTS,
     METADATA_FILE,
     OBJECT_NUMBER,
+    UNKNOWN_CLASS,
     WEIGHTS_FILE,
 )
 
@@ -76,8 +77,13 @@ def load_model(path: str | PathLike[str]) -> keras.Model:
         A `keras.Model`.
 
     Raises:
+<<<<<<< HEAD
         ValueError: there is no such file, it is damaged, it claims more weights than it has, or it
             holds code.
+=======
+        ValueError: there is no such file, it is damaged, claims more than it has, wants to run
+            code, or holds a layer that is not registered in Keras.
+>>>>>>> L1
     """
     path = Path(path)
     if not path.is_file() or path.suffix != ".keras":
@@ -89,6 +95,12 @@ def load_model(path: str | PathLike[str]) -> keras.Model:
             warnings.filterwarnings("error", LOST_WEIGHTS)
             return install(keras.saving.load_model(path, compile=False, safe_mode=True))
     except Exception as error:  # a damaged archive can fail in any way
+        unknown = UNKNOWN_CLASS.search(str(error))
+        if unknown:
+            raise ValueError(
+                f"{path} holds {unknown[1]!r}, which Keras does not know; decorate it with "
+                "@keras.saving.register_keras_serializable() and import its file before loading"
+            ) from error
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{path} is damaged or no Keras model: {reason[0]}") from error
 

@@ -1,5 +1,6 @@
 """Loads the weights of PyTorch ResNets, the CBAM authors' and torchvision's, into this zoo's."""
 
+import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -45,6 +46,9 @@ _WEIGHTS = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
+MOST_MISFITS = 5  # that a message names
+# under which training scripts save a state dict among other things
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _AXES = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}  # output, input, height, width -> Keras's order
 
 
@@ -68,8 +72,13 @@ def load_torch_weights(
         The model.
 
     Raises:
+<<<<<<< HEAD
         ValueError: the file cannot be read, or weights are missing, left over, or of another shape.
             The error lists all of these, and nothing is copied.
+=======
+        ValueError: the file cannot be read, or weights are missing, left over, or of another shape;
+            the first five are named, and nothing is copied.
+>>>>>>> L1
 
     Example:
 
@@ -107,7 +116,10 @@ def load_torch_weights(
         values.append(value)
     misfits += [f"left over {name}" for name in given]
     if misfits:
-        raise ValueError(f"the weights do not fit {model.name}: {'; '.join(misfits)}")
+        more = f"; and {len(misfits) - MOST_MISFITS} more" if len(misfits) > MOST_MISFITS else ""
+        raise ValueError(
+            f"the weights do not fit {model.name}: {'; '.join(misfits[:MOST_MISFITS])}{more}"
+        )
     for weight, value in zip(model.weights, values, strict=True):
         weight.assign(value)
     return model
@@ -148,8 +160,14 @@ def read_state_dict(path: str | PathLike[str]) -> dict[str, np.ndarray]:
     """Reads a PyTorch state dict from a file without running anything in it.
 
     Args:
+<<<<<<< HEAD
         path: path of a `.safetensors` file, or of one that `torch.save` wrote: the state dict
             itself, or a dictionary with it under `"state_dict"`, as the CBAM authors save it.
+=======
+        path: path of a `.safetensors` file, or of what `torch.save` wrote: the state dict itself or
+            a dictionary that holds it under `"state_dict"`, as the CBAM authors' training does,
+            `"model_state_dict"`, `"model"` or `"net"`.
+>>>>>>> L1
 
     Returns:
         A dictionary of numpy arrays.
@@ -175,15 +193,27 @@ def read_state_dict(path: str | PathLike[str]) -> dict[str, np.ndarray]:
         return _arrays(loaded, most_unpacked(path.stat().st_size))
     except ImportError as error:
         raise ValueError(f"reading {path} needs {library}: pip install {library}") from error
+    except pickle.UnpicklingError as error:
+        if "weights_only" not in str(error):
+            raise _unreadable(path, error) from error
+        raise ValueError(
+            f"{path} is no state dict that can be read safely: it holds Python objects, such as a "
+            "whole model; save its state_dict() instead, torch.save(model.state_dict(), path)"
+        ) from error
     except Exception as error:  # a damaged or hostile file can fail in any way
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path} is no state dict that can be read safely: {reason}") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path, error):
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ValueError(f"{path} is no state dict that can be read safely: {reason}")
 
 
 def _arrays(loaded, most):
     import torch
 
-    tensors = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    inner = (loaded.get(name) for name in WRAPPERS) if isinstance(loaded, dict) else ()
+    tensors = next((found for found in inner if isinstance(found, dict)), loaded)
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and torch.is_tensor(tensor) and not tensor.is_complex()
         for name, tensor in tensors.items()

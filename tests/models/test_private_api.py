@@ -269,6 +269,15 @@ def test_warning_about_what_is_not_loaded(tmp_path):
     )
 
 
+def test_error_of_an_unknown_class():
+    config = {"module": None, "class_name": "Mine", "config": {}, "registered_name": "me>Mine"}
+    with pytest.raises(TypeError) as error:
+        keras.saving.deserialize_keras_object(config)
+    found = private_api.UNKNOWN_CLASS.search(str(error.value))
+    assert found, f"{moved('error')}; it says {error.value}"
+    assert found[1] == "Mine"
+
+
 @only_tensorflow
 def test_reduction_of_several_tensors():
     import tensorflow as tf

@@ -11,6 +11,7 @@ import pytest
 
 from models.attention_module import cbam_block
 from models.saving import load_model
+from tests.processes import run_python
 
 
 @pytest.fixture
@@ -47,6 +48,25 @@ def test_comes_back(path, rng):
     np.testing.assert_allclose(load_model(path).predict(x, verbose=0), expected, rtol=1e-5)
     rewrite(path, lambda files: None, zipfile.ZIP_DEFLATED)
     np.testing.assert_allclose(load_model(path).predict(x, verbose=0), expected, rtol=1e-5)
+
+
+@pytest.mark.once
+def test_a_layer_of_ones_own_is_named(tmp_path):
+    class Mine(keras.layers.ReLU):
+        pass
+
+    image = keras.Input((4, 4, 1))
+    keras.Model(image, Mine()(image)).save(tmp_path / "small.keras")
+    refused(tmp_path / "small.keras", "holds 'Mine', which Keras does not know; decorate it")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("order", ["models, keras", "keras, models"])
+def test_importing_the_package_registers_its_layers(order, path):
+    script = f"import sys, {order}; print(keras.saving.load_model(sys.argv[1]).name)"
+    done = run_python("-c", script, path)
+    assert done.returncode == 0, done.stderr
+    assert run_python("-c", "import models, sys; assert 'keras' not in sys.modules").stderr == ""
 
 
 @pytest.mark.once

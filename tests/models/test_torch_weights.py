@@ -278,6 +278,28 @@ def test_files_that_cannot_be_read(tmp_path, capsys):
         read_state_dict(tmp_path / "list.pth")
 
 
+@pytest.mark.parametrize("name", ["state_dict", "model_state_dict", "model", "net"])
+def test_wrappers_are_opened(name, tmp_path):
+    torch.save({name: {"fc.bias": torch.ones(3)}, "epoch": 3}, tmp_path / "weights.pth")
+    assert list(read_state_dict(tmp_path / "weights.pth")) == ["fc.bias"]
+
+
+def test_a_whole_model(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pth")
+    with pytest.raises(
+        ValueError, match=r"such as a whole model; save its state_dict\(\)"
+    ) as error:
+        read_state_dict(tmp_path / "model.pth")
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 300 + len(str(tmp_path))
+
+
+def test_many_misfits_are_counted():
+    with pytest.raises(ValueError, match=r"; and 97 more$") as error:
+        load_torch_weights(our_network(18), {})
+    assert str(error.value).count("missing ") == 5
+
+
 def test_tensors_that_are_not_what_they_claim(tmp_path):
     path = tmp_path / "weights.pth"
     for tensor, message in (

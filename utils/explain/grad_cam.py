@@ -4,8 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from models.private_api import calls, node_of
 from models.saving import deep_graphs
-from models.sites import stage_ends
+from models.sites import as_graph, stage_ends
 
 from ..system.backend import gradient
 
@@ -21,11 +22,13 @@ def grad_cam(
     over the positions. Where the sum is negative, the image speaks for other classes.
 
     Args:
-        network: Keras model from images to class probabilities, with a layer `"logits"` before its
-            softmax, such as this project's networks.
+        network: Functional or built Sequential Keras model from images to class probabilities.
+            The logits are the output of its layer `"logits"`, or else what its last layer computes
+            before its activation.
         images: array `(n, ...)` in Keras's `image_data_format`.
         classes: int array `(n,)`, the class to explain for each image.
-        layer: string, the layer's name. Defaults to the last layer whose output is a feature map.
+        layer: string, the layer's name. Defaults to the last layer whose output is a feature map,
+            which may be a model inside the network.
 
     Returns:
         A float32 array `(n, height, width)` of the images' size, with no negative value.
@@ -54,11 +57,12 @@ class GradCAM:
     """
 
     def __init__(self, network: keras.Model, layer: str | None = None) -> None:
-        features = network.get_layer(layer).output if layer else _last_feature_map(network)
         with deep_graphs():
+            network = as_graph(network)
+            features = _feature_map(network, layer)
             self._body = keras.Model(network.inputs, features)
             try:
-                self._head = keras.Model(features, network.get_layer("logits").output)
+                self._head = keras.Model(features, _logits(network))
             except ValueError as error:
                 raise ValueError(
                     f"the logits depend on more than the output of layer {layer!r}: {error}"
@@ -96,9 +100,34 @@ def stage_layers(network: keras.Model) -> dict[tuple[int, int], str]:
     return {tuple(end.outputs[0].shape[spatial_axes]): end.operation.name for end in ends}
 
 
-def _last_feature_map(network: keras.Model) -> keras.KerasTensor:
-    """The last output of rank 4, a Keras tensor."""
-    return [layer.output for layer in network.layers if len(layer.output.shape) == 4][-1]
+def _feature_map(network: keras.Model, layer: str | None) -> keras.KerasTensor:
+    """The output of a layer, or the last of rank 4; of a model inside the network, as called."""
+    outputs = {node.operation.name: node.outputs[0] for node in calls(network)}
+    if layer is None:
+        return [output for output in outputs.values() if len(output.shape) == 4][-1]
+    if layer not in outputs:
+        raise ValueError(
+            f"no layer of {network.name!r} is called {layer!r}; it has {', '.join(outputs)}"
+        )
+    return outputs[layer]
+
+
+def _logits(network: keras.Model) -> keras.KerasTensor:
+    """The scores of the classes before the activation that makes them probabilities."""
+    for node in calls(network):
+        if node.operation.name == "logits":
+            return node.outputs[0]
+    node = node_of(network.outputs[0])
+    last, inputs = node.operation, node.input_tensors[0]
+    if isinstance(last, keras.layers.Activation | keras.layers.Softmax):
+        return inputs
+    if getattr(last, "activation", None) in (None, keras.activations.linear):
+        return network.outputs[0]
+    config = {**last.get_config(), "activation": "linear", "name": "logits"}
+    linear = type(last).from_config(config)
+    logits = linear(inputs)
+    linear.set_weights(last.get_weights())
+    return logits
 
 
 def _weighted_sum(maps: np.ndarray, gradients: np.ndarray) -> np.ndarray:

@@ -59,12 +59,14 @@ def import_own_code(config: Mapping[str, Any], run: str | PathLike[str]) -> None
     code = config.get("code") or {}
     if not isinstance(code, dict):
         raise UserError(f"code must be an object of names and SHA-256 sums; received {code!r}")
-    for name in _references(config):
+    names = _references(config)
+    for name in names:
         if absolute_reference(name) != name or _is_below(name, run):
             raise UserError(
                 f"{name} is not imported: a run's own code is named by an absolute path outside of "
                 "the run's folder"
             )
+    for name in names:
         if _checksum(name) != code.get(name):
             raise UserError(
                 f"{name} has changed since the run began; bring back the file whose SHA-256 is "

@@ -34,6 +34,24 @@ def test_is_the_class_activation_map_before_average_pooling(rng):
     np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize("end", ["softmax", "activation", "linear"])
+def test_of_a_nested_model_without_a_layer_called_logits(end, rng):
+    """The same as the network that is not nested and whose layer of logits has the name."""
+    flat, images = network(), rng.normal(size=(4, 6, 6, 2)).astype("float32")
+    backbone = keras.Model(flat.inputs, flat.get_layer("second").output, name="backbone")
+    scores = layers.Dense(3, "softmax" if end == "softmax" else None)
+    parts = [keras.Input((6, 6, 2)), backbone, layers.GlobalAveragePooling2D(), scores]
+    nested = keras.Sequential(parts + [layers.Softmax()] * (end == "activation"))
+    scores.set_weights(flat.get_layer("logits").get_weights())
+    wanted = grad_cam(flat, images, np.arange(4) % 3)
+    assert wanted.max() > 0.01
+    for layer in (None, "backbone"):
+        found = grad_cam(nested, images, np.arange(4) % 3, layer)
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+    with pytest.raises(ValueError, match=r"no layer of .* is called 'second'; it has backbone"):
+        grad_cam(nested, images, np.arange(4) % 3, "second")
+
+
 def test_gradient_of_an_inner_layer_by_finite_differences(rng):
     """A map's mean gradient is the logit's gain per unit that the whole map is raised by."""
     model = network(activation="softplus")  # smooth, as finite differences need it
