@@ -13,7 +13,8 @@ try:
         ListSettings,
         ProfileSettings,
     )
-    from utils.config.settings import CompareSettings, TrainSettings
+    from utils.config.compare_settings import CompareSettings
+    from utils.config.settings import TrainSettings
     from utils.system.errors import Interrupted, RunError, UserError
     from utils.system.terminal import make_output_safe, printable
 except ModuleNotFoundError as missing:  # outside of the virtual environment

@@ -19,8 +19,8 @@ import dataclasses
 import numpy as np
 
 from utils.config.command_line import parse_settings
+from utils.config.fields import Settings, setting
 from utils.config.parsing import integer, number, words
-from utils.config.settings import Settings, setting
 from utils.system.backend import choose_backend, device, on_accelerator
 from utils.system.timing import ratios, time_in_turn
 

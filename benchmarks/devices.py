@@ -15,8 +15,9 @@ import statistics
 import numpy as np
 
 from utils.config.command_line import fail, parse_settings
+from utils.config.fields import Settings, setting
 from utils.config.parsing import choice, integer, optional, text
-from utils.config.settings import Settings, TrainSettings, setting
+from utils.config.settings import TrainSettings
 from utils.system.backend import CPU_DEVICES, choose_backend, device, on_accelerator
 from utils.system.errors import UserError
 from utils.system.timing import time_in_turn

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from benchmarks.networks import network, steps_of
 from utils.config.command_line import parse_settings
+from utils.config.fields import Settings, setting
 from utils.config.parsing import integer, optional, text
-from utils.config.settings import Settings, TrainSettings, setting
+from utils.config.settings import TrainSettings
 from utils.system.backend import choose_backend
 
 BATCH, IMAGES = 128, 49_000

@@ -15,8 +15,9 @@ import statistics
 import numpy as np
 
 from utils.config.command_line import parse_settings
+from utils.config.fields import Settings, setting
 from utils.config.parsing import integer, text
-from utils.config.settings import Settings, TrainSettings, setting
+from utils.config.settings import TrainSettings
 from utils.system.backend import choose_backend
 from utils.system.timing import ratios, time_in_turn
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from benchmarks.networks import NETWORKS, PLAIN, compared_network, steps_of
 from utils.config.command_line import parse_settings
+from utils.config.fields import Settings, setting
 from utils.config.parsing import choice, several
-from utils.config.settings import Settings, setting
 from utils.system.backend import choose_backend
 
 LARGER = 3  # times the batch

@@ -11,8 +11,8 @@ import dataclasses
 
 from benchmarks.networks import NETWORKS, compared_network, steps_of
 from utils.config.command_line import parse_settings
+from utils.config.fields import Settings, setting
 from utils.config.parsing import choice, integer, words
-from utils.config.settings import Settings, setting
 from utils.system.backend import choose_backend
 from utils.system.timing import time_in_turn
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.networks import network, steps_of
 from utils.config.command_line import parse_settings
+from utils.config.fields import Settings, setting
 from utils.config.parsing import choice, integer, several, text
-from utils.config.settings import Settings, setting
 
 FIGURES = ("build s", "first step s", "step s", "peak GB")
 

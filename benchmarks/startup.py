@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from utils.config.command_line import parse_settings
+from utils.config.fields import Settings, setting
 from utils.config.parsing import integer, optional, text, words
-from utils.config.settings import Settings, setting
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,8 +14,9 @@ import numpy as np
 
 from benchmarks.plain_networks import plain_resnet20
 from utils.config.command_line import parse_settings
+from utils.config.fields import Settings, setting
 from utils.config.parsing import choice, integer, text
-from utils.config.settings import Settings, TrainSettings, setting
+from utils.config.settings import TrainSettings
 from utils.system.backend import choose_backend
 from utils.system.timing import ratios, time_in_turn
 

@@ -7,7 +7,7 @@ import numpy as np
 from models.attention.specification import AttentionSpec
 from utils.compare.missing_runs import record_jobs
 from utils.compare.planning import Variant, plan_runs
-from utils.config.settings import CompareSettings
+from utils.config.compare_settings import CompareSettings
 from utils.data.dataset import Dataset
 from utils.runs.predictions import Predictions, write_predictions
 from utils.system.files import write_json

@@ -32,6 +32,9 @@ def run_layer_test(layer_class, options, params, rng, steps=1, idle=(), large=16
     check_data_formats(layer_class, options, rng)
     check_mixed_precision(layer_class, options, rng)
     check_large_half_precision_maps(layer_class, options, large)
+    check_dtypes(layer_class, options, rng)
+    check_no_images(layer_class, options, rng)
+    check_output_shape(layer_class, options)
 
 
 def check_config(layer_class, options):
@@ -144,3 +147,52 @@ def check_large_half_precision_maps(layer_class, options, side=160):
     x = np.full((1, side, side, 4), 10.0 * (160 / side) ** 2, "float16")  # the same sum
     y = keras.ops.convert_to_numpy(layer_class(**options, dtype="mixed_float16")(x))
     assert np.isfinite(y).all()
+
+
+def check_dtypes(layer_class, options, rng):
+    """Weights and outputs of a dtype, and the numbers and gradients of the same weights."""
+    x = rng.normal(size=(2, 6, 5, 16))
+    exact = layer_class(**options)
+    exact.build(x.shape)
+    expected = keras.ops.convert_to_numpy(exact(x.astype("float32")))
+    for dtype, tolerance in (("float16", 2e-2), ("bfloat16", 1e-1), ("float64", 1e-5)):
+        if dtype == "float64" and keras.backend.backend() == "jax":
+            continue  # JAX makes it float32
+        layer = layer_class(**options, dtype=dtype)
+        layer.build(x.shape)
+        layer.set_weights(exact.get_weights())
+        assert {weight.dtype for weight in layer.weights} <= {dtype}
+        y = layer(keras.ops.cast(x, dtype))
+        assert keras.backend.standardize_dtype(y.dtype) == dtype
+        y = keras.ops.convert_to_numpy(keras.ops.cast(y, "float32"))
+        np.testing.assert_allclose(y, expected, atol=tolerance * np.abs(x).max())
+        if layer.trainable_weights:
+            model = keras.Sequential([keras.Input(x.shape[1:], dtype=dtype), layer])
+            model.compile("sgd", "mse", jit_compile=jit_compile())
+            assert np.isfinite(model.train_on_batch(x.astype("float32"), expected))
+
+
+def check_no_images(layer_class, options, rng):
+    """A batch without images gives a map without images, and leaves all statistics as they are."""
+    layer = layer_class(**options)
+    x = rng.normal(size=(2, 6, 5, 16)).astype("float32")
+    _, some = layer(x, return_maps=True)
+    weights = layer.get_weights()
+    for training in (False, True):
+        y, maps = layer(x[:0], training=training, return_maps=True)
+        assert y.shape == (0, 6, 5, 16)
+        assert {name: (0, *values.shape[1:]) for name, values in some.items()} == {
+            name: tuple(values.shape) for name, values in maps.items()
+        }
+        assert keras.backend.standardize_dtype(layer(x[:0], training=training).dtype) == "float32"
+    for old, new in zip(weights, layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def check_output_shape(layer_class, options):
+    """Alone, in a wrapper that asks for the shape, and in a model that has not seen an input."""
+    assert layer_class(**options).compute_output_shape((None, 8, 8, 16)) == (None, 8, 8, 16)
+    frames = keras.layers.TimeDistributed(layer_class(**options))(keras.Input((5, 6, 5, 16)))
+    assert frames.shape == (None, 5, 6, 5, 16)
+    unbuilt = keras.Sequential([layer_class(**options)])
+    assert unbuilt.compute_output_shape((None, 8, 8, 16)) == (None, 8, 8, 16)

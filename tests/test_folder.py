@@ -80,11 +80,14 @@ def test_killed_and_resumed_a_run_ends_the_same(photos, tmp_path):
 
 
 @pytest.mark.once
-def test_evaluate_and_explain_take_a_run(photos, tmp_path, capsys):
+def test_evaluate_and_explain_take_a_run_from_any_folder(photos, tmp_path, capsys, monkeypatch):
     run = tmp_path / "run"
-    train(photos, run, "--epochs", "1", "--workers", "0")
+    monkeypatch.chdir(photos.parent)
+    train(photos.name, run, "--epochs", "1", "--workers", "0")
+    monkeypatch.chdir(tmp_path)
     config = json.loads((run / "config.json").read_text())
     assert (config["dataset"], config["image_size"]) == ("folder", 16)
+    assert config["data_dir"] == str(photos)
     summary = json.loads((run / "summary.json").read_text())
     main(["evaluate", str(run)])
     evaluation = json.loads((run / "evaluation.json").read_text())

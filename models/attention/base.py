@@ -70,8 +70,16 @@ class AttentionLayer(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={axis: channels})
 
     def call(self, inputs: Any, training: bool | None = None, return_maps: bool = False) -> Any:
-        outputs, maps = self.attend(inputs, training)
+        outputs, maps = (self._attend_nothing if inputs.shape[0] == 0 else self.attend)(
+            inputs, training
+        )
         return (outputs, maps) if return_maps else outputs
+
+    def _attend_nothing(self, inputs, training):
+        """The outputs and maps for a batch without images, for which backends raise errors."""
+        image = ops.zeros((1, *inputs.shape[1:]), inputs.dtype)
+        # not training: one image of zeros must not become part of the statistics
+        return keras.tree.map_structure(lambda x: x[:0], self.attend(image, training=False))
 
     def attend(self, inputs: Any, training: bool | None = None) -> tuple[Any, dict[str, Any]]:
         """Returns `(outputs, maps)`, the maps as a dictionary of broadcastable tensors."""
@@ -86,6 +94,9 @@ class AttentionLayer(keras.layers.Layer):
             return super().compute_output_spec(inputs, training=training, return_maps=True)
         # stated, as tracing every layer would take most of the time to build a deep network
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return tuple(input_shape)
 
     def get_config(self):
         return {**super().get_config(), "data_format": self.data_format}

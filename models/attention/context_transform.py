@@ -93,7 +93,8 @@ class LCT(_ContextTransform):
 
     def gate(self, inputs):
         context = normalized_context(inputs, self.spatial_axes, self.channels, self.used_groups)
-        return ops.sigmoid(context * self.w + self.b)
+        w, b = (ops.cast(weight, context.dtype) for weight in (self.w, self.b))
+        return ops.sigmoid(context * w + b)
 
     def get_config(self):
         return {**super().get_config(), "groups": self.groups}
@@ -166,7 +167,8 @@ class GCT(_ContextTransform):
         context = normalized_context(inputs, self.spatial_axes, self.channels)
         deviation = self.c
         if self.theta is not None:
-            deviation = C_LEAST + (C_MOST - C_LEAST) * ops.sigmoid(self.theta)
+            theta = ops.cast(self.theta, context.dtype)
+            deviation = C_LEAST + (C_MOST - C_LEAST) * ops.sigmoid(theta)
         return ops.exp(-0.5 * ops.square(context / deviation))
 
     def get_config(self):

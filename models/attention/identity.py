@@ -91,6 +91,9 @@ class IdentityStart(keras.layers.Layer):
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
 
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
     def get_config(self):
         module = keras.saving.serialize_keras_object(self.module)
         return {**super().get_config(), "module": module}

@@ -47,6 +47,23 @@ def batch_norm(channels, name, dtype, gamma_initializer="ones"):
     return announce(layer)
 
 
+class SingleFilterConv2D(layers.Conv2D):
+    """A `Conv2D` of one filter that trains in every dtype on PyTorch's CPU.
+
+    PyTorch takes such a kernel, transposed from Keras's order, for one in the order channels last,
+    and its convolution in other dtypes than float32 refuses to return a gradient in that order.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        if self.compute_dtype != "float32":
+            kernel = ops.transpose(kernel, (3, 2, 0, 1))
+            shape = kernel.shape
+            # flat and back: the values lie in PyTorch's own order in memory
+            kernel = ops.reshape(ops.reshape(kernel, (-1,)), shape)
+            kernel = ops.transpose(kernel, (2, 3, 1, 0))
+        return super().convolution_op(inputs, kernel)
+
+
 def largest_divisor(number, most):
     """Returns the largest divisor of `number` that is at most `most`, at least 1."""
     return next((n for n in range(min(number, most), 1, -1) if number % n == 0), 1)

@@ -167,8 +167,13 @@ class SCSE(AttentionLayer):
     def attend(self, inputs, training=None):
         channel, maps = self.channel(inputs, return_maps=True)
         spatial, more = self.spatial(inputs, return_maps=True)
-        outputs = ops.maximum(channel, spatial) if self.combine == "max" else channel + spatial
+        outputs = self._larger(channel, spatial) if self.combine == "max" else channel + spatial
         return outputs, {**maps, **more}
+
+    def _larger(self, channel, spatial):
+        if self.compute_dtype == "float64":  # which `ops.maximum` makes float32 on PyTorch
+            return ops.max(ops.stack([channel, spatial]), axis=0)
+        return ops.maximum(channel, spatial)
 
     def get_config(self):
         return {

@@ -8,6 +8,7 @@ from keras import layers, ops
 
 from ..checks import require_int
 from .base import AttentionLayer, pool, require_pools
+from .parts import SingleFilterConv2D
 from .registry import register_attention
 
 
@@ -83,7 +84,7 @@ class SpatialAttention(AttentionLayer):
             self.norm.build((None, None, None, 1))
 
     def _conv(self, kernel_size, name):
-        return layers.Conv2D(
+        return SingleFilterConv2D(
             1,
             kernel_size,
             padding="same",

@@ -40,8 +40,10 @@ class SRM(AttentionLayer):
     - [SRM: A Style-based Recalibration Module](https://arxiv.org/abs/1903.10829), section 3; the
       authors' [code](https://github.com/hyunjaelee410/style-based-recalibration-module), from which
       come the unbiased deviation and the channel-wise layer that starts at zero: at first every
-      gate is 0.5, and only from the second step on do the normalization's scales learn. For a map
-      of one position the deviation is 0 here, and NaN in the authors' code.
+      gate is 0.5, and only from the second step on do the normalization's scales learn. The
+      authors' code adds 1e-5 to the variance before the root. Nothing is added here: the deviation
+      is at least Keras's epsilon, 1e-7, also that of a map of one position, which is no number in
+      the authors' code.
     """
 
     def build(self, input_shape):

@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from ..checks import require_int
 from .base import AttentionLayer, pool
+from .parts import SingleFilterConv2D
 from .registry import register_attention
 
 # branch -> the axes that are the rows and the columns of the map it convolves, and the axis it
@@ -75,7 +76,7 @@ class TripletAttention(AttentionLayer):
         for branch in BRANCHES:
             if branch == "spatial" and self.no_spatial:
                 continue
-            self.convs[branch] = layers.Conv2D(
+            self.convs[branch] = SingleFilterConv2D(
                 1,
                 self.kernel_size,
                 padding="same",

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.fuzz.cases import NUMBERS, VALUES, WORDS, cases, damaged, outcome
 from utils.config.command_line import fail, parse_settings
 from utils.config.command_settings import EvaluateSettings, ProfileSettings
-from utils.config.settings import CompareSettings, TrainSettings
+from utils.config.compare_settings import CompareSettings
+from utils.config.settings import TrainSettings
 from utils.runs.run_folder import read_config
 from utils.system.errors import UserError
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..config.settings import CompareSettings
+from ..config.compare_settings import CompareSettings
 from ..data.dataset import Dataset
 from ..data.datasets import load_dataset
 from ..data.splits import validation_indices
@@ -57,7 +57,7 @@ def compare(settings: CompareSettings, announce: Callable[[str], None] = print) 
     runs = plan_runs(settings, dataset, run_dir)
     for split in {run.settings.validation_split for run in runs}:
         # fails now rather than in every run
-        validation_indices(dataset.y_train, split, settings.seeds[0])
+        validation_indices(dataset.y_train, split, settings.seeds[0], dataset.class_names)
     missing = [run for run in runs if not run.is_finished()]
     costs = costs_of(runs, dataset)
     with locked(run_dir):

@@ -10,12 +10,9 @@ from models.attention.specification import AttentionSpec
 from models.attention_module import attention_options, check_attention, list_attention
 from models.specification import format_specification
 
-from ..config.settings import (
-    CompareSettings,
-    TrainSettings,
-    module_option,
-    option_names,
-)
+from ..config.compare_settings import CompareSettings
+from ..config.fields import module_option, option_names
+from ..config.settings import TrainSettings
 from ..data.dataset import Dataset
 from ..runs.naming import attention_name, folder_name, part_of_name
 from ..runs.own_code import with_own_code

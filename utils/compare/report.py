@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..config.settings import TrainSettings, option_names
+from ..config.fields import option_names
+from ..config.settings import TrainSettings
 from ..plots.confusion_matrix import plot_confusion_matrix
 from ..plots.curves import plot_curves
 from ..plots.pictures import data_uri, draw_as_data_uri

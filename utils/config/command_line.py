@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 from ..system.errors import UserError
 from ..system.files import read_json
 from ..system.terminal import printable
-from .settings import Settings
+from .fields import Settings
 
 LONGEST_ERROR = 4000  # characters
 Chosen = TypeVar("Chosen", bound=Settings)

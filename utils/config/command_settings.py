@@ -4,6 +4,7 @@ import dataclasses
 
 from ..system.backend import BACKENDS
 from ..system.export_formats import EXPORT_FORMATS, INT8_FORMATS
+from .fields import Settings, setting
 from .parsing import (
     boolean,
     choice,
@@ -15,7 +16,7 @@ from .parsing import (
     specification,
     text,
 )
-from .settings import ArchitectureSettings, AttentionSettings, ModelSettings, Settings, setting
+from .settings import ArchitectureSettings, AttentionSettings, ModelSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

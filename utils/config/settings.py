@@ -14,10 +14,16 @@ from models.signatures import Option, all_architecture_options
 from ..data.datasets import DATASETS
 from ..system.backend import BACKENDS
 from ..system.errors import UserError
+from .fields import (
+    Settings,
+    given_options,
+    module_option,
+    option,
+    setting,
+)
 from .optimization import OPTIMIZERS, SCHEDULES, learning_rate_help, optimizer_help
 from .parsing import (
     Kind,
-    SettingError,
     address,
     boolean,
     checksums,
@@ -31,75 +37,12 @@ from .parsing import (
     optional,
     path,
     run_folder,
-    seeds,
-    several,
     specification,
     text,
     words,
 )
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-
-
-def setting(default: Any, kind: Kind, help: str, many: bool = False, hidden: bool = False) -> Any:
-    """A field of a settings class.
-
-    Args:
-        default: its default; `dataclasses.MISSING` for a positional argument.
-        kind: a `Kind`.
-        help: string, a line for --help.
-        many: bool, whether its flag takes several words.
-        hidden: bool, whether it has no flag: the program fills it in.
-    """
-    metadata = {"kind": kind, "help": help, "many": many, "hidden": hidden}
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def option(kind: Kind, help: str, of: str = "architecture") -> Any:
-    """An option that not every architecture, or not every attention module, has.
-
-    Without it, the default of the architecture or module holds.
-    """
-    metadata = {"kind": optional(kind), "help": help, "many": False, "hidden": False, "option": of}
-    return dataclasses.field(default=None, metadata=metadata)
-
-
-def option_names(settings_class: Any, of: str) -> list[str]:
-    """Returns the names of the settings that are options of an `"architecture"` or `"attention"`.
-
-    Args:
-        settings_class: subclass of `Settings`, or one of its instances.
-        of: string.
-    """
-    fields = dataclasses.fields(settings_class)
-    return [field.name for field in fields if field.metadata.get("option") == of]
-
-
-def module_option(name: str) -> str:
-    """Returns what an attention module calls the option that is the setting `name`.
-
-    A setting that would sound like the whole network's has `attention_` before it.
-    """
-    return name.removeprefix("attention_")
-
-
-class Settings:
-    """Base of the settings classes: every value is checked, wherever it comes from."""
-
-    group = "settings"  # the heading in --help of the fields that a class adds
-
-    @classmethod
-    def fields(cls) -> tuple[dataclasses.Field, ...]:
-        """Returns the fields of the class, all made by `setting` or `option`."""
-        return dataclasses.fields(cls)  # type: ignore[arg-type]  # every subclass is a dataclass
-
-    def __post_init__(self) -> None:
-        for field in self.fields():
-            try:
-                value = field.metadata["kind"](getattr(self, field.name))
-            except SettingError as error:
-                raise UserError(f"{field.name} {error}") from None
-            object.__setattr__(self, field.name, value)
 
 
 def _kind_of_option(name: str, kinds: set[type]) -> Kind:
@@ -157,7 +100,7 @@ class ArchitectureSettings(_ArchitectureOptions):
 
     def architecture_options(self) -> dict[str, Any]:
         """Returns the options of the architecture that are given, as a dictionary."""
-        return _given(self, "architecture")
+        return given_options(self, "architecture")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -183,7 +126,9 @@ class AttentionSettings(Settings):
 
     def attention_options(self) -> dict[str, Any]:
         """Returns the options of the module that are given as settings of their own."""
-        return {module_option(name): value for name, value in _given(self, "attention").items()}
+        return {
+            module_option(name): value for name, value in given_options(self, "attention").items()
+        }
 
     @property
     def attention_spec(self) -> AttentionSpec:
@@ -193,11 +138,6 @@ class AttentionSettings(Settings):
             return AttentionSpec.parse(self.attention, at, **self.attention_options())
         except ValueError as error:
             raise UserError(str(error)) from error
-
-
-def _given(settings: Settings, of: str) -> dict[str, Any]:
-    values = {name: getattr(settings, name) for name in option_names(settings, of)}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -236,7 +176,7 @@ class DataSettings(Settings):
         "; ".join(f"{name}: {entry.help}" for name, entry in DATASETS.items()),
     )
     data_dir: str | None = setting(
-        None, optional(path), "folder to look for data first, and to download to"
+        None, optional(path), "folder, or archive of CIFAR, to look for data first; to download to"
     )
     image_size: int | None = setting(
         None, optional(integer(1, 4096)), "folder: side of the images; 224 if not given"
@@ -385,83 +325,3 @@ class TrainSettings(RecipeSettings):
         for name in NOT_RECORDED if config["code"] else (*NOT_RECORDED, "code"):
             del config[name]
         return config
-
-
-# settings of the attention module, and others of a recipe, that a comparison may vary
-_VARIED_ATTENTION = ("attention", *option_names(ModelSettings, "attention"), "attention_at")
-_VARIED_PARTS = (ArchitectureSettings, OptimizationSettings, AugmentationSettings)
-VARIED_RECIPE = (
-    *(field.name for part in _VARIED_PARTS for field in dataclasses.fields(part)),
-    "precision",
-)
-
-
-def _several_values(field: dataclasses.Field) -> tuple[str, Any, Any]:
-    """Returns a field of `CompareSettings`: several values of one of `RecipeSettings`."""
-    kind = several(field.metadata["kind"])
-    if field.default is None:
-        kind = optional(kind)
-    default = None if field.default is None else (field.default,)
-    metadata = {**field.metadata, "kind": kind, "many": True}
-    return field.name, Any, dataclasses.field(default=default, metadata=metadata)
-
-
-_VariedSettings: Any = dataclasses.make_dataclass(
-    "_VariedSettings",
-    [
-        _several_values(field)
-        for field in dataclasses.fields(RecipeSettings)
-        if field.name in (*_VARIED_ATTENTION, *VARIED_RECIPE)
-    ],
-    bases=(RecipeSettings,),
-    namespace={"group": "attention"},
-    frozen=True,
-    kw_only=True,
-)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CompareSettings(_VariedSettings):
-    """Which runs are compared: modules and seeds, and every setting with several values.
-
-    An option of attention modules goes to those that have it. Several settings with several values
-    are compared in every combination.
-    """
-
-    group = "comparison"
-
-    attention: tuple[str, ...] = setting(
-        "none,se_block,cbam_block",
-        several(specification),
-        "modules to compare, each as 'main.py train' takes it, such as 'cbam_block(ratio=4)'",
-        many=True,
-    )
-    seeds: tuple[int, ...] = setting("0-2", seeds, "such as 0-4 or 0,2,5", many=True)
-    jobs: int = setting(1, integer(1), "runs at once; speeds are compared only with 1")
-    ray: str | None = setting(
-        None,
-        optional(text),
-        "Ray cluster to train on: HOST:PORT, auto or local; all its nodes must see this folder, "
-        "Python, the data and --run-dir under the same paths; no speeds are compared",
-    )
-    run_dir: str | None = setting(
-        None, optional(path), "folder of all the runs; runs/DATASET-MODEL-...-compare if not given"
-    )
-
-    def varied_settings(self) -> dict[str, tuple[Any, ...]]:
-        """Returns the settings of the recipe that have several values, and these."""
-        values = {name: getattr(self, name) for name in VARIED_RECIPE}
-        return {name: found for name, found in values.items() if found and len(found) > 1}
-
-    def single_settings(self) -> dict[str, Any]:
-        """Returns the settings of the recipe that all runs have in common, and their values."""
-        varied = (*_VARIED_ATTENTION, *self.varied_settings())
-        common = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(RecipeSettings)
-            if field.name not in varied
-        }
-        return {
-            name: value[0] if name in VARIED_RECIPE and value is not None else value
-            for name, value in common.items()
-        }

@@ -75,9 +75,13 @@ def recognize_cifar(place: str | Path) -> str | None:
     Raises:
         UserError: an archive is not an official one, or cannot be unpacked.
     """
-    found = _find_in(Path(place), [e for editions in EDITIONS.values() for e in editions])
-    names = [name for name, editions in EDITIONS.items() if found and found[0] in editions]
-    return names[0] if names else None
+    place = Path(place)
+    if place.is_file():
+        every = [edition for editions in EDITIONS.values() for edition in editions]
+        edition, _ = unpack(place, every, _cache())
+        return next(name for name, editions in EDITIONS.items() if edition in editions)
+    names = (name for name, editions in EDITIONS.items() if _find_in(place, editions))
+    return next(names, None)
 
 
 def _find(name: str, data_dir: str | Path | None, download: bool) -> tuple[CifarFiles, Path]:

@@ -89,7 +89,8 @@ def load_dataset(
         raise UserError(f"unknown dataset {name!r}; known: {', '.join(DATASETS)}")
     archive = DATASETS[name].takes_archive and data_dir is not None and Path(data_dir).is_file()
     if data_dir is not None and not archive and not Path(data_dir).is_dir():
-        raise UserError(f"the data folder {str(data_dir)!r} is not there or is no folder")
+        seen = "" if Path(data_dir).is_absolute() else f", seen from {Path.cwd()}"
+        raise UserError(f"the data folder {str(data_dir)!r} is not there or is no folder{seen}")
     from .dataset import LoadOptions
 
     options = LoadOptions(
@@ -102,30 +103,33 @@ def load_auto(options: LoadOptions) -> Dataset:
     """Loads what is in the folder that is given; without one, CIFAR-10 or else digits.
 
     A folder is recognized by its files as CIFAR-10, CIFAR-100 or photographs. If it holds none of
-    them, CIFAR-10 is looked for, and downloaded to it. Digits never take the place of a folder.
+    them, CIFAR-10 is looked for in the cache, or downloaded to the folder. Digits never take the
+    place of a folder.
     """
     from .cifar import NotOnThisMachine, find_cifar, recognize_cifar
-    from .folder import holds_photographs
+    from .class_folders import holds_images
 
-    data_dir = options.data_dir
+    data_dir, note = options.data_dir, ""
     name = recognize_cifar(data_dir) if data_dir is not None else None
-    if data_dir is not None and name is None and holds_photographs(Path(data_dir)):
+    if data_dir is not None and name is None and holds_images(Path(data_dir)):
         options.announce(f"Data set: the photographs in {data_dir} (--dataset folder).")
         return DATASETS["folder"].load(options)
     if name is None:
         name = "cifar10"
         try:
-            data_dir = find_cifar(name, data_dir, options.download)
+            found = find_cifar(name, data_dir, options.download)
         except NotOnThisMachine as error:
             if data_dir is not None:
                 raise UserError(
-                    f"{data_dir} holds neither CIFAR nor photographs in a folder per class, and "
-                    f"CIFAR-10 is not available ({error}); --dataset digits needs no data"
+                    f"{data_dir} holds neither CIFAR nor images, and CIFAR-10 is not available "
+                    f"({error}); --dataset digits needs no data"
                 ) from error
             options.announce(
                 f"CIFAR-10 is not available ({error}); training on scikit-learn's digits instead."
             )
             return DATASETS["digits"].load(options)
-    where = "" if data_dir == options.data_dir or options.data_dir is None else f", from {data_dir}"
-    options.announce(f"Data set: {name.upper().replace('CIFAR', 'CIFAR-')}{where}.")
+        if data_dir is not None:
+            note = f", from {found}; {data_dir} held no data set that is known"
+        data_dir = found
+    options.announce(f"Data set: {name.upper().replace('CIFAR', 'CIFAR-')}{note}.")
     return DATASETS[name].load(dataclasses.replace(options, data_dir=data_dir))

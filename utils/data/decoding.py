@@ -46,6 +46,27 @@ Box = Sequence[float]  # left, upper, right and lower border in pixels
 Window = Callable[[int, int], Box]  # from an image's width and height to the part to read
 
 
+def is_image_file(path: Path) -> bool:
+    """Returns whether a file is one that `read_image` is meant for.
+
+    Args:
+        path: path of the file.
+
+    Returns:
+        `True` for a regular file that is not hidden and has one of `ENDINGS`, or that has no ending
+        and begins as an image does.
+    """
+    if path.name[0] == "." or not path.is_file():  # a pipe would block the reader
+        return False
+    if path.suffix:
+        return path.suffix.lower() in ENDINGS
+    try:
+        with Image.open(path, formats=FORMATS):
+            return True
+    except Exception:  # a damaged image can fail in any way
+        return False
+
+
 def read_image(path: Path, shape: Sequence[int], window: Window | None = None) -> np.ndarray:
     """Reads an image file, or a window of it, resized to a shape.
 

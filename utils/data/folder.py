@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import importlib.util
+import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,11 +12,20 @@ import numpy as np
 
 from ..system.backend import threads
 from ..system.errors import UserError
+from .class_folders import (
+    MOST_NAMED,
+    Parts,
+    differ_by_form,
+    find_classes,
+    find_parts,
+    name_files,
+)
 from .dataset import Dataset, LoadOptions
-from .decoding import ENDINGS, read_image
+from .decoding import read_image
 from .image_files import ImageFiles
+from .splits import held_out_indices
 
-MOST_NAMED = 20  # files or classes that a message names
+TEST_SHARE = 0.2  # of images that have no test set
 PACKAGES = ("grain", "simplejpeg")
 
 
@@ -39,6 +49,7 @@ class CheckedFile:
 def load_folder(options: LoadOptions) -> Dataset:
     """Loads the image files of `DIR/train/CLASS/` and `DIR/test/CLASS/`.
 
+    Other folders that are taken are those of `find_parts`; what is taken is announced.
     Every file is decoded once, so that a damaged one is found now and not in the middle of a
     training. No image stays in memory.
 
@@ -59,17 +70,9 @@ def load_folder(options: LoadOptions) -> Dataset:
     if missing:
         raise UserError(f"the data set folder needs more packages: pip install {' '.join(missing)}")
     data_dir = Path(options.data_dir)
-    classes = {part: _find_classes(data_dir / part) for part in ("train", "test")}
-    names = tuple(classes["train"])
-    if len(names) < 2:
-        raise UserError(f"{data_dir}/train holds one class only: {names[0]}")
-    if set(names) != set(classes["test"]):
-        others = sorted(set(names) ^ set(classes["test"]))
-        raise UserError(
-            f"{data_dir}: train and test must have the same classes; only one has "
-            f"{', '.join(others[:MOST_NAMED])}"
-        )
-    files = {part: _check_files(list(classes[part].values())) for part in classes}
+    parts = find_parts(data_dir)
+    names, found = _find_files(parts, options)
+    files = {part: _check_files(paths) for part, paths in found.items()}
     damaged = [file.error for part in files.values() for file in part if file.error]
     if damaged:
         count = f"{len(damaged)} image {'file' if len(damaged) == 1 else 'files'} cannot be read"
@@ -78,37 +81,56 @@ def load_folder(options: LoadOptions) -> Dataset:
                 f"{count}; --corrupt skip leaves such files out: {_join_errors(damaged)}"
             )
         options.announce(f"{count} and left out: {_join_errors(damaged)}")
+    readable = {part: [file for file in each if not file.error] for part, each in files.items()}
+    note = parts.note
+    if parts.test is None:
+        train, test = _split(readable[parts.train])
+        note += f": {len(test)} of {len(train) + len(test)} images, {TEST_SHARE:.0%} of each class "
+        note += "chosen by their content, are the test images"
+        chosen = [(parts.train, train), (parts.train, test)]
+    else:
+        chosen = list(readable.items())
+    if note:
+        options.announce(note[0].upper() + note[1:] + ".")
     (x_train, y_train), (x_test, y_test) = (
-        _images_and_labels(files[part], names, data_dir / part, options.image_size)
-        for part in files
+        _images_and_labels(each, names, place, options.image_size) for place, each in chosen
     )
     return Dataset("folder", x_train, y_train, x_test, y_test, names, crop_padding=0, flips=True)
 
 
-def holds_photographs(data_dir: Path) -> bool:
-    """Returns whether a folder has the structure that `load_folder` reads, without reading it."""
-    return all((data_dir / part).is_dir() for part in ("train", "test"))
+def _find_files(
+    parts: Parts, options: LoadOptions
+) -> tuple[tuple[str, ...], dict[Path, list[list[Path]]]]:
+    """Returns the names of the classes and, for each part, the paths of each class."""
+    data_dir = Path(options.data_dir or "")
+    places = [parts.train] if parts.test is None else [parts.train, parts.test]
+    found = {place: find_classes(place) for place in places}
+    names = tuple(found[parts.train][0])
+    if len(names) < 2:
+        raise UserError(f"{parts.train} holds one class only: {names[0]}")
+    for classes, _ in found.values():
+        others = sorted(set(names) ^ set(classes))
+        forms = [unicodedata.normalize("NFC", name) for name in others]
+        same = [name for name, form in zip(others, forms, strict=True) if forms.count(form) > 1]
+        if same:
+            raise UserError(f"{data_dir}: {differ_by_form(same)}")
+        if others:
+            raise UserError(
+                f"{data_dir}: train and test must have the same classes; only one has "
+                f"{', '.join(others[:MOST_NAMED])}"
+            )
+    passed = [path for _, others in found.values() for path in others]
+    if passed:
+        what = "file or folder is" if len(passed) == 1 else "files and folders are"
+        options.announce(f"{len(passed)} {what} passed over: {name_files(passed, data_dir)}")
+    return names, {place: [classes[n] for n in names] for place, (classes, _) in found.items()}
 
 
-def _find_classes(folder: Path) -> dict[str, list[Path]]:
-    """Returns the paths of the image files of each class."""
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not there or is no folder; it must hold a folder per class")
-    found = {}
-    for place in sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != "."):
-        if not place.name.isprintable() or "," in place.name:
-            raise UserError(f"{folder}: a class's name must be printable, without commas; "
-                            f"received {place.name!r}")  # fmt: skip
-        # only regular files: a pipe would block the reader
-        found[place.name] = sorted(
-            file for file in place.iterdir()
-            if file.suffix.lower() in ENDINGS and file.name[0] != "." and file.is_file()
-        )  # fmt: skip
-    empty = [name for name, files in found.items() if not files]
-    if empty or not found:
-        what = f"the class {empty[0]}" if empty else "it"
-        raise UserError(f"{folder}: {what} has no image ({', '.join(ENDINGS)})")
-    return found
+def _split(files: Sequence[CheckedFile]) -> tuple[list[CheckedFile], list[CheckedFile]]:
+    labels = np.array([file.label for file in files])
+    indices = held_out_indices(labels, [file.checksum for file in files], TEST_SHARE)
+    train, test = ([files[i] for i in part] for part in indices)
+    return train, test
 
 
 def _check_files(classes: Sequence[list[Path]]) -> list[CheckedFile]:
@@ -131,16 +153,18 @@ def _check_file(file: tuple[int, Path]) -> CheckedFile:
 def _images_and_labels(
     files: Sequence[CheckedFile], names: Sequence[str], folder: Path, size: int
 ) -> tuple[ImageFiles, np.ndarray]:
-    readable = [file for file in files if not file.error]
-    missing = set(range(len(names))) - {file.label for file in readable}
+    missing = set(range(len(names))) - {file.label for file in files}
     if missing:
-        raise UserError(f"{folder}: no image of the class {names[min(missing)]} can be read")
+        raise UserError(
+            f"{folder}: no image of the class {names[min(missing)]} can be read, or too few are "
+            "there to train and to test"
+        )
     digest = hashlib.sha256()
-    for file in readable:
+    for file in files:
         name = file.path.relative_to(folder)
         digest.update(f"{name}\0{file.checksum}\n".encode("utf-8", "surrogateescape"))
-    images = ImageFiles([file.path for file in readable], size, digest.hexdigest())
-    return images, np.array([file.label for file in readable], "int64")
+    images = ImageFiles([file.path for file in files], size, digest.hexdigest())
+    return images, np.array([file.label for file in files], "int64")
 
 
 def _join_errors(errors: Sequence[str]) -> str:

@@ -74,19 +74,27 @@ def size_of(name: str, side: int, classes: int, options: Mapping[str, Any]) -> d
 
 def listing() -> str:
     """Returns all choices of the command line and the table of published variants, as text."""
-    configs = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "configs").rglob("*.json"))
     groups = {
         "models": list_models(),
         "attention": [*list_attention(), "none"],
         "datasets": DATASETS,
-        "configs": [name for name in configs if not name.startswith(COMPARISONS)],
-        # the variants of the paper's ablation tables, but on CIFAR-10 instead of ImageNet
-        "for compare, on CIFAR-10": [name for name in configs if name.startswith(COMPARISONS)],
+        **_configs(),
     }
     lines = [f"{name + ':':<10} {', '.join(names)}" for name, names in groups.items()]
     rows = read_json(SIZES)
     head = ("--model, options", "image", "classes", "parameters", "multiply-adds")
     return "\n".join([*lines, "", _columns(*head), *map(_line, rows)])
+
+
+def _configs():
+    """The configuration files, by the command that takes them and by their data set."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "configs").rglob("*.json")):
+        name = path.relative_to(ROOT).as_posix()
+        command = "compare" if name.startswith(COMPARISONS) else "train"
+        dataset = read_json(path).get("dataset", "any data set")
+        found.setdefault(f"{command} --config, on {dataset}", []).append(name)
+    return found
 
 
 def _line(row):

@@ -19,6 +19,9 @@ from ..data.data_format import shape_in_data_format
 from ..data.dataset import Dataset
 from ..system.errors import UserError
 
+SMALL_IMAGES = ("resnet_v1", "resnet_v2")  # their three stages keep a large image large
+CIFAR_SIZE = 32  # pixels
+
 
 def network_from_settings(
     settings: ArchitectureSettings, attention: AttentionSpec, **options: Any
@@ -66,6 +69,23 @@ def check_network(settings: ModelSettings) -> None:
             check_places(name, settings.attention_at, architecture_places(name))
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def hint_of_size(settings: ModelSettings, size: int) -> str:
+    """Returns a line about a network that is made for smaller images, or an empty string.
+
+    Args:
+        settings: a `ModelSettings`.
+        size: int, height and width of the images in pixels.
+    """
+    name, _ = parse_specification(settings.model)
+    if name not in SMALL_IMAGES or size < 3 * CIFAR_SIZE:
+        return ""
+    return (
+        f"{name} is made for images of {CIFAR_SIZE}x{CIFAR_SIZE} pixels: at {size}x{size} it "
+        f"computes {(size / CIFAR_SIZE) ** 2:.0f} times as much for each; --model resnet is made "
+        f"for this size, and --image-size {CIFAR_SIZE} is for {name}"
+    )
 
 
 def load_network(run: str | PathLike[str], dataset: Dataset | None = None) -> keras.Model:

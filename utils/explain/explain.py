@@ -45,7 +45,7 @@ def explain(
     """
     runs = list(map(Path, settings.runs))
     dataset = load_run_dataset(read_common_config(runs), settings.data_dir, announce)
-    images = select_images(settings.images or (), dataset)
+    images = select_images(settings.images or (), dataset, announce)
     output = _output_folder(settings.output, runs)
     names = display_names(runs)
     explanations: list[Explanation] = []

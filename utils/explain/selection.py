@@ -1,11 +1,12 @@
 """The images to explain: from the test set, from files, from folders."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ..data.class_folders import find_image_files, name_files
 from ..data.dataset import Dataset
 from ..data.decoding import ENDINGS, read_image
 from ..system.errors import UserError
@@ -29,31 +30,39 @@ class SelectedImage:
     label: int | None
 
 
-def select_images(sources: Sequence[str], dataset: Dataset) -> list[SelectedImage]:
+def select_images(
+    sources: Sequence[str], dataset: Dataset, announce: Callable[[str], object] = print
+) -> list[SelectedImage]:
     """Reads the images that a user names.
 
     Args:
         sources: sequence of strings, each the number of a test image, from 0, the path of an image
-            file, or the path of a folder, which stands for all image files in and below it. A
-            file's true class is the name of its folder, if a class has that name. If empty, the
-            first test image of each of six classes is taken.
+            file, or the path of a folder, which stands for the first image files in and below it
+            that can be read. A file's true class is the name of its folder, if a class has that
+            name. If empty, the first test image of each of six classes is taken.
         dataset: a `Dataset`.
+        announce: function that takes a line of text, about files that are left out. Defaults to
+            `print`.
 
     Returns:
         A list of `SelectedImage`s.
 
     Raises:
         UserError: a number beyond the test set, a file that is missing or is not an image, a folder
-            without images, or too many images.
+            without an image that can be read, or too many images.
     """
     sources = list(sources) or list(map(str, one_of_each_class(dataset.y_test)))
     images: list[SelectedImage] = []
     for source in map(str, sources):
-        images += _read_source(source, dataset)
-        if len(images) > MAX_IMAGES:
+        left = MAX_IMAGES - len(images)
+        if not left:
             raise UserError(
                 f"images: at most {MAX_IMAGES} can be explained at once; {source!r} exceeds that"
             )
+        if Path(source).is_dir() and not _is_number(source):
+            images += _read_folder(Path(source), dataset, left, announce)
+        else:
+            images.append(_read_image(source, dataset))
     return images
 
 
@@ -67,27 +76,45 @@ def one_of_each_class(labels: np.ndarray) -> list[int]:
     return first[:DEFAULT_COUNT].tolist()
 
 
-def _read_source(source: str, dataset: Dataset) -> Iterable[SelectedImage]:
-    if source.isascii() and source.isdigit():
+def _is_number(source: str) -> bool:
+    return source.isascii() and source.isdigit()
+
+
+def _read_image(source: str, dataset: Dataset) -> SelectedImage:
+    if _is_number(source):
         number, count = int(source[:20]), len(dataset.x_test)
         if number >= count:
             raise UserError(
                 f"images: the test images have the numbers 0 to {count - 1}; received {source}"
             )
-        return [
-            SelectedImage(f"test {number}", dataset.x_test[number], int(dataset.y_test[number]))
-        ]
-    path = Path(source)
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS)
-        if not files:
-            raise UserError(f"images: the folder {source!r} has no {', '.join(ENDINGS)} file")
-        return [_read_file(file, dataset) for file in files[: MAX_IMAGES + 1]]
-    if not path.is_file():
+        return SelectedImage(f"test {number}", dataset.x_test[number], int(dataset.y_test[number]))
+    if not Path(source).is_file():
         raise UserError(
             f"images must be numbers of test images, image files or folders; received {source!r}"
         )
-    return [_read_file(path, dataset)]
+    return _read_file(Path(source), dataset)
+
+
+def _read_folder(
+    folder: Path, dataset: Dataset, most: int, announce: Callable[[str], object]
+) -> list[SelectedImage]:
+    files, passed = find_image_files(folder)
+    images: list[SelectedImage] = []
+    for file in files:
+        if len(images) == most:
+            announce(f"images: the first {most} of {len(files)} image files in {str(folder)!r}")
+            break
+        try:
+            images.append(_read_file(file, dataset))
+        except UserError:
+            passed.append(file)
+    if not images:
+        raise UserError(
+            f"images: the folder {str(folder)!r} has no {', '.join(ENDINGS)} file that can be read"
+        )
+    if passed:
+        announce(f"images: {len(passed)} left out: {name_files(passed, folder)}")
+    return images
 
 
 def _read_file(path: Path, dataset: Dataset) -> SelectedImage:

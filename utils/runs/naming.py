@@ -9,14 +9,9 @@ from typing import Any
 from models.attention.specification import AttentionSpec
 from models.specification import parse_specification, short_name
 
-from ..config.settings import (
-    NOT_RECORDED,
-    ArchitectureSettings,
-    CompareSettings,
-    RecipeSettings,
-    TrainSettings,
-    option_names,
-)
+from ..config.compare_settings import CompareSettings
+from ..config.fields import option_names
+from ..config.settings import NOT_RECORDED, ArchitectureSettings, RecipeSettings, TrainSettings
 from .resuming import FREE
 
 LONGEST = 150  # characters of a folder's name; file systems take 255 bytes

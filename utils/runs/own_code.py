@@ -1,6 +1,8 @@
 """Modules and networks of the user's own: which files a run was made with, and their contents."""
 
 from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from models.specification import (
@@ -41,28 +43,54 @@ def with_own_code(settings: TrainSettings) -> dict[str, Any]:
     return found
 
 
-def import_own_code(config: Mapping[str, Any]) -> None:
+def import_own_code(config: Mapping[str, Any], run: str | PathLike[str]) -> None:
     """Imports what a run's configuration names of the user's own, so that its network can load.
+
+    Nothing is imported from the run's own folder, which may come from anybody.
 
     Args:
         config: dictionary, the `config.json` of a run.
+        run: path of the run's folder.
 
     Raises:
-        UserError: a file is not there, cannot be imported, or has changed since the run began.
+        UserError: a file is not there, cannot be imported, is not named by its absolute path, is in
+            the run's folder, or has changed since the run began.
     """
     code = config.get("code") or {}
     if not isinstance(code, dict):
         raise UserError(f"code must be an object of names and SHA-256 sums; received {code!r}")
-    for name, checksum in code.items():
-        if _checksum(name) != checksum:
+    for name in _references(config):
+        if absolute_reference(name) != name or _is_below(name, run):
+            raise UserError(
+                f"{name} is not imported: a run's own code is named by an absolute path outside of "
+                "the run's folder"
+            )
+        if _checksum(name) != code.get(name):
             raise UserError(
                 f"{name} has changed since the run began; bring back the file whose SHA-256 is "
-                f"{checksum}, or train another run"
+                f"{code.get(name)}, or train another run"
             )
         try:
             load_reference(name)
         except ValueError as error:
             raise UserError(str(error)) from error
+
+
+def _references(config: Mapping[str, Any]) -> list[str]:
+    """The user's own functions that a configuration names, each once."""
+    found = []
+    for setting in NAMED_BY:
+        try:
+            name, _ = parse_specification(str(config.get(setting, "")))
+        except ValueError:  # of another version, or of nobody
+            continue
+        if is_reference(name):
+            found.append(name)
+    return list(dict.fromkeys(found))
+
+
+def _is_below(name: str, run: str | PathLike[str]) -> bool:
+    return Path(run).resolve() in Path(name.rpartition(":")[0]).parents
 
 
 def _checksum(name: str) -> str:

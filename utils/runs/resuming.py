@@ -5,7 +5,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..config.settings import TrainSettings, option_names
+from ..config.fields import option_names
+from ..config.settings import TrainSettings
 from ..system.backend import device, threads, versions
 from ..system.errors import UserError
 

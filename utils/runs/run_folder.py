@@ -210,7 +210,7 @@ def read_config(run: str | PathLike[str]) -> dict[str, Any]:
         raise UserError(f"{path} is not the configuration of a run")
     try:
         _data_settings(config)
-        import_own_code(config)
+        import_own_code(config, run)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return config

@@ -64,7 +64,7 @@ def make_setup(settings: TrainSettings, dataset: Dataset, share: Share = WHOLE) 
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.precision)
     training, validation = validation_indices(
-        dataset.y_train, settings.validation_split, settings.seed
+        dataset.y_train, settings.validation_split, settings.seed, dataset.class_names
     )
     source = image_source(dataset)
     mean, variance = pixel_statistics(source.images_for_statistics(training))

@@ -5,6 +5,7 @@ import dataclasses
 import importlib.util
 import inspect
 import math
+import os
 import shutil
 import statistics
 import time
@@ -24,7 +25,7 @@ from ..data.dataset import Dataset
 from ..data.datasets import load_dataset
 from ..evaluation.counting import trainable_params
 from ..evaluation.evaluate import Evaluation, evaluate
-from ..evaluation.networks import check_network
+from ..evaluation.networks import check_network, hint_of_size
 from ..feeding.sources import image_source, refuse_settings_of_others
 from ..runs.checkpoint import CHECKPOINTS, newest_checkpoint
 from ..runs.naming import default_run_dir
@@ -127,6 +128,9 @@ def _trained(settings, dataset, setup, run_dir, devices, started, announce):
         if settings.resume is None and devices.is_chief:
             create_run_dir(run_dir, settings)
         announce(describe(settings, dataset, setup, run_dir))
+        hint = hint_of_size(settings, min(dataset.image_shape[:2]))
+        if hint:
+            announce(hint)
         with devices.scope(), devices.detecting_lost_hosts():
             progress = fit(settings, setup, run_dir, state, devices, started, announce)
         if not devices.is_chief:
@@ -364,6 +368,8 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
     return dataclasses.replace(
         settings,
         dataset=dataset.name,
+        # a run can be evaluated from another folder than that it was started from
+        data_dir=settings.data_dir and os.path.abspath(settings.data_dir),
         depth=depth,  # type: ignore[call-arg]  # a field made from the architectures' options
         backend=keras.backend.backend(),
         learning_rate=settings.learning_rate or OPTIMIZERS[settings.optimizer].learning_rate,

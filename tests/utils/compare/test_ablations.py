@@ -11,7 +11,7 @@ from utils.compare.costs import costs_of
 from utils.compare.planning import plan_runs, plan_variants
 from utils.compare.table import base_of
 from utils.config.command_line import parse_settings
-from utils.config.settings import CompareSettings
+from utils.config.compare_settings import CompareSettings
 from utils.evaluation.networks import network_from_settings
 
 pytestmark = pytest.mark.once

@@ -8,7 +8,7 @@ from tests.fake_comparison import DATA
 from tests.processes import ROOT
 from utils.compare.planning import plan_runs
 from utils.config.command_line import parse_settings
-from utils.config.settings import CompareSettings
+from utils.config.compare_settings import CompareSettings
 
 pytestmark = pytest.mark.once
 

@@ -265,8 +265,26 @@ def test_auto_takes_cifar10(cifar10_dir):
 
 
 def test_auto_never_takes_digits_in_the_place_of_a_folder(tmp_path):
-    with pytest.raises(UserError, match=rf"{tmp_path} holds neither CIFAR nor photographs"):
-        load_dataset("auto", tmp_path)
+    place = tmp_path / "mine"
+    place.mkdir()
+    with pytest.raises(UserError, match=rf"{place} holds neither CIFAR nor images"):
+        load_dataset("auto", place)
+    (place / "photo.png").touch()
+    with pytest.raises(UserError, match=rf"{place}: it has no image"):  # in a folder per class
+        load_dataset("auto", place, announce=str)
+
+
+def test_auto_says_that_the_cache_takes_the_place_of_a_folder(cifar10_dir, tmp_path):
+    place, cache = tmp_path / "mine", tmp_path / "cache" / "datasets"
+    shutil.copytree(cifar10_dir, cache)
+    place.mkdir()
+    (place / "notes.txt").touch()
+    said = []
+    assert load_dataset("auto", place, said.append).name == "cifar10"
+    assert said == [
+        f"Data set: CIFAR-10, from {cache / 'cifar-10-batches-py'}; {place} held no data set that "
+        "is known."
+    ]
 
 
 def test_auto_recognizes_cifar100_and_photographs(cifar100_dir, image_folder):
@@ -277,6 +295,14 @@ def test_auto_recognizes_cifar100_and_photographs(cifar100_dir, image_folder):
     data = load_dataset("auto", image_folder, said.append, image_size=8)
     assert (data.name, data.class_names) == ("folder", ("flower", "temple"))
     assert said[1] == f"Data set: the photographs in {image_folder} (--dataset folder)."
+
+
+def test_auto_prefers_an_archive_of_cifar10_to_a_folder_of_cifar100(
+    cifar10_dir, cifar100_dir, tmp_path
+):
+    shutil.copytree(cifar100_dir, tmp_path / "both")
+    pack(cifar10_dir / "cifar-10-batches-py", tmp_path / "both" / "cifar-10-python.tar.gz")
+    assert load_dataset("auto", tmp_path / "both", announce=str).name == "cifar10"
 
 
 def write_binary_edition(data, folder):

@@ -134,5 +134,10 @@ def test_lists_every_choice():
     assert lines["models"].split() == ", ".join(list_models()).split()
     assert {"cbam_block", "se_block", "none"} <= {*lines["attention"].replace(",", " ").split()}
     assert {"cifar10", "digits", "folder"} <= {*lines["datasets"].replace(",", " ").split()}
-    assert lines["configs"].count("configs/cbam-paper/resnet50-cbam.json") == 1
-    assert "configs/cbam-ablation/" in lines["for compare, on CIFAR-10"]
+    paper = lines["train --config, on any data set"]
+    assert paper.count("configs/cbam-paper/resnet50-cbam.json") == 1
+    for dataset, config in (("cifar10", "cbam-ablation/order"), ("digits", "results/digits-")):
+        here = lines[f"compare --config, on {dataset}"]
+        assert f"configs/{config}" in here
+        other = {"cifar10": "digits", "digits": "cifar10"}[dataset]
+        assert f"configs/results/{other}-" not in here

@@ -1,6 +1,7 @@
 """The command `explain`: the images it takes, what it writes, and what it refuses."""
 
 import json
+import os
 import shutil
 import struct
 import zlib
@@ -92,6 +93,38 @@ def test_images_of_a_folder(cifar10, photo):
         ("large.png", 3),
     ]
     assert all(image.pixels.shape == (32, 32, 3) for image in found)
+
+
+@pytest.mark.once
+def test_of_a_folder_only_images_that_can_be_read_are_taken(cifar10, photo):
+    folder = photo.parent
+    (folder / "pics.png").mkdir()
+    (folder / ".ipynb_checkpoints").mkdir()
+    shutil.copy(photo, folder / ".ipynb_checkpoints" / "large.png")
+    shutil.copy(photo, folder / "._x.png")
+    (folder / "empty.jpg").touch()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "pipe.png")
+    said = []
+    found = select_images([str(folder)], cifar10, said.append)
+    assert [image.name for image in found] == ["large.png"]
+    (line,) = said
+    assert "left out: " in line
+    for name in ("._x.png", ".ipynb_checkpoints", "empty.jpg"):
+        assert name in line
+    photo.unlink()
+    with pytest.raises(UserError, match=r"has no .* file that can be read"):
+        select_images([str(folder)], cifar10)
+
+
+@pytest.mark.once
+def test_of_a_large_folder_the_first_images_are_taken_and_said(cifar10, photo):
+    for number in range(30):
+        shutil.copy(photo, photo.parent / f"{number:02}.png")
+    said = []
+    found = select_images(["7", str(photo.parent)], cifar10, said.append)
+    assert [image.name for image in found] == ["test 7", *(f"{n:02}.png" for n in range(23))]
+    assert said == [f"images: the first 23 of 31 image files in {str(photo.parent)!r}"]
 
 
 @pytest.mark.once

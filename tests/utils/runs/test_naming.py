@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 
+from utils.config.compare_settings import CompareSettings
 from utils.config.settings import RecipeSettings, TrainSettings
 from utils.runs.naming import LONGEST, default_comparison_dir, default_run_dir, folder_name
 
@@ -70,7 +71,7 @@ def test_photographs_are_told_apart_by_their_folder():
 
 
 def test_comparisons_have_the_same_rule():
-    found = default_comparison_dir(RecipeSettings(depth=20, epochs=3), "cifar10")
+    found = default_comparison_dir(CompareSettings(depth=20, epochs=3), "cifar10")
     assert str(found) == "runs/cifar10-resnet_v1-20-epochs3-compare"
 
 

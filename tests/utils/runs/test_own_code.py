@@ -100,3 +100,29 @@ def test_refuses_a_file_that_is_gone(trained, copy, capsys):
     finally:
         (trained / "elsewhere.py").rename(path)
     assert "points to no file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["{run}/evil.py:f", "evil.py:f", "run/evil.py:f"])
+def test_runs_nothing_that_comes_with_a_run(copy, tmp_path, place, capsys):
+    """Whoever sends a run also knows the checksum of what is sent along."""
+    evil = "open('executed', 'w')\n\ndef f(x): return x\n"
+    for folder in (tmp_path, copy):
+        (folder / "evil.py").write_text(evil)
+    name = place.format(run=copy)
+    config = json.loads((copy / "config.json").read_text())
+    config |= {"attention": name, "code": {name: hashlib.sha256(evil.encode()).hexdigest()}}
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", str(copy)])
+    assert end.value.code == 2
+    assert "is not imported" in capsys.readouterr().err
+    assert not (tmp_path / "executed").exists()
+
+
+def test_runs_nothing_that_the_network_does_not_need(copy, tmp_path):
+    (tmp_path / "evil.py").write_text(evil := "open('executed', 'w')\n\ndef f(x): return x\n")
+    config = json.loads((copy / "config.json").read_text())
+    config["code"][f"{tmp_path}/evil.py:f"] = hashlib.sha256(evil.encode()).hexdigest()
+    (copy / "config.json").write_text(json.dumps(config))
+    main(["evaluate", str(copy)])
+    assert not (tmp_path / "executed").exists()
