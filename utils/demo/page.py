@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 from PIL import Image
-from starlette.middleware import Middleware
 
 from ..data.dataset import Dataset
 from .demo_runs import DemoRuns
@@ -64,7 +63,8 @@ def serve_page(runs: DemoRuns, host: str, port: int) -> Iterator[str]:
         enable_monitoring=False,
         theme=gr.themes.Base(font=FONTS, font_mono=("ui-monospace", "monospace")),
         css=CSS,
-        app_kwargs={"middleware": [Middleware(SameSite, host=host)]},
+        # Starlette takes what an entry of its list unpacks to: class, arguments, options
+        app_kwargs={"middleware": [(SameSite, (), {"host": host})]},
     )
     try:
         yield address
