@@ -19,8 +19,10 @@ from .handlers import (
     Handlers,
     sample_numbers,
 )
+from .same_site import SameSite
 
 LARGEST_FILE = "20mb"
+KEPT_UPLOADS = (60, 600)  # seconds between two looks for old files, and how long one is kept
 FONTS = ("system-ui", "sans-serif")  # the browser loads none
 # Gradio's margins are wide, its gallery has a fixed height, and its word "Error" would cover the
 # place for a file, although a message already says what is wrong
@@ -61,6 +63,8 @@ def serve_page(runs: DemoRuns, host: str, port: int) -> Iterator[str]:
         enable_monitoring=False,
         theme=gr.themes.Base(font=FONTS, font_mono=("ui-monospace", "monospace")),
         css=CSS,
+        # Starlette takes what an entry of its list unpacks to: class, arguments, options
+        app_kwargs={"middleware": [(SameSite, (), {"host": host})]},
     )
     try:
         yield address
@@ -81,7 +85,10 @@ def build_page(runs: DemoRuns) -> gr.Blocks:
         content = runs.render(explanations)
     names = ", ".join(explainer.name for explainer in runs.explainers)
     with gr.Blocks(
-        title=f"Attention zoo: {names}", analytics_enabled=False, fill_width=True
+        title=f"Attention zoo: {names}",
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=KEPT_UPLOADS,
     ) as page:
         image, results = gr.State(first), gr.State((explanations, None))
         gr.HTML("<h1>What the networks look at</h1>")

@@ -3,7 +3,9 @@
 import collections
 import contextlib
 import math
+import re
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +17,13 @@ import numpy as np
 from ..data.data_format import in_data_format
 from ..system.backend import threads
 from ..system.errors import RunError, UserError
-from ..system.processes import follow_parent, silence_resource_tracker
+from ..system.processes import follow_parent, killed_by, silence_resource_tracker
 from .image_batches import ImageBatches
 from .shares import Share
 
 PREFETCH = 2  # batches that a worker process keeps ready
 CACHED = 4  # batches: Keras reads the first two twice, once for their shapes
+WORKER_ENDED = re.compile(r"terminated unexpectedly with exit code (-?\d+)")  # Grain's words
 UNLIMITED = 2**62  # batches, or bytes
 SHARED_MEMORY = Path("/dev/shm")  # on Linux
 
@@ -33,15 +36,15 @@ class StreamedBatches(keras.utils.PyDataset):
         workers: int, the number of processes that decode images. Defaults to 0: threads of this
             process, which start faster.
 
-    The attribute `failure` is the `UserError` of an image that could not be read, or `None`: a
-    backend may wrap it in an error of its own.
+    The attribute `failure` is the `UserError` of an image that could not be read, the `RunError` of
+    a process that ended, or `None`: a backend may wrap it in an error of its own.
     """
 
     def __init__(self, read: ImageBatches, workers: int = 0) -> None:
         super().__init__()
         self.read = read
         self.processes = workers
-        self.failure: UserError | None = None
+        self.failure: UserError | RunError | None = None
         self._batches: Any = None  # Grain's iterator
         self._next: int | None = None  # the number of the batch that it gives next
         self._cache: collections.OrderedDict[int, Any] = collections.OrderedDict()
@@ -100,8 +103,21 @@ class StreamedBatches(keras.utils.PyDataset):
         except UserError as error:
             self.failure = error
             raise
+        except RuntimeError as error:
+            ended = WORKER_ENDED.search(str(error))
+            if ended:
+                self.failure = RunError(self._how_a_worker_ended(int(ended[1])))
+            raise
         self._next = number + 1
         return in_data_format(images), labels
+
+    def _how_a_worker_ended(self, code: int) -> str:
+        how = f"ended with exit code {code}" if code >= 0 else f"was {killed_by(code)}"
+        memory = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""
+        return (
+            f"one of {self.processes} processes that decode images {how}{memory}; resume the run, "
+            f"with fewer --workers if it happens again"
+        )
 
     def _start_at(self, first: int) -> Iterator[Any]:
         """Returns an iterator over all batches from a number on."""
@@ -153,7 +169,7 @@ def reading_images(*batches: StreamedBatches | None) -> Iterator[None]:
         *batches: `StreamedBatches`, or `None`.
 
     Raises:
-        RunError: an image could not be read, whatever error a backend made of that.
+        RunError: an image could not be read or a process ended, whatever a backend made of that.
     """
     streams = [stream for stream in batches if stream is not None]
     try:

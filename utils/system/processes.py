@@ -173,8 +173,11 @@ def how_it_ended(code: int, log: str | Path) -> str:
     Returns:
         A string, such as `"killed by signal 9 (SIGKILL)"`.
     """
-    if code >= 0:
-        return last_line(log)
+    return last_line(log) if code >= 0 else killed_by(code)
+
+
+def killed_by(code: int) -> str:
+    """Says which signal killed a process, from its negative exit code."""
     names = {int(number): number.name for number in signal.Signals}
     return f"killed by signal {-code} ({names.get(-code, 'unknown')})"
 

@@ -206,6 +206,9 @@ def test_listens_on_loopback_only_and_connects_to_no_other_host(runs, monkeypatc
         assert [path.name.startswith("attention-zoo-") for path in tmp_path.iterdir()] == [True]
         with pytest.raises(urllib.error.HTTPError, match="413"):
             urllib.request.urlopen(upload(f"{address}gradio_api/upload", bytes(21 * 2**20)))
+        for foreign in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(urllib.request.Request(f"{address}config", headers=foreign))
         # what listens on all addresses answers here too
         with socket.socket() as other, pytest.raises(OSError, match=r"refused|assign|reach"):
             connect(other, ("127.0.0.2", port))

@@ -66,3 +66,19 @@ def test_an_image_that_is_gone_in_the_middle_is_named(own_image_folder):
     stream = StreamedBatches(make_batches(data), workers=1)
     with pytest.raises(RunError, match=r"003\.png"), reading_images(stream):
         list(map(stream.__getitem__, range(len(stream) * 3)))
+
+
+def test_a_worker_that_is_killed_is_reported(folder_dataset):
+    """As the system does when memory runs out."""
+    stream = StreamedBatches(make_batches(folder_dataset), workers=2)
+
+    def read_all():
+        for number in range(1000):
+            stream[number]
+            if number == 0:
+                for child in multiprocessing.active_children():
+                    child.kill()
+
+    with pytest.raises(RunError, match="workers") as end, reading_images(stream):
+        read_all()
+    assert "killed by signal 9 (SIGKILL)" in str(end.value)
