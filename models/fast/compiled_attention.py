@@ -37,7 +37,7 @@ _compiled = functools.partial(tf.function, jit_compile=True)
 
 
 def cbam(source, weights, pools, kernel, descriptor, normalize=None, scale=()):
-    """Computes `models.attention.cbam.CBAM`, channels first.
+    """Computes `models.attention.cbam.CBAM` with `order="channel_first"`.
 
     Args:
         source: `Stored` or `Normalized` map.
