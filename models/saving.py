@@ -77,13 +77,8 @@ def load_model(path: str | PathLike[str]) -> keras.Model:
         A `keras.Model`.
 
     Raises:
-<<<<<<< HEAD
-        ValueError: there is no such file, it is damaged, it claims more weights than it has, or it
-            holds code.
-=======
-        ValueError: there is no such file, it is damaged, claims more than it has, wants to run
+        ValueError: there is no such file, it is damaged, it claims more weights than it has, holds
             code, or holds a layer that is not registered in Keras.
->>>>>>> L1
     """
     path = Path(path)
     if not path.is_file() or path.suffix != ".keras":

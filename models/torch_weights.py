@@ -72,13 +72,8 @@ def load_torch_weights(
         The model.
 
     Raises:
-<<<<<<< HEAD
         ValueError: the file cannot be read, or weights are missing, left over, or of another shape.
-            The error lists all of these, and nothing is copied.
-=======
-        ValueError: the file cannot be read, or weights are missing, left over, or of another shape;
-            the first five are named, and nothing is copied.
->>>>>>> L1
+            The error names the first five of these, and nothing is copied.
 
     Example:
 
@@ -160,14 +155,9 @@ def read_state_dict(path: str | PathLike[str]) -> dict[str, np.ndarray]:
     """Reads a PyTorch state dict from a file without running anything in it.
 
     Args:
-<<<<<<< HEAD
         path: path of a `.safetensors` file, or of one that `torch.save` wrote: the state dict
-            itself, or a dictionary with it under `"state_dict"`, as the CBAM authors save it.
-=======
-        path: path of a `.safetensors` file, or of what `torch.save` wrote: the state dict itself or
-            a dictionary that holds it under `"state_dict"`, as the CBAM authors' training does,
+            itself, or a dictionary with it under `"state_dict"`, as the CBAM authors save it,
             `"model_state_dict"`, `"model"` or `"net"`.
->>>>>>> L1
 
     Returns:
         A dictionary of numpy arrays.
