@@ -43,8 +43,9 @@ def add_attention(
 
     Args:
         model: a Functional or Sequential Keras model, such as those of `keras.applications`. Models
-            inside it are copied in the same way. A Sequential model and an instance of a subclass
-            of Functional become plain Functional models, and compilation is not carried over.
+            inside it, those in a `TimeDistributed` too, are copied in the same way. A Sequential model
+            and an instance of a subclass of Functional become plain Functional models, and
+            compilation is not carried over.
         attention_module: a name of `list_attention()`, a callable on a feature map, a Keras layer
             class, or a Keras layer, which serves as a pattern.
         at: where attention goes. A pattern of layer names such as `"conv*_block*_out"`; a list of
@@ -130,9 +131,9 @@ class _Surgeon:
         self.data_format = next(filter(None, formats), keras.config.image_data_format())
 
     def _graph_of(self, layer):
-        """The layer as a Functional model, or `None` if it is no model with a graph."""
+        """The layer, or the one in a `TimeDistributed`, as a Functional model, or `None`."""
         if id(layer) not in self.graphs:
-            graph = as_graph(layer)
+            graph = as_graph(layer.layer if type(layer) is layers.TimeDistributed else layer)
             self.graphs[id(layer)] = graph if is_functional(graph) else None
         return self.graphs[id(layer)]
 
@@ -171,6 +172,8 @@ class _Surgeon:
             graph = self._graph_of(operation)
             if graph is not None:
                 copy = self.copy_graph(graph)
+                if type(operation) is layers.TimeDistributed:
+                    copy = layers.TimeDistributed(copy, name=operation.name)
             elif isinstance(operation, layers.Layer):
                 copy = self._copy_layer(operation)
             else:

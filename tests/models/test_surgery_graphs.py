@@ -100,6 +100,22 @@ def test_auto_leaves_outputs_alone(end, nested, rng):
 
 
 @pytest.mark.once
+@pytest.mark.parametrize("at", ["auto", "one", "frames/one"])
+def test_inside_time_distributed(at, rng):
+    image = keras.Input((12, 10, 3))
+    x = layers.Conv2D(8, 3, name="one")(image)
+    inner = keras.Model(image, layers.GlobalAveragePooling2D()(x))
+    film = keras.Input((5, 12, 10, 3))
+    x = layers.TimeDistributed(inner, name="frames")(film)
+    old = keras.Model(film, layers.Dense(3)(x))
+    new = add_attention(old, "cbam_block", at=at, ratio=2)
+    names = [layer.name for layer in new.get_layer("frames").layer.layers]
+    assert "one_attention" in names
+    x = images(rng, 2, (5, 12, 10, 3))
+    assert_same_outputs(old, new, x)
+
+
+@pytest.mark.once
 def test_sequential_is_converted(rng):
     old = keras.Sequential(
         [
