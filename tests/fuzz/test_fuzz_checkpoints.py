@@ -26,8 +26,9 @@ VARIABLES = {
     "model/0": np.linspace(-1, 1, 20, dtype="float32").reshape(4, 5),
     "optimizer/0": np.array(3, "int64"),
 }
+ROW = {"epoch": 1, "loss": 1.5, "accuracy": 0.5, "images_per_second": 9.0}
 STATE = {
-    "progress": {"epoch": 1, "step": 2, "history": [{"epoch": 1}], "best_epoch": 1, "seconds": 9.0},
+    "progress": {"epoch": 1, "step": 2, "history": [ROW], "best_epoch": 1, "seconds": 9.0},
     "config": {"seed": 0},
     "environment": {"keras": "3"},
     "data": "abc",
