@@ -43,8 +43,8 @@ def add_attention(
 
     Args:
         model: a Functional or Sequential Keras model, such as those of `keras.applications`. Models
-            inside it, those in a `TimeDistributed` too, are copied in the same way. A Sequential model
-            and an instance of a subclass of Functional become plain Functional models, and
+            inside it, those in a `TimeDistributed` too, are copied in the same way. A Sequential
+            model and an instance of a subclass of Functional become plain Functional models, and
             compilation is not carried over.
         attention_module: a name of `list_attention()`, a callable on a feature map, a Keras layer
             class, or a Keras layer, which serves as a pattern.
