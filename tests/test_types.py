@@ -42,7 +42,7 @@ def without_types(function, is_method):
 def test_public_functions_have_types(package):
     untyped = [
         f"{path.name}:{function.lineno} {name}: {', '.join(missing)}"
-        for path in sorted((UTILS / package).glob("*.py"))
+        for path in sorted((UTILS / package).rglob("*.py"))
         for name, function, is_method in public_functions(ast.parse(path.read_text()))
         if (missing := without_types(function, is_method))
     ]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.fuzz.cases import cases, damaged, outcome
-from utils.data.decoding import read_image, read_jpeg
+from utils.data.images.decoding import read_image, read_jpeg
 
 pytestmark = pytest.mark.once
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 if TYPE_CHECKING:
-    from .decoding import Window
+    from .images.decoding import Window
 
 
 class Images(Protocol):

@@ -53,7 +53,9 @@ DATASETS = {
         "cifar:load_cifar100", "32x32 photographs of 100 classes", takes_archive=True
     ),
     "digits": DatasetEntry("digits:load_digits", "scikit-learn's 8x8 digits, nothing to download"),
-    "folder": DatasetEntry("folder:load_folder", "image files in --data-dir, a folder per class"),
+    "folder": DatasetEntry(
+        "images.folder:load_folder", "image files in --data-dir, a folder per class"
+    ),
 }
 
 
@@ -107,7 +109,7 @@ def load_auto(options: LoadOptions) -> Dataset:
     place of a folder.
     """
     from .cifar import NotOnThisMachine, find_cifar, recognize_cifar
-    from .class_folders import holds_images
+    from .images.class_folders import holds_images
 
     data_dir, note = options.data_dir, ""
     name = recognize_cifar(data_dir) if data_dir is not None else None

@@ -9,7 +9,7 @@ import keras
 
 from ..config.command_settings import DemoSettings
 from ..data.dataset import Dataset
-from ..data.decoding import read_image
+from ..data.images.decoding import read_image
 from ..explain.loading import display_names, load_explainable_network, read_common_config
 from ..explain.selection import SelectedImage
 from ..runs.run_folder import load_run_dataset, read_class_names

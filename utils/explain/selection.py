@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.class_folders import find_image_files, name_files
 from ..data.dataset import Dataset
-from ..data.decoding import ENDINGS, read_image
+from ..data.images.class_folders import find_image_files, name_files
+from ..data.images.decoding import ENDINGS, read_image
 from ..system.errors import UserError
 
 MAX_IMAGES = 24

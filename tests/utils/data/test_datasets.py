@@ -11,7 +11,7 @@ import pytest
 
 from utils.data.dataset import Dataset, ImagesOnDisk
 from utils.data.datasets import DATASETS, DatasetEntry, load_dataset
-from utils.data.image_files import ImageFiles
+from utils.data.images.image_files import ImageFiles
 from utils.system.errors import UserError
 
 

@@ -15,7 +15,7 @@ from main import main
 from models.saving import load_model, save_model
 from tests.run_folders import write_run
 from utils.data.datasets import load_dataset
-from utils.data.decoding import read_image
+from utils.data.images.decoding import read_image
 from utils.explain.loading import shorten_names
 from utils.explain.selection import select_images
 from utils.system.errors import UserError

@@ -8,7 +8,7 @@ import pytest
 
 from utils.config.settings import TrainSettings
 from utils.data.dataset import Dataset
-from utils.data.image_files import ImageFiles
+from utils.data.images.image_files import ImageFiles
 from utils.data.pixel_statistics import pixel_statistics
 from utils.feeding.in_memory import InMemory
 from utils.feeding.on_disk import STATISTICS_IMAGES, OnDisk

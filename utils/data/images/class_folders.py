@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..system.errors import UserError
+from ...system.errors import UserError
 from .decoding import ENDINGS, is_image_file
 
 TRAIN = ("train", "training")

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..system.backend import threads
-from ..system.errors import UserError
+from ...system.backend import threads
+from ...system.errors import UserError
+from ..dataset import Dataset, LoadOptions
+from ..splits import held_out_indices
 from .class_folders import (
     MOST_NAMED,
     Parts,
@@ -20,10 +22,8 @@ from .class_folders import (
     find_parts,
     name_files,
 )
-from .dataset import Dataset, LoadOptions
 from .decoding import read_image
 from .image_files import ImageFiles
-from .splits import held_out_indices
 
 TEST_SHARE = 0.2  # of images that have no test set
 PACKAGES = ("grain", "simplejpeg")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, features
 
-from ..system.errors import UserError
+from ...system.errors import UserError
 from .pixel_modes import convert_pixels
 
 # not every platform has a wheel; Pillow takes 1.4 times as long for a photograph

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.data.decoding import read_image
-from utils.data.pixel_modes import convert_pixels
+from utils.data.images.decoding import read_image
+from utils.data.images.pixel_modes import convert_pixels
 from utils.system.errors import UserError
 
 LEVELS = (np.arange(4096).reshape(64, 64) * 16).astype("uint16")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from utils.data.decoding import read_image, read_jpeg
+from utils.data.images.decoding import read_image, read_jpeg
 from utils.system.errors import UserError
 
 PHOTO = Image.fromarray(load_sample_image("flower.jpg")[:, :600])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.data import decoding
+from utils.data.images import decoding
 
 
 def triangles(start, end, size, length):

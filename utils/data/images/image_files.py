@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..system.backend import threads
+from ...system.backend import threads
 from .decoding import JPEG_ENDINGS, Window, read_image, read_jpeg
 
 
