@@ -1,0 +1,174 @@
+"""The loop of a training: epochs from the start, or from where a checkpoint was written."""
+
+import contextlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..config.settings import TrainSettings
+from ..runs.checkpoint import CHECKPOINTS, newest_checkpoint
+from ..runs.progress import Progress, progress_from
+from ..runs.recorder import RunRecorder
+from ..runs.resuming import check_state
+from ..system.backend_batches import keras_input
+from ..system.files import replacing, write_json
+from ..system.signals import StopSignals
+from .averaging import WeightAverages
+from .callbacks import Checkpointer, CountSteps, FiniteLoss, RestoreVariables, SetEpoch
+from .devices import Devices
+from .setup import Setup
+
+
+def fit(
+    settings: TrainSettings,
+    setup: Setup,
+    run_dir: Path,
+    state: dict[str, Any],
+    devices: Devices,
+    started: float,
+    announce: Callable[[str], object] = print,
+) -> Progress:
+    """Trains to the last epoch; a run that is resumed continues from its newest checkpoint.
+
+    Args:
+        settings: a `TrainSettings` with its defaults filled in.
+        setup: a `Setup`.
+        run_dir: path of the run's folder.
+        state: dictionary of JSON values that goes into every checkpoint; `check_state` compares it.
+        devices: a `Devices`; this function must be called in its scope.
+        started: float, when the run began, on the clock of `time.perf_counter`.
+        announce: function that takes a line of text. Defaults to `print`.
+
+    Returns:
+        The `Progress` at the end.
+    """
+    steps = len(setup.batches)
+    averages = [WeightAverages()] if settings.ema else []
+    with StopSignals() as signals:
+        progress, values = Progress(), None
+        if settings.resume is not None:
+            progress, values = resume(settings, run_dir, steps, state, devices.is_chief, announce)
+            devices.check_same({"checkpoint": vars(progress)})
+        recorder = RunRecorder(
+            run_dir,
+            setup.network,
+            progress,
+            settings.epochs,
+            steps,
+            setup.batches.batch_size,
+            saving_context=lambda: _saving_context(setup.network, devices, averages),
+            write_files=devices.is_chief,
+        )
+        checkpointer = Checkpointer(
+            run_dir,
+            progress,
+            steps,
+            settings.checkpoint_every,
+            state,
+            received_signal=lambda: devices.max_over_hosts(signals.received or 0),
+            constant_layers=[setup.model.get_layer("images")],
+            write_files=devices.is_chief,
+        )
+        callbacks = [
+            SetEpoch(setup.batches),
+            CountSteps(progress, setup.batches, started),
+            FiniteLoss(progress),
+            *averages,
+            recorder,
+            checkpointer,
+        ]
+        if settings.tensorboard and devices.is_chief:
+            # without the graph, which Keras cannot write of a model with layers of its own kind
+            callbacks.append(
+                keras.callbacks.TensorBoard(str(run_dir / "tensorboard"), write_graph=False)
+            )
+        with contextlib.closing(recorder), setup.source.reading(setup.batches, setup.validation):
+            _fit_from(progress, values, setup, devices, settings.epochs, callbacks, checkpointer)
+    return progress
+
+
+@contextlib.contextmanager
+def _saving_context(network, devices, averages):
+    """A context in which a network has the configuration and the weights that are saved."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(devices.single_device_form(network))
+        for average in averages:
+            stack.enter_context(average.average_weights())
+        yield
+
+
+def _fit_from(progress, values, setup, devices, epochs, callbacks, checkpointer):
+    """Trains from `progress` on; `values` are the variables of its checkpoint, or `None`."""
+    batches, validation = map(devices.weight, (setup.batches, setup.validation))
+    validation = keras_input(validation)
+    while progress.epoch < epochs:
+        # before `keras_input`, which reads a batch to find out shapes and types
+        setup.batches.start_epoch(progress.epoch, skip=progress.step)
+        # Keras counts the batches of an epoch once per `fit`: the rest of an epoch needs its own
+        last = progress.epoch + 1 if progress.step else epochs
+        restoring = [] if values is None else [RestoreVariables(checkpointer, values)]
+        setup.model.fit(
+            keras_input(batches),
+            validation_data=validation,
+            initial_epoch=progress.epoch,
+            epochs=last,
+            callbacks=[*callbacks, *restoring],
+            shuffle=False,  # `batches` has its own order
+            verbose=0,
+        )
+        if progress.epoch < epochs:
+            # at the end of `fit`, Keras has replaced the weights by their moving averages
+            checkpoint = newest_checkpoint(checkpointer.folder)
+            assert checkpoint is not None  # the epoch that ended has written one
+            values = checkpoint.variables
+
+
+def resume(
+    settings: TrainSettings,
+    run_dir: Path,
+    steps: int,
+    state: dict[str, Any],
+    write_files: bool = True,
+    announce: Callable[[str], object] = print,
+) -> tuple[Progress, dict[str, np.ndarray] | None]:
+    """Reads the newest checkpoint of a run, and restores the run's files to it.
+
+    Args:
+        settings: a `TrainSettings` with its defaults filled in.
+        run_dir: path of the run's folder.
+        steps: int, steps per epoch.
+        state: dictionary of JSON values that a checkpoint would hold now; see `check_state`.
+        write_files: bool, whether this process writes files: of several hosts, one does. Defaults
+            to `True`.
+        announce: function that takes a line of text. Defaults to `print`.
+
+    Returns:
+        The `Progress` of the checkpoint, and its variables as a dictionary from names to arrays; a
+        new `Progress` and `None` if there is no checkpoint yet.
+
+    Raises:
+        UserError: settings, data or environment differ from those of the checkpoint.
+        RunError: all checkpoints are damaged.
+    """
+    checkpoint = newest_checkpoint(run_dir / CHECKPOINTS, announce)
+    progress, values = Progress(), None
+    if checkpoint is not None:
+        progress, values = progress_from(checkpoint, steps), checkpoint.variables
+        check_state(settings, checkpoint.state, state)
+    if write_files:
+        # what `--force` has changed becomes part of the run
+        write_json(run_dir / "config.json", settings.config())
+    if checkpoint is None:
+        announce("there is no checkpoint yet; starting from the beginning")
+        return progress, values
+    best = checkpoint.path / "best.keras"
+    # the one in the run's folder may be of an epoch after this checkpoint
+    if best.exists() and write_files:
+        with replacing(run_dir / best.name) as temporary:
+            shutil.copyfile(best, temporary)
+    announce(f"resuming after epoch {progress.epoch}, step {progress.step} of the next epoch")
+    return progress, values
