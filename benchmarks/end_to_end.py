@@ -45,11 +45,12 @@ def last_epoch(settings, step):
         Seconds of the last epoch, without those steps, and a list of the seconds of each of them.
     """
     from utils.runs.checkpoint import checkpoints
-    from utils.training import train as training
+    from utils.training import loop
+    from utils.training.train import train
 
     breaks = []  # when each began, how long it took, and its steps
 
-    class CountStepsWithBreaks(training.CountSteps):
+    class CountStepsWithBreaks(loop.CountSteps):
         def on_train_batch_end(self, batch, logs=None):
             super().on_train_batch_end(batch, logs)
             if batch % EVERY == EVERY - 1:
@@ -58,9 +59,9 @@ def last_epoch(settings, step):
                 taken = [timed(step) for _ in range(STEPS)]
                 breaks.append((began, time.time() - began, taken))
 
-    training.CountSteps = CountStepsWithBreaks
+    loop.CountSteps = CountStepsWithBreaks
     with tempfile.TemporaryDirectory() as folder:
-        run, _ = training.train(
+        run, _ = train(
             TrainSettings(
                 depth=20,
                 attention=settings.attention,
