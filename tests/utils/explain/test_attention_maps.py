@@ -57,6 +57,23 @@ def test_rows_and_columns_that_multiply(rng):
 
 
 @pytest.mark.once
+def test_channels_first(rng):
+    images = rng.normal(size=(2, 32, 32, 3)).astype("float32")
+    last = build("resnet_v1", "cbam_block", depth=8)
+    keras.config.set_image_data_format("channels_first")
+    first = build_model(
+        "resnet_v1", input_shape=(3, 32, 32), classes=4, attention_module="cbam_block", depth=8
+    )
+    first.set_weights(last.get_weights())
+    found = attention_maps(first, images.transpose(0, 3, 1, 2))
+    keras.config.set_image_data_format("channels_last")
+    for maps, wanted in zip(found, attention_maps(last, images), strict=True):
+        assert maps.size == wanted.size
+        np.testing.assert_allclose(maps.spatial, wanted.spatial, atol=1e-5)
+        np.testing.assert_allclose(maps.channel, wanted.channel, atol=1e-5)
+
+
+@pytest.mark.once
 def test_none_and_after_surgery(rng):
     network = build("resnet_v1", None, depth=8)
     images = rng.normal(size=(2, 32, 32, 3)).astype("float32")

@@ -16,7 +16,6 @@ from models.saving import load_model, save_model
 from tests.run_folders import write_run
 from utils.data.datasets import load_dataset
 from utils.data.images.decoding import read_image
-from utils.explain.loading import shorten_names
 from utils.explain.selection import select_images
 from utils.system.errors import UserError
 
@@ -42,7 +41,7 @@ def photo(cifar10, tmp_path):
 
 def test_writes_pictures_and_numbers(run, cifar10, photo, tmp_path, capsys):
     copy = shutil.copytree(run, tmp_path / "copy")
-    main(["explain", str(copy), "--images", "5", str(photo), "--faithfulness", "3"])
+    main(["explain", str(copy), "--images", "5", str(photo), "--faithfulness", "100"])
     output = capsys.readouterr().out
     report = json.loads((copy / "explanation.json").read_text())
     assert report["images"] == [
@@ -52,6 +51,7 @@ def test_writes_pictures_and_numbers(run, cifar10, photo, tmp_path, capsys):
     probabilities = load_model(copy / "best.keras").predict(cifar10.x_test[[5]], verbose=0)[0]
     assert found["predicted"][0] == f"class{probabilities.argmax()}"
     assert found["probability"][0] == pytest.approx(probabilities.max(), abs=1e-4)
+    assert found["faithfulness"]["images"] == len(cifar10.x_test) == 40
     score = found["faithfulness"]["deletion"]
     assert score["gain"] == pytest.approx(score["random_area"] - score["area"])
     assert f"copy: deletion area {score['area']:.4f}" in output
@@ -201,11 +201,3 @@ def test_refuses_runs(run, cifar10, tmp_path, capsys):
         copy / "best.keras"
     )
     assert "No such layer: logits" in refused(capsys, copy)
-
-
-@pytest.mark.once
-def test_shorten_names():
-    assert shorten_names(["a-none-seed0", "a-se_block-seed0"]) == ["none", "se_block"]
-    assert shorten_names(["a-none-seed0"]) == ["a-none-seed0"]
-    assert shorten_names(["a-b", "a-b-c"]) == ["a-b", "a-b-c"]
-    assert shorten_names(["none-seed0", "none-seed1"]) == ["seed0", "seed1"]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from utils.explain import grad_cam as grad_cam_module
 from utils.explain.grad_cam import grad_cam
 
 
@@ -77,6 +78,16 @@ def test_is_as_large_as_the_image(rng):
     weights = model.get_layer("logits").get_weights()[0].T[[0, 2]] / 4
     small = np.maximum(np.einsum("nhwc,nc->nhw", features(model, "second", images), weights), 0)
     np.testing.assert_allclose(found[:, [0, 0, 5, 5], [0, 5, 0, 5]], small.reshape(2, 4), atol=1e-6)
+
+
+@pytest.mark.once
+def test_more_images_than_a_batch(rng, monkeypatch):
+    model, images = network(), rng.normal(size=(7, 6, 6, 2)).astype("float32")
+    classes = np.arange(7) % 3
+    whole = grad_cam(model, images, classes)
+    monkeypatch.setattr(grad_cam_module, "BATCH_SIZE", 3)
+    np.testing.assert_allclose(grad_cam(model, images, classes), whole, atol=1e-6)
+    assert grad_cam(model, images[:0], classes[:0]).shape == (0, 6, 6)
 
 
 @pytest.mark.once
