@@ -1,10 +1,13 @@
 """What is wrong on the command line or in a config: one line, exit code 2, and nothing written."""
 
+import json
+
 import pytest
 
 from main import main
 from models import list_models
 from tests.processes import run_program
+from utils.config.settings import TrainSettings
 from utils.data.datasets import DATASETS
 
 BAD = [
@@ -129,3 +132,19 @@ def test_bad_config_is_one_line(content, message, tmp_path, capsys):
     assert err.count("\n") == 1, err
     assert message in err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("coordinator", "127.0.0.1:9912"), ("host_id", 0), ("force", True), ("run_dir", "elsewhere")],
+)
+def test_a_run_does_not_say_how_it_is_resumed(name, value, tmp_path, capsys):
+    """Its folder may come from anybody: what `config()` leaves out is refused there."""
+    config = TrainSettings(dataset="digits", depth=8).config() | {name: value}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SystemExit) as end:
+        main(["--resume", str(tmp_path)])
+    assert end.value.code == 2
+    assert f"has {name!r}, which is no setting of this command" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

@@ -13,6 +13,7 @@ from ..system.errors import UserError
 from ..system.files import read_json
 from ..system.terminal import printable
 from .fields import Settings
+from .settings import NOT_RECORDED
 
 LONGEST_ERROR = 4000  # characters
 Chosen = TypeVar("Chosen", bound=Settings)
@@ -50,11 +51,14 @@ def parse_settings(
     """
     values = vars(_parser(settings_class, prog, description).parse_args(arguments))
     files = values.pop("config", [])
-    if values.get("resume"):  # the settings of that run come first
-        files = [str(Path(values["resume"]) / "config.json"), *files]
     known = [field.name for field in settings_class.fields()]
     for file in reversed(files):
         values = {**_read_config(file, known), **values}
+    if values.get("resume"):  # the settings of that run stand below all others
+        # its folder may come from anybody: it does not say where to connect to or what to force
+        recorded = [name for name in known if name not in NOT_RECORDED]
+        own = _read_config(str(Path(values["resume"]) / "config.json"), recorded)
+        values = {**own, **values}
     return settings_class(**values)
 
 
