@@ -1,14 +1,14 @@
-"""Notes on tensors, by which a form lets the next layer's form compute both layers in one pass.
+"""What forms attach to tensors, so that the next layer's form can compute both in one pass.
 
 TensorFlow runs only those operations of a graph whose results something uses. A form returns its
-result as the layer would, and notes on that tensor another way to compute it. If the form of the
+result as the layer would, and attaches to that tensor another way to compute it. If the form of the
 next layer takes that way, nothing uses the tensor itself, and its operations never run. Any other
-layer uses the tensor as it is. There are two such notes:
+layer uses the tensor as it is. Two things are attached:
 
-- On the output of attention, a function that computes it together with the addition of a shortcut
+- To the output of attention, a function that computes it together with the addition of a shortcut
   and with a rectifier (`with_fused`).
-- On the output of a batch normalization, the map before it as a `Normalized` of `maps.py`, of which
-  attention computes the normalized values itself (`with_source`).
+- To the output of a batch normalization, the map before it as a `Normalized` of `maps.py`, from
+  which attention computes the normalized values itself (`with_source`).
 """
 
 FUSED = "_fused_with_what_follows"
@@ -16,7 +16,7 @@ SOURCE = "_normalized_from"
 
 
 def with_fused(outputs, fused):
-    """Notes on a tensor how to compute it together with what follows it.
+    """Attaches to a tensor a function that computes it together with what follows it.
 
     Args:
         outputs: a tensor in a graph.
@@ -31,12 +31,12 @@ def with_fused(outputs, fused):
 
 
 def fused_of(tensor):
-    """Returns the function that `with_fused` noted on a tensor, or `None`."""
+    """Returns the function that `with_fused` attached to a tensor, or `None`."""
     return getattr(tensor, FUSED, None)
 
 
 def with_source(outputs, source):
-    """Notes on the output of a batch normalization the `Normalized` that it is the values of.
+    """Attaches to the output of a batch normalization the `Normalized` that it is the values of.
 
     Returns:
         `outputs`.
@@ -46,7 +46,7 @@ def with_source(outputs, source):
 
 
 def source_of(tensor):
-    """Returns what `with_source` noted on a tensor, or the tensor itself as a `Stored` map."""
+    """Returns what `with_source` attached to a tensor, or the tensor itself as a `Stored` map."""
     from .maps import Stored
 
     return getattr(tensor, SOURCE, None) or Stored(tensor)

@@ -1,4 +1,4 @@
-"""Fast forms put into layers and models, and taken out again."""
+"""Puts fast forms into layers and models, and takes them out again."""
 
 import collections
 from typing import TypeVar
@@ -33,7 +33,7 @@ def install(layer: Layer) -> Layer:
                 setattr(part, name, FastMethod(part, name, forms))
     for model in all_layers(layer):
         if is_functional(model):
-            _note_followers(model)
+            _set_followers(model)
     return layer
 
 
@@ -66,7 +66,7 @@ def _parts(layer):
     yield from filter(is_announced, all_layers(layer, include_self=False))
 
 
-def _note_followers(model):
+def _set_followers(model):
     followers = collections.defaultdict(list)
     for node in calls(model):
         for tensor in node.input_tensors:
