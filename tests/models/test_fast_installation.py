@@ -192,7 +192,7 @@ def test_a_run_is_not_resumed_with_other_forms():
     state = {"config": {}, "data": "", "progress": {"epoch": 0}}
     now = {"config": TrainSettings().config(), "data": "", "environment": {"fast_forms": False}}
     for before in ({}, {"fast_forms": True}):  # older runs do not say that they had them
-        message = "runs/a would not go on exactly as it was: fast_forms was true, is false; --force"
+        message = "runs/a would not continue exactly: fast_forms was true, is false; --force"
         with pytest.raises(UserError, match=message):
             check_state(settings, {**state, "environment": before}, now)
         check_state(

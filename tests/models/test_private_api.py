@@ -22,7 +22,7 @@ only_jax = pytest.mark.skipif(backend != "jax", reason="JAX's trainer alone keep
 
 FOLDERS = ("models", "utils", "benchmarks")
 # `os._exit` is public in spite of its name; the other is the command line's
-ALLOWED = {"os._exit", "action._check_type"}
+ALLOWED = {"os._exit"}
 INSIDES = ("keras.src", "tensorflow.python", "tensorflow.compiler", "jax._src", "torch._")
 
 

@@ -53,7 +53,7 @@ def multiply_adds(model: keras.Model, input_shape: tuple[int, int, int] | None =
     41214720
     """
     model_layers = [
-        layer for layer in all_layers(model, include_self=False) if type(layer) in _WITH_KERNEL
+        layer for layer in all_layers(model, include_self=False) if isinstance(layer, _WITH_KERNEL)
     ]
     return sum(_per_call(model, model_layers, _multiply_adds_of, input_shape))
 

@@ -66,16 +66,16 @@ def test_every_table_is_a_config():
 
 @pytest.mark.parametrize("name", TABLES)
 def test_variants_are_the_rows_of_the_table(name, tmp_path):
-    settings = settings_of(name)
-    assert (settings.model, settings.depth, settings.dataset) == ("resnet_v1", 20, "cifar10")
+    common = settings_of(name).single_settings()
+    assert (common["model"], common["depth"], common["dataset"]) == ("resnet_v1", 20, "cifar10")
     runs = plan_runs(settings_of(name, "--seeds", "0"), DATA, tmp_path)
     found = {
         run.variant.name: (run.settings.attention, run.settings.attention_options()) for run in runs
     }
     assert found == TABLES[name]
-    variants = plan_variants(settings)
+    variants = plan_variants(settings_of(name))
     assert [variant.name for variant in variants] == list(TABLES[name])
-    assert base_of(variants).name == next(iter(TABLES[name]))
+    assert base_of(variants[-1], variants).name == next(iter(TABLES[name]))
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_a_batch_is_never_larger_than_the_set():
 
 def test_fit_sees_the_draws_of_every_epoch(rng):
     """The order that reaches the network in epoch `e` is that of `(seed, e)`, on every backend."""
-    from utils.training.callbacks import EpochDraws
+    from utils.training.callbacks import SetEpoch
 
     source = batches()
     seen = []
@@ -131,7 +131,7 @@ def test_fit_sees_the_draws_of_every_epoch(rng):
 
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    model.fit(Spy(), epochs=3, callbacks=[EpochDraws(source)], shuffle=False, verbose=0)
+    model.fit(Spy(), epochs=3, callbacks=[SetEpoch(source)], shuffle=False, verbose=0)
     for epoch in range(3):
         wanted = [(epoch, i, tuple(x["index"])) for i, (x, _) in enumerate(epoch_of(source, epoch))]
         # Keras may look at the first batches more than once to learn their shapes
