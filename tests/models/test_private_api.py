@@ -19,9 +19,8 @@ backend = keras.backend.backend()
 only_tensorflow = pytest.mark.skipif(backend != "tensorflow", reason="a name of TensorFlow's")
 only_jax = pytest.mark.skipif(backend != "jax", reason="JAX's trainer alone keeps a state apart")
 
-
 FOLDERS = ("models", "utils", "benchmarks")
-# `os._exit` is public in spite of its name; the other is the command line's
+# public in spite of its name
 ALLOWED = {"os._exit"}
 INSIDES = ("keras.src", "tensorflow.python", "tensorflow.compiler", "jax._src", "torch._")
 
