@@ -70,8 +70,8 @@ bench: .venv/installed
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	touch $@
 
-# the backends; requirements.txt has TensorFlow. TORCH_INDEX is the address of a package index with
-# another build of PyTorch, such as https://download.pytorch.org/whl/cpu
+# the backends; requirements.txt has TensorFlow. TORCH_INDEX can be the address of a package index
+# with another build of PyTorch, such as the one for CPUs that pytorch.org names
 .venv/installed-tensorflow: .venv/installed
 	touch $@
 
