@@ -1,0 +1,63 @@
+"""Flags over files over defaults, and how several values are told apart."""
+
+import json
+
+import pytest
+
+from utils.config.command_line import parse_settings
+from utils.config.compare_settings import CompareSettings
+from utils.config.parsing import several, specification, split_specifications
+from utils.config.settings import TrainSettings
+
+pytestmark = pytest.mark.once
+
+
+def parse(settings_class, *words):
+    return parse_settings(settings_class, words, "main.py", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("a,b", ["a", "b"]),
+        ("a(x=1, y=(2, 3)),b", ["a(x=1, y=(2, 3))", "b"]),
+        ("a", ["a"]),
+        ("a(x=1", ["a(x=1"]),
+    ],
+)
+def test_commas_in_parentheses_part_nothing(text, parts):
+    assert split_specifications(text) == parts
+
+
+def test_modules_with_options_are_values_of_their_own():
+    found = several(specification)(["none,se_block(ratio=4)", "cbam_block(ratio=4, order='x')"])
+    assert found == ("none", "se_block(ratio=4)", "cbam_block(ratio=4, order='x')")
+
+
+def test_flags_over_later_files_over_earlier_ones_over_defaults(tmp_path):
+    for name, content in (("a", {"epochs": 2, "depth": 32, "seed": 5}), ("b", {"epochs": 3})):
+        (tmp_path / name).write_text(json.dumps(content))
+    files = [f"--config={tmp_path / name}" for name in "ab"]
+    settings = parse(TrainSettings, *files, "--depth", "56")
+    assert (settings.epochs, settings.depth, settings.seed) == (3, 56, 5)
+    assert settings.batch_size == TrainSettings().batch_size
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ([], (True,)),
+        (["--augment"], (True,)),
+        (["--no-augment"], (False,)),
+        (["--augment", "true", "false"], (True, False)),
+    ],
+)
+def test_booleans_of_a_comparison(words, value):
+    assert parse(CompareSettings, *words).augment == value
+
+
+def test_common_and_varied_settings_of_a_comparison():
+    settings = parse(CompareSettings, "--learning-rate", "0.1", "0.05", "--epochs", "3")
+    assert settings.varied_settings() == {"learning_rate": (0.1, 0.05)}
+    assert settings.single_settings()["epochs"] == 3
+    assert "learning_rate" not in settings.single_settings()
