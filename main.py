@@ -44,10 +44,10 @@ def compare(settings):
 def evaluate(settings):
     from utils.evaluation.evaluate import evaluate_run
 
-    result = evaluate_run(settings.run, settings.data_dir)
+    result = evaluate_run(settings.run, settings.data_dir, settings.precision)
     for name, accuracy in result.class_accuracies.items():
         print(f"{name:>20} {'no test image' if accuracy is None else f'{accuracy:.4f}'}")
-    print(f"test accuracy {result.accuracy:.4f}, loss {result.loss:.4f}")
+    print(f"test accuracy {result.accuracy:.4f}, loss {result.loss:.4f}, in {result.precision}")
 
 
 def explain(settings):

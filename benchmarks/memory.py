@@ -1,6 +1,7 @@
 """Peak memory of a training step, with attention in its fast and in its plain form.
 
     python -m benchmarks.memory [--network resnet20] [--attention none,se_block,cbam_block]
+        [--precision mixed_bfloat16]
 
 A process for each network, on TensorFlow: the plain Keras network with attention as CBAM-keras
 writes it, this project's with its layers' plain form, and as it trains. Prints what the process
@@ -31,17 +32,21 @@ class BenchSettings(Settings):
     attention: tuple[str, ...] = setting(
         "none,se_block,cbam_block", several(choice(*PLAIN)), "modules, with commas"
     )
+    precision: str = setting("float32", choice("float32", "mixed_bfloat16"), "of the computation")
 
 
-def memory_of_steps(form, module, of, batch):
+def memory_of_steps(form, module, of, batch, precision):
     """Returns the bytes that three steps take at most, and that the process keeps.
 
     To be run in a process of its own.
     """
     choose_backend("tensorflow")
+    import keras
+
     from models.attention_module import AttentionLayer
     from models.fast import disabled
 
+    keras.config.set_dtype_policy(precision)
     plain = form == "ours, plain form"
     with disabled(AttentionLayer) if plain else contextlib.nullcontext():
         step, _ = steps_of(compared_network(FORMS[form], module, of), batch)
@@ -61,7 +66,10 @@ def _memory():
 def main():
     settings = parse_settings(BenchSettings, None, "benchmarks.memory", __doc__.split("\n")[0])
     spawn, small = multiprocessing.get_context("spawn"), NETWORKS[settings.network][2]
-    print(f"{settings.network}, MB beyond the built network: at most, and of its own afterwards")
+    print(
+        f"{settings.network}, {settings.precision}, MB beyond the built network: at most, and of "
+        "its own afterwards"
+    )
     print(f"{'':<32}{f'batch {small}':>20}{f'batch {LARGER * small}':>20}{'an image':>12}")
     for module in settings.attention:
         for form in FORMS:
@@ -69,7 +77,9 @@ def main():
             print(f"  {module:<12}{form:<18}", end="")
             for batch in (small, LARGER * small):
                 with concurrent.futures.ProcessPoolExecutor(1, spawn) as pool:
-                    job = pool.submit(memory_of_steps, form, module, settings.network, batch)
+                    job = pool.submit(
+                        memory_of_steps, form, module, settings.network, batch, settings.precision
+                    )
                     peak, after = job.result()
                 print(f"{peak / 1e6:12.0f}{after / 1e6:8.0f}", end="", flush=True)
                 held.append(after)

@@ -8,6 +8,15 @@ NETWORKS = {  # name -> plain network, this project's, batch, image side, classe
     "resnet20": (plain_resnet20, ("resnet_v1", {"depth": 20}), 128, 32, 10),
     "resnet50": (plain_resnet50, ("resnet", {"depth": 50, "stem": "imagenet"}), 8, 224, 1000),
 }
+# of these there is no plain network: this project's, batch, image side, classes
+OTHERS = {
+    "resnet18": (("resnet", {"depth": 18, "stem": "cifar"}), 128, 32, 10),
+    "resnet_v2": (("resnet_v2", {"depth": 20}), 128, 32, 10),
+    "mobilenet": (("mobilenet", {}), 128, 32, 10),
+    "densenet": (("densenet", {"depth": 40}), 64, 32, 10),
+    "resnext": (("resnext", {"depth": 29}), 32, 32, 10),
+    "inception_v3": (("inception_v3", {}), 32, 32, 10),
+}
 PLAIN = {"none": None, "se_block": plain_se, "cbam_block": plain_cbam}
 
 
@@ -17,6 +26,15 @@ def network(name, module, **options):
 
     module = None if module == "none" else module
     return build_model(name, **options, classifier_activation=None, attention_module=module)
+
+
+def own_network(name, module):
+    """Builds this project's network of `NETWORKS` or `OTHERS`, and returns it with its batch."""
+    (model, options), batch, side, classes = (
+        NETWORKS[name][1:] if name in NETWORKS else OTHERS[name]
+    )
+    shape = (side, side, 3)
+    return network(model, module, **options, input_shape=shape, classes=classes), batch
 
 
 def compared_network(kind, module, of):

@@ -15,7 +15,8 @@ from .attention.specification import AttentionSpec
 from .blocks import channel_axis, image_shape
 from .checks import require_int, require_one_of
 from .fast import install
-from .saving import deep_graphs, load_weights_by_name
+from .graphs import deep_graphs
+from .saving import load_weights_by_name
 
 # (height, width, channels), or channels first under that image format; `None` where unknown
 Shape: TypeAlias = Sequence[int | None]
@@ -185,7 +186,8 @@ class Builder:
 
     def _head(self, x, dropout):
         if self.include_top or self.pooling == "avg":
-            x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+            # float32 under mixed precision too, as the reductions of attention are
+            x = layers.GlobalAveragePooling2D(dtype="float32", name="avg_pool")(x)
         elif self.pooling == "max":
             x = layers.GlobalMaxPooling2D(name="max_pool")(x)
         if not self.include_top:

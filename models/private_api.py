@@ -85,6 +85,17 @@ def all_layers(layer: Any, include_self: bool = True) -> list[Any]:
     return layer._flatten_layers(include_self=include_self)
 
 
+def stored_value(variable: Any) -> Any:
+    """Returns the value of a variable as it is stored.
+
+    In the call of a layer with mixed precision, Keras gives a variable's value in half precision.
+    """
+    from keras.src.backend import AutocastScope
+
+    with AutocastScope(None):
+        return variable.value
+
+
 # Optimizers: Keras 3.14.1, 3.15.0, 3.15.1, and 3.16 as of August 2026.
 
 

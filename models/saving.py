@@ -1,13 +1,10 @@
 """Saves models, loads them without trusting the file, and copies saved weights by layer name."""
 
-import contextlib
 import io
 import json
 import math
-import sys
 import warnings
 import zipfile
-from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 
@@ -17,6 +14,8 @@ import keras
 from . import attention_module  # noqa: F401  (registers the layers that a saved model holds)
 from .archives import check_zip, most_unpacked
 from .fast import install
+from .graphs import deep_graphs
+from .precision import as_float32
 from .private_api import (
     COMPILE_KEY,
     CONFIG_FILE,
@@ -31,27 +30,18 @@ from .private_api import (
 MOST_LAYERS = 10_000  # Keras takes minutes for more; a ResNet of 1001 layers has 3,000
 
 
-@contextlib.contextmanager
-def deep_graphs() -> Iterator[None]:
-    """A context in which Keras can handle thousands of layers, as it recurses once per layer."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, 100_000))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
-
-
 def save_model(model: keras.Model, path: str | PathLike[str]) -> None:
     """Saves a model as a `.keras` file; the same model gives the same bytes.
 
-    Keras alone would write the date into the file, and addresses in memory.
+    Keras alone would write the date into the file, and addresses in memory. A model in mixed
+    precision is saved as the float32 model that it is but for its computation.
 
     Args:
         model: a `keras.Model`.
         path: path of the file.
     """
-    model.save(path)
+    with as_float32(model):
+        model.save(path)
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     numbers: dict[bytes, int] = {}

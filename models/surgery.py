@@ -13,8 +13,8 @@ from .attention.identity import IdentityStart
 from .attention.registry import AttentionModule, get_attention
 from .checks import require_one_of
 from .fast import install, is_installed, remove
+from .graphs import deep_graphs
 from .private_api import all_layers, arguments_of, calls, is_functional, node_of, operation_of
-from .saving import deep_graphs
 from .sites import as_graph, find_calls
 
 

@@ -61,7 +61,7 @@ BAD = [
     (["--schedule", "linear"], "must be one of one_cycle, cosine, step, constant"),
     (["--optimizer", "lion"], "must be one of sgd, adam"),
     (["--seed", "-1"], "must be a whole number of at least 0"),
-    (["--precision", "int4"], "must be one of float32, mixed_bfloat16, mixed_float16"),
+    (["--precision", "int4"], "must be one of auto, float32, mixed_bfloat16, mixed_float16"),
     (["--backend", "theano"], "must be one of tensorflow, jax, torch"),
     (["--attention-batch-norm", "yes"], "must be true or false; received 'yes'"),
     (["--data-dir", "/nowhere"], "the data folder '/nowhere' is not there"),

@@ -213,14 +213,38 @@ def test_without_validation_the_last_epoch_is_reported(cifar10_dir, tmp_path):
     assert "val_loss" not in rows(folder)[0]
 
 
-def test_mixed_precision_trains(cifar10_dir, tmp_path):
+def test_mixed_precision_trains_a_float32_network(cifar10_dir, tmp_path, capsys):
+    run = tmp_path / "run"
     main(
         [
-            *SMALL, "--data-dir", str(cifar10_dir), "--run-dir", str(tmp_path / "run"),
+            *SMALL, "--data-dir", str(cifar10_dir), "--run-dir", str(run),
             "--precision", "mixed_bfloat16", "--epochs", "1",
         ]
     )  # fmt: skip
-    assert np.isfinite(rows(tmp_path / "run")[0]["loss"])
+    assert "mixed_bfloat16" in capsys.readouterr().out
+    assert np.isfinite(rows(run)[0]["loss"])
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["precision"] == "mixed_bfloat16"
+    saved = keras.saving.load_model(run / "best.keras", compile=False)
+    assert {layer.compute_dtype for layer in saved.layers[1:]} == {"float32"}
+    for precision, most in (("mixed_bfloat16", 0.0), ("float32", 0.05)):
+        main(["evaluate", str(run), "--precision", precision])
+        assert f"in {precision}" in capsys.readouterr().out
+        evaluation = json.loads((run / "evaluation.json").read_text())
+        assert evaluation["precision"] == precision
+        assert abs(evaluation["test_accuracy"] - summary["test_accuracy"]) <= most
+
+
+def test_auto_precision_is_resolved_and_said(cifar10_dir, tmp_path, monkeypatch, capsys):
+    from utils.system import backend_precision
+
+    chosen = ("mixed_bfloat16", "the processor has AMX")
+    monkeypatch.setattr(backend_precision, "_of_processor", lambda: chosen)
+    run = tmp_path / "run"
+    arguments = ["--data-dir", str(cifar10_dir), "--run-dir", str(run), "--epochs", "1"]
+    main([*SMALL, *arguments])
+    assert "in mixed_bfloat16 (the processor has AMX)" in capsys.readouterr().out
+    assert json.loads((run / "config.json").read_text())["precision"] == "mixed_bfloat16"
 
 
 @pytest.mark.once

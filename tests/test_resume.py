@@ -10,27 +10,29 @@ from tests.run_folders import contents
 
 KILLS = int(os.environ.get("KILLS", "1"))  # on every backend, in every run of the suite
 KILLS_PER_RUN = min(KILLS, 3)
+PRECISIONS = ("float32", "mixed_bfloat16")
 # attention, dropout, batch statistics and a moving average of the weights: all that has a state
 ARGUMENTS = ["--model", "densenet", "--depth", "7", "--growth-rate", "4", "--dropout-rate", "0.2",
              "--attention", "cbam_block", "--attention-at", "stage", "--ema", "0.9",
              "--batch-size", "32", "--epochs", "3", "--checkpoint-every", "2"]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def whole_run(cifar10_dir, tmp_path_factory):
-    """A run that was never interrupted, and how many events it had."""
+@pytest.fixture(scope="module", params=PRECISIONS)
+def whole_run(request, cifar10_dir, tmp_path_factory):
+    """A run that was never interrupted, how many events it had, and its arguments."""
     folder = tmp_path_factory.mktemp("whole")
     count = folder / "count"
-    run_killed(*ARGUMENTS, "--data-dir", cifar10_dir, "--run-dir", folder / "run", count=count)
-    return folder / "run", int(count.read_text())
+    arguments = [*ARGUMENTS, "--precision", request.param, "--data-dir", cifar10_dir]
+    run_killed(*arguments, "--run-dir", folder / "run", count=count)
+    return folder / "run", int(count.read_text()), arguments
 
 
 @pytest.mark.parametrize("number", range(-(-KILLS // KILLS_PER_RUN)))
-def test_killed_and_resumed(number, whole_run, cifar10_dir, tmp_path):
-    whole, events = whole_run
+def test_killed_and_resumed(number, whole_run, tmp_path):
+    whole, events, arguments = whole_run
     chance = random.Random(number)
     run = tmp_path / "run"
-    arguments = [*ARGUMENTS, "--data-dir", cifar10_dir, "--run-dir", run]
+    arguments = [*arguments, "--run-dir", run]
     for kill in range(KILLS_PER_RUN):
         # early enough that there is something left to kill afterwards
         first = 30 if kill == 0 else 1

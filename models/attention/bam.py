@@ -96,7 +96,7 @@ class BAM(AttentionLayer):
                 momentum=0.9,
                 epsilon=1e-5,
                 name=f"channel_norm{number}",
-                dtype=self.dtype_policy,
+                dtype=self.gate_policy,
             )
             norm.build((None, hidden))
             self.channel_norms.append(norm)
@@ -114,15 +114,15 @@ class BAM(AttentionLayer):
             self.spatial_hidden[-1].build((None, None, None, width))
             self.spatial_norms.append(batch_norm(hidden, f"spatial_{name}_norm", self.dtype_policy))
             width = hidden
-        self.spatial_out = self._conv(1, 1, "spatial_out")
+        self.spatial_out = self._conv(1, 1, "spatial_out", dtype=self.gate_policy)
         self.spatial_out.build((None, None, None, hidden))
 
     def _dense(self, units, name):
         return layers.Dense(
-            units, kernel_initializer="he_normal", name=name, dtype=self.dtype_policy
+            units, kernel_initializer="he_normal", name=name, dtype=self.gate_policy
         )
 
-    def _conv(self, filters, kernel_size, name, dilation=1):
+    def _conv(self, filters, kernel_size, name, dilation=1, dtype=None):
         return layers.Conv2D(
             filters,
             kernel_size,
@@ -131,7 +131,7 @@ class BAM(AttentionLayer):
             kernel_initializer="he_normal",
             data_format="channels_last",
             name=name,
-            dtype=self.dtype_policy,
+            dtype=dtype or self.dtype_policy,
         )
 
     def attend(self, inputs, training=None):
@@ -143,7 +143,7 @@ class BAM(AttentionLayer):
 
     def _channel_logits(self, inputs, training):
         values = ops.reshape(pool(inputs, "avg", self.spatial_axes), (-1, self.channels))
-        values = ops.cast(values, self.compute_dtype)
+        values = ops.cast(values, self.gate_dtype)
         for dense, norm in zip(self.channel_hidden, self.channel_norms, strict=True):
             values = ops.relu(norm(dense(values), training=training))
         return per_channel(self.channel_out(values), self.channels, self.data_format)

@@ -46,6 +46,21 @@ class AttentionLayer(keras.layers.Layer):
             )
 
     @property
+    def gate_policy(self) -> keras.DTypePolicy:
+        """The dtype policy of the layers that compute gates: float32 under mixed precision.
+
+        They work on a few pooled values, where float32 costs nothing and half precision has too few
+        digits.
+        """
+        mixed = self.variable_dtype == "float32" and self.compute_dtype != "float32"
+        return keras.DTypePolicy("float32") if mixed else self.dtype_policy
+
+    @property
+    def gate_dtype(self) -> str:
+        """The dtype that gates are computed in, of `gate_policy`."""
+        return self.gate_policy.compute_dtype
+
+    @property
     def channel_axis(self) -> int:
         return -1 if self.data_format == "channels_last" else 1
 
@@ -86,8 +101,13 @@ class AttentionLayer(keras.layers.Layer):
         raise NotImplementedError
 
     def gated(self, x: Any, *gates: Any) -> Any:
-        """Returns a feature map times its gates, tensors that broadcast to its shape."""
-        return functools.reduce(operator.mul, gates, x)
+        """Returns a feature map times its gates, in the map's dtype.
+
+        Args:
+            x: tensor, the feature map.
+            *gates: tensors that broadcast to its shape, of any floating dtype.
+        """
+        return functools.reduce(operator.mul, (ops.cast(gate, x.dtype) for gate in gates), x)
 
     def compute_output_spec(self, inputs, training=None, return_maps=False):
         if return_maps:

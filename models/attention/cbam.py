@@ -96,7 +96,7 @@ class CBAM(AttentionLayer):
         seen = inputs if self.order == "parallel" else outputs
         gated, more = second(seen, training=training, return_maps=True)
         if self.order == "parallel":
-            gated = outputs * more["spatial"]
+            gated = self.gated(outputs, more["spatial"])
         return gated, {**maps, **more}
 
     def get_config(self):

@@ -68,7 +68,7 @@ class ChannelAttention(AttentionLayer):
         shared = {
             "use_bias": self.use_bias,
             "kernel_initializer": "he_normal",
-            "dtype": self.dtype_policy,
+            "dtype": self.gate_policy,
         }
         self.reduce = layers.Dense(hidden, activation="relu", name="reduce", **shared)
         self.reduce.build((None, None, self.channels))
@@ -79,7 +79,7 @@ class ChannelAttention(AttentionLayer):
         pooled = [pool(inputs, kind, self.spatial_axes) for kind in self.pools]
         # in one tensor: in int8 each has one scale, and that of a pool of zeros alone would not run
         pooled = ops.stack([ops.reshape(p, (-1, self.channels)) for p in pooled], axis=1)
-        pooled = ops.cast(pooled, self.compute_dtype)
+        pooled = ops.cast(pooled, self.gate_dtype)
         logits = ops.sum(self.expand(self.reduce(pooled)), axis=1)
         gate = per_channel(ops.sigmoid(logits), self.channels, self.data_format)
         return self.gated(inputs, gate), {"channel": gate}

@@ -38,7 +38,7 @@ class _ContextTransform(AttentionLayer):
 
     def attend(self, inputs, training=None):
         gate = per_channel(self.gate(inputs), self.channels, self.data_format)
-        gate = ops.cast(gate, self.compute_dtype)
+        gate = ops.cast(gate, self.gate_dtype)
         return self.gated(inputs, gate), {"channel": gate}
 
 

@@ -58,7 +58,7 @@ class CoordinateAttention(AttentionLayer):
         hidden = max(LEAST_HIDDEN, self.channels // self.ratio)
         self.reduce = self._conv(hidden, "reduce")
         self.reduce.build((None, None, None, self.channels))
-        self.norm = batch_norm(hidden, "norm", self.dtype_policy)
+        self.norm = batch_norm(hidden, "norm", self.gate_policy)
         self.height = self._conv(self.channels, "height")
         self.height.build((None, None, None, hidden))
         self.width = self._conv(self.channels, "width")
@@ -71,7 +71,7 @@ class CoordinateAttention(AttentionLayer):
             kernel_initializer="he_normal",
             data_format="channels_last",  # of the strip made here, for any input
             name=name,
-            dtype=self.dtype_policy,
+            dtype=self.gate_policy,
         )
 
     def attend(self, inputs, training=None):
@@ -80,7 +80,7 @@ class CoordinateAttention(AttentionLayer):
         columns = to_channels_last(pool(inputs, "avg", height_axis), self.data_format)
         # one strip (batch, height + width, 1, channels): the statistics are those of both
         strip = ops.concatenate([rows, ops.transpose(columns, (0, 2, 1, 3))], axis=1)
-        strip = self.norm(self.reduce(ops.cast(strip, self.compute_dtype)), training=training)
+        strip = self.norm(self.reduce(ops.cast(strip, self.gate_dtype)), training=training)
         strip = ops.hard_silu(strip)
         length = ops.shape(inputs)[height_axis]
         height = ops.sigmoid(self.height(strip[:, :length]))

@@ -76,7 +76,7 @@ class ECA(AttentionLayer):
             kernel_initializer="he_normal",
             data_format="channels_last",  # the vector made here is as long as there are channels
             name="conv",
-            dtype=self.dtype_policy,
+            dtype=self.gate_policy,
         )
         self.conv.build((None, self.channels, 1))
 
@@ -86,7 +86,7 @@ class ECA(AttentionLayer):
 
     def attend(self, inputs, training=None):
         pooled = ops.reshape(pool(inputs, "avg", self.spatial_axes), (-1, self.channels, 1))
-        gate = ops.sigmoid(self.conv(ops.cast(pooled, self.compute_dtype)))
+        gate = ops.sigmoid(self.conv(ops.cast(pooled, self.gate_dtype)))
         gate = per_channel(gate, self.channels, self.data_format)
         return self.gated(inputs, gate), {"channel": gate}
 

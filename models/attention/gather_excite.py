@@ -113,7 +113,7 @@ class GE(AttentionLayer):
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
             data_format="channels_last",
             name=name,
-            dtype=self.dtype_policy,
+            dtype=self.gate_policy,
         )
         conv.build((None, None, None, inputs))
         return conv
@@ -140,7 +140,7 @@ class GE(AttentionLayer):
             x = pool(x, "avg", (1, 2))
         elif not self.convs:
             x = _windows(x, self.extent)
-        return ops.cast(x, self.compute_dtype)
+        return ops.cast(x, self.gate_dtype)
 
     def get_config(self):
         return {

@@ -86,7 +86,7 @@ class GlobalContext(AttentionLayer):
 
     def _transform(self, name):
         hidden = max(1, self.channels // self.ratio)
-        shared = {"dtype": self.dtype_policy}
+        shared = {"dtype": self.gate_policy}
         reduce = layers.Dense(
             hidden, kernel_initializer="he_normal", name=f"{name}_reduce", **shared
         )
@@ -103,9 +103,9 @@ class GlobalContext(AttentionLayer):
         outputs, maps = inputs, {"spatial": weights}
         if self.mul is not None:
             maps["channel"] = ops.sigmoid(self._apply(self.mul, context))
-            outputs = outputs * maps["channel"]
+            outputs = self.gated(outputs, maps["channel"])
         if self.add is not None:
-            outputs = outputs + self._apply(self.add, context)
+            outputs = outputs + ops.cast(self._apply(self.add, context), outputs.dtype)
         return outputs, maps
 
     def _context(self, inputs):
@@ -116,7 +116,7 @@ class GlobalContext(AttentionLayer):
         total = ops.logsumexp(logits, axis=self.spatial_axes, keepdims=True)
         weights = ops.exp(logits - total)
         context = ops.sum(inputs * weights, axis=self.spatial_axes)
-        return ops.cast(context, self.compute_dtype), ops.cast(weights, self.compute_dtype)
+        return ops.cast(context, self.gate_dtype), ops.cast(weights, self.gate_dtype)
 
     def _apply(self, transform, context):
         reduce, norm, expand = transform

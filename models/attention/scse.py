@@ -101,7 +101,8 @@ class SSE(AttentionLayer):
         self.conv.build((None, None, None, self.channels))
 
     def attend(self, inputs, training=None):
-        gate = ops.sigmoid(self.conv(to_channels_last(inputs, self.data_format)))
+        logits = self.conv(to_channels_last(inputs, self.data_format))
+        gate = ops.sigmoid(ops.cast(logits, self.gate_dtype))
         gate = from_channels_last(gate, self.data_format)
         return self.gated(inputs, gate), {"spatial": gate}
 

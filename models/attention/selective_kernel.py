@@ -82,7 +82,7 @@ class SK(AttentionLayer):
             batch_norm(self.channels, f"norm{number}", self.dtype_policy) for number in numbers
         ]
         self.reduce = self._dense(self.channels, width, "reduce")
-        self.reduce_norm = batch_norm(width, "reduce_norm", self.dtype_policy)
+        self.reduce_norm = batch_norm(width, "reduce_norm", self.gate_policy)
         self.select = self._dense(width, self.branches * self.channels, "select")
 
     def _conv(self, number):
@@ -107,7 +107,7 @@ class SK(AttentionLayer):
             use_bias=False,
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
             name=name,
-            dtype=self.dtype_policy,
+            dtype=self.gate_policy,
         )
         dense.build((None, None, None, inputs))
         return dense
@@ -119,12 +119,12 @@ class SK(AttentionLayer):
             for conv, norm in zip(self.convs, self.norms, strict=True)
         ]
         # the sum of the means is the mean of the sum, and needs no map for the sum
-        pooled = ops.cast(sum(pool(u, "avg", (1, 2)) for u in branches), self.compute_dtype)
+        pooled = ops.cast(sum(pool(u, "avg", (1, 2)) for u in branches), self.gate_dtype)
         squeezed = ops.relu(self.reduce_norm(self.reduce(pooled), training=training))
         shares = ops.reshape(self.select(squeezed), (-1, self.branches, 1, 1, self.channels))
         shares = ops.softmax(shares, axis=1)
         shares = [shares[:, number] for number in range(self.branches)]
-        outputs = sum(share * u for share, u in zip(shares, branches, strict=True))
+        outputs = sum(self.gated(u, share) for share, u in zip(shares, branches, strict=True))
         maps = {
             f"branch{number}": from_channels_last(share, self.data_format)
             for number, share in enumerate(shares, 1)

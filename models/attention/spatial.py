@@ -71,19 +71,20 @@ class SpatialAttention(AttentionLayer):
         self.squeeze = None
         maps = 1 if self.descriptor == "conv" else len(self.descriptor)
         if self.descriptor == "conv":
-            self.squeeze = self._conv(1, name="squeeze")
+            # of the whole map: in its own precision
+            self.squeeze = self._conv(1, name="squeeze", dtype=self.dtype_policy)
             self.squeeze.build((None, None, None, self.channels))
-        self.conv = self._conv(self.kernel_size, name="conv")
+        self.conv = self._conv(self.kernel_size, name="conv", dtype=self.gate_policy)
         self.conv.build((None, None, None, maps))
         self.norm = None
         if self.batch_norm:
             # momentum 0.01 in PyTorch's convention
             self.norm = layers.BatchNormalization(
-                momentum=0.99, epsilon=1e-5, name="norm", dtype=self.dtype_policy
+                momentum=0.99, epsilon=1e-5, name="norm", dtype=self.gate_policy
             )
             self.norm.build((None, None, None, 1))
 
-    def _conv(self, kernel_size, name):
+    def _conv(self, kernel_size, name, dtype):
         return SingleFilterConv2D(
             1,
             kernel_size,
@@ -92,7 +93,7 @@ class SpatialAttention(AttentionLayer):
             kernel_initializer="he_normal",
             data_format="channels_last",  # of the maps made here, for any input
             name=name,
-            dtype=self.dtype_policy,
+            dtype=dtype,
         )
 
     def attend(self, inputs, training=None):
@@ -112,7 +113,7 @@ class SpatialAttention(AttentionLayer):
             return self.squeeze(inputs)
         maps = [pool(inputs, kind, self.channel_axis) for kind in self.descriptor]
         maps = ops.stack([ops.squeeze(m, self.channel_axis) for m in maps], axis=-1)
-        return ops.cast(maps, self.compute_dtype)
+        return ops.cast(maps, self.gate_dtype)
 
     def get_config(self):
         return {

@@ -55,13 +55,13 @@ class SRM(AttentionLayer):
             depthwise_initializer="zeros",
             data_format="channels_last",
             name="integrate",
-            dtype=self.dtype_policy,
+            dtype=self.gate_policy,
         )
         self.integrate.build((None, 2, 1, self.channels))
-        self.norm = batch_norm(self.channels, "norm", self.dtype_policy)
+        self.norm = batch_norm(self.channels, "norm", self.gate_policy)
 
     def attend(self, inputs, training=None):
-        style = ops.cast(self._style(inputs), self.compute_dtype)
+        style = ops.cast(self._style(inputs), self.gate_dtype)
         gate = ops.sigmoid(self.norm(self.integrate(style), training=training))
         gate = from_channels_last(gate, self.data_format)
         return self.gated(inputs, gate), {"channel": gate}

@@ -84,12 +84,12 @@ class TripletAttention(AttentionLayer):
                 kernel_initializer="he_normal",
                 data_format="channels_last",  # of the maps made here, for any input
                 name=f"{branch}_conv",
-                dtype=self.dtype_policy,
+                dtype=self.gate_policy,
             )
             self.convs[branch].build((None, None, None, 2))
             # momentum 0.01 in PyTorch's convention
             self.norms[branch] = layers.BatchNormalization(
-                momentum=0.99, epsilon=1e-5, name=f"{branch}_norm", dtype=self.dtype_policy
+                momentum=0.99, epsilon=1e-5, name=f"{branch}_norm", dtype=self.gate_policy
             )
             self.norms[branch].build((None, None, None, 1))
 
@@ -102,7 +102,7 @@ class TripletAttention(AttentionLayer):
         axes["channel"] = self.channel_axis % 4
         rows, columns, pooled = (axes[name] for name in BRANCHES[branch])
         values = [ops.squeeze(pool(inputs, kind, pooled), pooled) for kind in ("max", "avg")]
-        values = ops.cast(ops.stack(values, axis=-1), self.compute_dtype)
+        values = ops.cast(ops.stack(values, axis=-1), self.gate_dtype)
         # the kernel is not symmetric: its rows and columns mean the same in both data formats
         if rows > columns:
             values = ops.transpose(values, (0, 2, 1, 3))

@@ -1,10 +1,8 @@
 """Fast forms of attention layers, on TensorFlow's CPU backend."""
 
-import functools
-import operator
-
 from keras import ops
 
+from ..private_api import stored_value
 from .conditions import can_fuse
 from .fusion import source_of, with_fused
 from .keras_forms import update_moving_averages
@@ -35,7 +33,7 @@ def cbam(layer, inputs, training=None, return_maps=False):
         source_of(inputs),
         _mlp_weights(channel),
         channel.pools,
-        spatial.conv.kernel,
+        stored_value(spatial.conv.kernel),
         spatial.descriptor,
     )
     if norm is None:
@@ -65,27 +63,27 @@ def suits_cbam(layer):
 def gated(layer, x, *gates):
     """The fast form of `AttentionLayer.gated`, for attention layers that have no other."""
     if not can_fuse(x) or any(
-        (gate.dtype, gate.shape[0]) != (x.dtype, x.shape[0]) for gate in gates
+        gate.shape[0] != x.shape[0] or gate.dtype not in (x.dtype, "float32") for gate in gates
     ):
         return None
     from .compiled_attention import product
 
-    return with_fused(functools.reduce(operator.mul, gates, x), product(x, *gates))
+    return with_fused(type(layer).gated(layer, x, *gates), product(x, *gates))
 
 
 def _suits(layer, pools):
     return (
         set(pools) <= {"avg", "max"}
         and layer.data_format == "channels_last"
-        and layer.compute_dtype == layer.variable_dtype
+        and layer.variable_dtype == "float32"
     )
 
 
 def _mlp_weights(layer):
     weights = []
     for dense in (layer.reduce, layer.expand):
-        bias = dense.bias if dense.use_bias else ops.zeros(dense.units)
-        weights += [dense.kernel, bias]
+        bias = stored_value(dense.bias) if dense.use_bias else ops.zeros(dense.units, "float32")
+        weights += [stored_value(dense.kernel), bias]
     return weights
 
 

@@ -17,6 +17,9 @@ gradient of z:
 All values share the gradient of a mean, and those equal to a maximum share its gradient, as in
 TensorFlow.
 
+Maps and their gradients are in float32 or in bfloat16. Everything that is computed from them is in
+float32: XLA converts a value where it is read, and a result where it is written.
+
 The pass that writes y also adds the shortcut of a residual block and applies its rectifier
 (`with_epilogue`). For modules without a form of their own that is all that is fused (`product`).
 The passes that read x also compute a batch normalization before attention (`maps.py`).
@@ -29,7 +32,7 @@ import numpy as np
 import tensorflow as tf
 
 from .maps import Stored
-from .reductions import over_channels, over_positions
+from .reductions import float32, over_channels, over_positions
 
 WIDEST = 80  # the widest map whose convolution is folded: its work grows with the width
 
@@ -165,8 +168,8 @@ def product(x, *gates):
     """Computes a feature map times gates.
 
     Args:
-        x: float32 tensor `(batch, height, width, channels)`.
-        *gates: tensors that broadcast to it.
+        x: float32 or bfloat16 tensor `(batch, height, width, channels)`.
+        *gates: tensors that broadcast to it, in the same dtype or in float32.
 
     Returns:
         A function as `with_epilogue` returns it.
@@ -254,10 +257,11 @@ def _channel_gate(source, weights, pools):
 
 @_compiled
 def _gated_with_epilogue(source, gates, shortcuts, rectified):
-    y = math.prod(gates, start=source.values(source.x))
+    y = math.prod(map(float32, gates), start=source.values(source.x))
     for shortcut in shortcuts:
-        y += shortcut
-    return tf.nn.relu(y) if rectified else y
+        y += float32(shortcut)
+    y = tf.nn.relu(y) if rectified else y
+    return tf.cast(y, source.x.dtype)
 
 
 @_compiled
@@ -265,7 +269,7 @@ def _factor_gradients(dy, *factors):
     """The gradients of the factors of a product, each summed to the shape of its factor."""
     gradients = []
     for i, factor in enumerate(factors):
-        terms = (dy, *factors[:i], *factors[i + 1 :])
+        terms = [float32(term) for term in (dy, *factors[:i], *factors[i + 1 :])]
         axes = [axis for axis in (1, 2, 3) if factor.shape[axis] < dy.shape[axis]]
         if axes == [1, 2]:
             gradient = over_positions("sum", lambda *terms: math.prod(terms), *terms)
@@ -274,7 +278,7 @@ def _factor_gradients(dy, *factors):
             gradient = over_channels(["sum"], [math.prod(terms)])[0][..., None]
         else:
             gradient = tf.reduce_sum(math.prod(terms), axes, keepdims=True)
-        gradients.append(gradient)
+        gradients.append(tf.cast(gradient, factor.dtype))
     return gradients
 
 
@@ -282,7 +286,7 @@ def _factor_gradients(dy, *factors):
 def _spatial_gate_gradient(dy, source, gate, maps, descriptor):
     """The gradient of the spatial gate, and how many channels share a position's maximum."""
     f = source.values(source.x) * gate
-    terms = [dy * f]
+    terms = [float32(dy) * f]
     if "max" in descriptor:
         terms.append(_where_equal(f, maps[..., descriptor.index("max")][..., None]))
     dspatial, *ties = (a[..., None] for a in over_channels(["sum" for _ in terms], terms))
@@ -313,14 +317,14 @@ def _cbam_input_gradients(dy, source, weights, pools, descriptor, kept, dmaps, t
 def _channel_gradients(gradient, arguments, source, weights, pools, pooled, gate):
     """The gradients of the source and of the MLP's weights.
 
-    `gradient` is an elementwise function of the source's `x` and of the arguments that returns the
-    gradient of the map after the channel gate.
+    `gradient` is an elementwise function of the source's `x` and of the arguments, all in float32,
+    that returns the gradient of the map after the channel gate.
     """
     sums = source.sums(gradient, *arguments)
     values = source.pooled_values(pools, pooled)
     dpooled, dweights = _mlp_gradients(values, weights, source.gate_gradient(sums))
     through_pools = _pools_share(source, pooled, dpooled, pools)
-    dvalues = gradient(source.x, *arguments) * gate + through_pools
+    dvalues = gradient(*map(float32, (source.x, *arguments))) * gate + through_pools
     return source.gradients(dvalues, gate, sums, pools, pooled, dpooled), dweights
 
 

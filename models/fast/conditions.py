@@ -10,6 +10,7 @@ from ..private_api import TRAINER_FUNCTIONS, traced_functions
 # of a feature map; for less, separate passes cost as little, or compiling costs more than it saves
 LEAST_POSITIONS = 16
 LEAST_VALUES = 4096
+FUSED_DTYPES = ("float32", "bfloat16")
 
 _any_size = 0  # how many contexts of `for_any_size` are open
 
@@ -17,13 +18,13 @@ _any_size = 0  # how many contexts of `for_any_size` are open
 def can_fuse(x):
     """Returns whether passes over a map `x` are to be fused by XLA.
 
-    They are on TensorFlow's CPU backend, in float32, for a large map whose shape is known but for
-    the batch, and in a graph that Keras's trainer traces. A graph that somebody else traces may be
-    exported, and should then hold nothing of XLA.
+    They are on TensorFlow's CPU backend, in float32 or bfloat16, for a large map whose shape is
+    known but for the batch, and in a graph that Keras's trainer traces. A graph that somebody else
+    traces may be exported, and should then hold nothing of XLA.
     """
     return (
         is_tensorflow_on_cpu()
-        and x.dtype == "float32"
+        and x.dtype in FUSED_DTYPES
         and None not in x.shape[1:]
         and _is_large(x.shape)
         and bool(traced_functions() & TRAINER_FUNCTIONS)

@@ -22,7 +22,8 @@ def normalization(layer, inputs, training=None, mask=None):
     """
     if not _is_plain_map(inputs, mask):
         return None
-    x = ops.cast(inputs, "float32")
+    # the kernel computes in float32 from either, and float16 has a kernel on GPUs only
+    x = inputs if inputs.dtype == "bfloat16" else ops.cast(inputs, "float32")
     if training and layer.trainable:
         y, mean, variance = _fused_kernel(layer, x, is_training=True)
         count = ops.cast(ops.size(x) // x.shape[-1], "float32")

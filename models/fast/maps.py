@@ -12,20 +12,24 @@ positions in all images,
     x'     = gamma / deviation (v' - (beta' + gamma' (x - mean) / deviation) / n)
 
 and both sums follow from sums over each image that the gradient of the channel gate needs anyway.
+
+A map in bfloat16 is computed with in float32: each value is converted where it is read, and the
+results where they are written.
 """
 
 import typing
 
 import tensorflow as tf
 
-from .reductions import over_positions, pools
+from .reductions import float32, over_positions, pools
 
 
 class Stored(typing.NamedTuple):
     """A feature map as it is.
 
     Attributes:
-        x: float32 tensor `(batch, height, width, channels)`, of known shape but for the batch.
+        x: float32 or bfloat16 tensor `(batch, height, width, channels)`, of known shape but for the
+            batch.
     """
 
     x: typing.Any
@@ -35,16 +39,16 @@ class Stored(typing.NamedTuple):
         return [self.x]
 
     def values(self, x):
-        """Returns the map's values where `x` is stored."""
-        return x
+        """Returns the map's values, in float32, where `x` is stored."""
+        return float32(x)
 
     def sort_key(self, x):
         """Returns a function of `x` that is greatest where the map's values are greatest."""
-        return x
+        return float32(x)
 
     def pool(self, kinds):
         """Returns pools over positions, `(batch, pools, channels)`; a maximum is of `sort_key`."""
-        return tf.stack(pools(kinds, [self.x for _ in kinds]), axis=1)
+        return tf.stack(pools(kinds, [self.values(self.x) for _ in kinds]), axis=1)
 
     def pooled_values(self, kinds, pooled):
         """Returns the pools of the map's values, from those that `pool` returns."""
@@ -54,8 +58,8 @@ class Stored(typing.NamedTuple):
         """Returns the sums over positions that `gate_gradient` and `gradients` are made of.
 
         Args:
-            gradient: elementwise function of `x` and the others that returns the gradient of the
-                map times its gate.
+            gradient: elementwise function of `x` and the others, all in float32, that returns the
+                gradient of the map times its gate.
             *others: tensors `(batch, height, width, channels)`, where every size may be 1.
         """
         return (over_positions("sum", lambda x, *o: gradient(x, *o) * x, self.x, *others),)
@@ -68,22 +72,22 @@ class Stored(typing.NamedTuple):
         """Returns the gradients of `inputs`, from those of the map's values.
 
         Args:
-            dvalues: tensor `(batch, height, width, channels)`.
+            dvalues: float32 tensor `(batch, height, width, channels)`.
             gate: tensor `(batch, 1, 1, channels)`.
             sums: what the method of this name returned.
             kinds: tuple of `"avg"` and `"max"`.
             pooled: what `pool` returned.
             dpooled: tensor of its shape, the gradients of the pools of the values.
         """
-        return [dvalues]
+        return [tf.cast(dvalues, self.x.dtype)]
 
 
 class Normalized(typing.NamedTuple):
     """A feature map that a batch normalization gives.
 
     Attributes:
-        x: float32 tensor `(batch, height, width, channels)`, the map before the normalization, of
-            known shape but for the batch.
+        x: float32 or bfloat16 tensor `(batch, height, width, channels)`, the map before the
+            normalization, of known shape but for the batch.
         gamma, beta: tensors `(channels,)`.
         mean, inverse: tensors `(channels,)`, the mean of the batch and the inverse of its standard
             deviation.
@@ -104,12 +108,12 @@ class Normalized(typing.NamedTuple):
         return [self.x, self.gamma, self.beta]
 
     def values(self, x):
-        return x * self.scale + self.offset
+        return float32(x) * self.scale + self.offset
 
     def sort_key(self, x):
         # not the values: computed again elsewhere, they may be rounded differently, and a maximum
         # would not be found. Where the scale is zero, all values are equal, and all keys too
-        return x * tf.sign(self.scale)
+        return float32(x) * tf.sign(self.scale)
 
     def pool(self, kinds):
         highest = over_positions("max", self.sort_key, self.x)
@@ -146,16 +150,19 @@ class Normalized(typing.NamedTuple):
         dbeta = tf.reduce_sum(total, axis=0)
         dgamma = self.inverse * tf.reduce_sum(centered, axis=0)
         count = tf.cast(tf.size(self.x) // self.x.shape[3], tf.float32)
-        through_moments = (dbeta + self.inverse * dgamma * (self.x - self.mean)) / count
-        return [self.scale * (dvalues - through_moments), dgamma, dbeta]
+        centered = float32(self.x) - self.mean
+        through_moments = (dbeta + self.inverse * dgamma * centered) / count
+        dx = self.scale * (dvalues - through_moments)
+        return [tf.cast(dx, self.x.dtype), dgamma, dbeta]
 
 
 def normalize(x, gamma, beta, epsilon):
     """Returns a `Normalized`, and the mean and the variance of the batch.
 
     Args:
-        x: float32 tensor `(batch, height, width, channels)`, of known shape but for the batch.
-        gamma, beta: tensors or variables `(channels,)`.
+        x: float32 or bfloat16 tensor `(batch, height, width, channels)`, of known shape but for the
+            batch.
+        gamma, beta: float32 tensors or variables `(channels,)`.
         epsilon: float, added to the variance.
     """
     gamma, beta = map(tf.convert_to_tensor, (gamma, beta))
@@ -165,6 +172,7 @@ def normalize(x, gamma, beta, epsilon):
 
 @tf.function(jit_compile=True)
 def _moments(x, gamma, beta, epsilon):
+    x = float32(x)
     # squares of values far from zero would lose digits; the mean of one image is near that of all
     near = tf.reduce_mean(x[0], axis=(0, 1))
     averages, squares = pools(("avg", "avg"), [x - near, (x - near) ** 2])

@@ -6,6 +6,7 @@ values as a vector unit holds (128 maps of 32x32x16). Two reductions of one map 
 are one operation of XLA, and then take 0.5 to 0.7 of the time.
 
 These functions are for code that XLA compiles, and take tensors of known shape but for the batch.
+All reduce in float32.
 """
 
 import functools
@@ -24,12 +25,17 @@ LANES = 4
 PER_LANE = 16
 
 
+def float32(x):
+    """Returns a tensor in float32; in code that XLA compiles this takes no pass of its own."""
+    return tf.cast(x, tf.float32)
+
+
 def pools(kinds, terms):
     """Reduces maps over height and width; what they are computed from is read once.
 
     Args:
         kinds: tuple of `"sum"`, `"avg"` or `"max"`, one for each map.
-        terms: list of tensors `(batch, height, width, channels)`.
+        terms: list of float32 tensors `(batch, height, width, channels)`.
 
     Returns:
         A list of tensors `(batch, channels)`.
@@ -52,9 +58,9 @@ def over_positions(kind, function, *arrays):
 
     Args:
         kind: `"sum"` or `"max"`.
-        function: elementwise function of the arrays.
-        *arrays: tensors `(batch, height, width, channels)`. From the second on, height, width and
-            channels may be 1.
+        function: elementwise function of the arrays, which it is given in float32.
+        *arrays: float32 or bfloat16 tensors `(batch, height, width, channels)`. From the second
+            on, height, width and channels may be 1.
     """
     height = arrays[0].shape[1]
     rows = _largest_divisor(height, ROWS)
@@ -64,7 +70,7 @@ def over_positions(kind, function, *arrays):
             return array
         return tf.reshape(array, (-1, height // rows, rows, *array.shape[2:]))[:, :, start]
 
-    parts = [function(*(rows_from(start, a) for a in arrays)) for start in range(rows)]
+    parts = [function(*(float32(rows_from(start, a)) for a in arrays)) for start in range(rows)]
     return _reduction(kind)(_tree(kind, parts), axis=(1, 2))
 
 
@@ -73,7 +79,7 @@ def over_channels(kinds, terms):
 
     Args:
         kinds: as those of `pools`.
-        terms: list of tensors `(batch, height, width, channels)`.
+        terms: list of float32 tensors `(batch, height, width, channels)`.
 
     Returns:
         A list of tensors `(batch, height, width)`.

@@ -167,8 +167,77 @@ def test_a_normalization_before_is_fused(norm, attend, any_size, rng):
     assert forms == [in_training, "normalization"]
 
 
+@pytest.fixture
+def policy(request):
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy("float32")
+
+
+def rounded_to_bfloat16(x):
+    return (x.astype("float32").view("uint32") & 0xFFFF0000).view("float32")
+
+
+# their own convolutions of the map are in bfloat16, or they choose the larger of two rounded values
+HALF_PRECISION_INSIDE = (
+    "bam_block", "double_attention_block", "ge_block", "gc_block", "non_local_block", "scse_block",
+    "sk_block", "sse_block",
+)  # fmt: skip
+
+
+def residual_block(attend, shape, norm):
+    """A residual block on the image itself, which is the same map in every precision."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input(shape)
+    x = layers.Activation("linear")(image)  # casts the image to the precision of the computation
+    y = x if norm is None else layers.BatchNormalization(**norm)(x)
+    y = layers.Activation("relu")(layers.Add()([x, attend(y)]))
+    y = layers.Dense(3, dtype="float32")(layers.Flatten(dtype="float32")(y))
+    model = keras.Model(image, y)
+    model.compile(keras.optimizers.SGD(0.05), "mse", jit_compile=False)
+    return fast.install(model)
+
+
+@pytest.mark.parametrize(
+    ("module", "norm"),
+    [
+        *((module, None) for module in list_attention()),
+        *((module, {}) for module in ("cbam_block", "se_block")),
+        ("cbam_block", {"gamma_initializer": "some_zero"}),
+    ],
+)
+def test_in_bfloat16_it_is_the_plain_form_in_float32(module, norm, any_size, rng):
+    """But for the rounding of the maps: the input is the same, and outputs have 8 bits."""
+    x = rounded_to_bfloat16(rng.normal(size=(5, 8, 6, 8)))
+    targets = rng.normal(size=(5, 3)).astype("float32")
+    norm = norm and dict.fromkeys(norm, some_zero)
+    attend = functools.partial(attach_attention_module, attention_module=module)
+    with fast.disabled():
+        plain = residual_block(attend, x.shape[1:], norm)
+        start = plain.get_weights()
+        wanted = plain.predict_on_batch(x)
+        plain.train_on_batch(x, targets)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        quick = residual_block(attend, x.shape[1:], norm)
+        quick.set_weights(start)
+        found = quick.predict_on_batch(x)
+        with fast.recorded() as used:
+            quick.train_on_batch(x, targets)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    if module in ("cbam_block", "se_block", "eca_block"):
+        assert layers.Add in classes(used)
+    np.testing.assert_allclose(found, wanted, rtol=2**-7, atol=2**-6)
+    most = 0.2 if module in HALF_PRECISION_INSIDE else 0.02
+    for ours, right, before in zip(quick.get_weights(), plain.get_weights(), start, strict=True):
+        error, step = (np.linalg.norm(np.ravel(a)) for a in (ours - right, right - before))
+        assert error <= most * step + 3e-4  # of a bias before a normalization: no step at all
+
+
 @pytest.mark.parametrize("module", ["cbam_block", "se_block", "eca_block"])
-def test_a_residual_block_ends_in_one_pass(module):
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"], indirect=True)
+def test_a_residual_block_ends_in_one_pass(policy, module):
     model = build_model("resnet_v1", depth=8, attention_module=module)
     with fast.recorded() as used:
         model.predict_on_batch(np.zeros((2, 32, 32, 3)))
@@ -183,7 +252,7 @@ def test_a_residual_block_ends_in_one_pass(module):
         {"order": "parallel"},
         {"descriptor": "conv"},
         {"pools": ("avg", "lse")},
-        {"dtype": "mixed_bfloat16"},
+        {"dtype": "mixed_float16"},
         {"data_format": "channels_first"},
     ],
 )

@@ -291,3 +291,20 @@ def test_reduction_of_several_tensors():
         pytest.fail(f"TensorFlow {tf.__version__} has moved xla.variadic_reduce: {error}")
     np.testing.assert_allclose(total, a.sum(axis=1), rtol=1e-5)
     np.testing.assert_array_equal(highest, b.max(axis=1))
+
+
+def test_a_variable_as_it_is_stored():
+    found = {}
+
+    class Reading(layers.Layer):
+        def build(self, input_shape):
+            self.weight = self.add_weight(shape=(2,), name="weight")
+
+        def call(self, inputs):
+            found["in the call"] = keras.backend.standardize_dtype(self.weight.value.dtype)
+            value = private_api.stored_value(self.weight)
+            found["stored"] = keras.backend.standardize_dtype(value.dtype)
+            return inputs
+
+    Reading(dtype="mixed_bfloat16")(np.zeros((1, 2), "float32"))
+    assert found == {"in the call": "bfloat16", "stored": "float32"}

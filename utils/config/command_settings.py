@@ -16,7 +16,14 @@ from .parsing import (
     specification,
     text,
 )
-from .settings import ArchitectureSettings, AttentionSettings, ModelSettings
+from .settings import (
+    AUTO_PRECISION,
+    PRECISION_HELP,
+    PRECISIONS,
+    ArchitectureSettings,
+    AttentionSettings,
+    ModelSettings,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,6 +35,15 @@ class OnBackend(Settings):
     backend: str | None = setting(
         None, optional(choice(*BACKENDS)), "Keras backend; KERAS_BACKEND if not given"
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InPrecision(OnBackend):
+    """How exactly it computes."""
+
+    group = "devices"
+
+    precision: str = setting(AUTO_PRECISION, choice(*PRECISIONS), PRECISION_HELP)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +78,7 @@ class OfRuns(WithData):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluateSettings(OfRun):
+class EvaluateSettings(OfRun, InPrecision):
     """How a finished run is evaluated."""
 
 
@@ -105,7 +121,7 @@ class ExplainSettings(OfRuns):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DemoSettings(OfRuns):
+class DemoSettings(OfRuns, InPrecision):
     """Which networks the demo shows, and where it listens."""
 
     group = "demo"
@@ -119,7 +135,7 @@ class DemoSettings(OfRuns):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ProfileSettings(OnBackend, ModelSettings):
+class ProfileSettings(InPrecision, ModelSettings):
     """Which costs are compared, and how."""
 
     group = "profile"

@@ -42,7 +42,9 @@ from .parsing import (
     words,
 )
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+AUTO_PRECISION = "auto"
+PRECISIONS = (AUTO_PRECISION, "float32", "mixed_bfloat16", "mixed_float16")
+PRECISION_HELP = "of the computation; auto: mixed_bfloat16 where the device computes faster in it"
 
 
 def _kind_of_option(name: str, kinds: set[type]) -> Kind:
@@ -253,7 +255,7 @@ class DeviceSettings(Settings):
     backend: str | None = setting(
         None, optional(choice(*BACKENDS)), "Keras backend; KERAS_BACKEND if not given"
     )
-    precision: str = setting("float32", choice(*PRECISIONS), "of the computation")
+    precision: str = setting(AUTO_PRECISION, choice(*PRECISIONS), PRECISION_HELP)
     devices: int = setting(
         1, integer(1), "of this host, or of each, to share a batch; TensorFlow and JAX"
     )

@@ -7,12 +7,15 @@ from typing import Any
 
 import keras
 
+from models.precision import in_precision
+
 from ..config.command_settings import DemoSettings
 from ..data.dataset import Dataset
 from ..data.images.decoding import read_image
 from ..explain.loading import display_names, load_explainable_network, read_common_config
 from ..explain.selection import SelectedImage
 from ..runs.run_folder import load_run_dataset, read_class_names
+from ..system.backend_precision import chosen_precision
 from ..system.errors import UserError
 from .explainer import Explainer, ImageExplanation, Query
 from .rendering import render
@@ -119,7 +122,8 @@ def load_demo_runs(settings: DemoSettings, announce: Callable[[str], None] = pri
             raise
         reason = str(error)
         announce(f"no test images: {reason}")
-    networks = [load_explainable_network(run, dataset) for run in runs]
+    precision, _ = chosen_precision(settings.precision)
+    networks = [in_precision(load_explainable_network(run, dataset), precision) for run in runs]
     shape, classes = _common_shape_and_classes(runs, networks)
     names = dataset.class_names if dataset else read_class_names(runs[0], classes)
     explainers = [Explainer(*pair) for pair in zip(display_names(runs), networks, strict=True)]

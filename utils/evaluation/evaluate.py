@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from models.precision import in_precision, precision_of
 from models.saving import load_model
 
 from ..data.dataset import Dataset
@@ -15,6 +16,7 @@ from ..feeding.sources import image_source
 from ..plots.confusion_matrix import plot_confusion_matrix
 from ..runs.predictions import Predictions, write_predictions
 from ..runs.run_folder import load_run_dataset, read_config
+from ..system.backend_precision import chosen_precision
 from ..system.errors import UserError
 from ..system.files import replacing, spreadsheet_text, write_json
 
@@ -30,6 +32,7 @@ class Evaluation:
             class.
         class_names: tuple of strings.
         predictions: a `Predictions` of all test images.
+        precision: string, the dtype policy that the network computed in.
     """
 
     accuracy: float
@@ -37,6 +40,7 @@ class Evaluation:
     confusion: np.ndarray
     class_names: tuple[str, ...]
     predictions: Predictions
+    precision: str
 
     @property
     def class_accuracies(self) -> dict[str, float | None]:
@@ -69,11 +73,14 @@ def evaluate(network: keras.Model, dataset: Dataset) -> Evaluation:
         confusion=predictions.confusion,
         class_names=dataset.class_names,
         predictions=predictions,
+        precision=precision_of(network),
     )
 
 
 def evaluate_run(
-    run: str | PathLike[str], data_dir: str | PathLike[str] | None = None
+    run: str | PathLike[str],
+    data_dir: str | PathLike[str] | None = None,
+    precision: str = "float32",
 ) -> Evaluation:
     """Evaluates the best network of a run, and writes the results into the run's folder.
 
@@ -82,6 +89,7 @@ def evaluate_run(
     Args:
         run: path of the run's folder.
         data_dir: path of the folder with the data. Defaults to the run's own.
+        precision: string, the dtype policy to compute in, or `"auto"`. Defaults to `"float32"`.
 
     Returns:
         An `Evaluation`.
@@ -93,12 +101,13 @@ def evaluate_run(
     run = Path(run)
     config = read_config(run)
     dataset = load_run_dataset(config, data_dir)
+    precision, _ = chosen_precision(precision)
     try:
         network = load_model(run / "best.keras")
         classes = network.output_shape[-1]
         if classes != dataset.classes:
             raise ValueError(f"it has {classes} classes, {dataset.name} has {dataset.classes}")
-        result = evaluate(network, dataset)
+        result = evaluate(in_precision(network, precision), dataset)
     except Exception as error:  # the file can hold any network, which can raise any error
         raise UserError(f"{run}/best.keras cannot be evaluated: {error}") from error
     write_json(
@@ -107,6 +116,7 @@ def evaluate_run(
             "test_accuracy": result.accuracy,
             "test_loss": result.loss,
             "class_accuracy": result.class_accuracies,
+            "precision": result.precision,
         },
     )
     write_predictions(run, result.predictions)

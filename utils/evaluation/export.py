@@ -8,9 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from models.fast import install
-from models.private_api import all_layers
-from models.saving import deep_graphs
+from models.graphs import deep_graphs
+from models.precision import in_precision
 
 from ..config.command_settings import ExportSettings
 from ..data.data_format import in_data_format
@@ -78,7 +77,7 @@ def export(settings: ExportSettings) -> Exported:
     config = read_config(run)
     dataset = load_run_dataset(config, settings.data_dir)
     try:
-        network = in_float32(load_network(run, dataset))
+        network = in_precision(load_network(run, dataset), "float32")
     except Exception as error:  # the file can hold any network, which can raise any error
         raise UserError(f"{run}/best.keras cannot be exported: {error}") from error
     target = run / format.target
@@ -125,27 +124,6 @@ def check_available(name: str, int8: bool = False) -> None:
         raise UserError(
             f"exporting to {name} needs {', '.join(missing)}: pip install {' '.join(missing)}"
         )
-
-
-def in_float32(network: keras.Model) -> keras.Model:
-    """Returns a network that computes in float32.
-
-    Args:
-        network: a `keras.Model` of any precision.
-
-    Returns:
-        The network itself if it computes in float32, and a copy otherwise.
-    """
-    if all(layer.compute_dtype == "float32" for layer in all_layers(network)):
-        return network
-
-    def copy(layer):
-        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
-
-    with deep_graphs():
-        other = keras.models.clone_model(network, clone_function=copy)
-    other.set_weights(network.get_weights())
-    return install(other)
 
 
 def _options(format: ExportFormat, settings: ExportSettings, dataset: Dataset) -> dict[str, Any]:

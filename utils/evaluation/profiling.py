@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
+import keras
 import numpy as np
 from tqdm import tqdm
 
@@ -11,6 +12,7 @@ from models.attention_module import list_attention
 
 from ..config.command_settings import ProfileSettings
 from ..system.backend import jit_compile
+from ..system.backend_precision import chosen_precision
 from ..system.errors import UserError
 from ..system.timing import ratios, time_in_turn
 from .counting import activation_bytes, multiply_adds, trainable_params
@@ -54,6 +56,7 @@ def profile(settings: ProfileSettings) -> dict[str, Cost]:
         raise UserError(
             f"not every attention module takes {options}; name the modules with --attention"
         )
+    keras.config.set_dtype_policy(chosen_precision(settings.precision)[0])
     specs = dict.fromkeys([AttentionSpec(at=settings.attention_at), *_specs(settings)])
     networks = {str(spec): _network(settings, spec) for spec in specs}
     counts = {

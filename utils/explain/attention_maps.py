@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from models.attention_module import AttentionLayer, IdentityStart
-from models.saving import deep_graphs
+from models.graphs import deep_graphs
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from models.graphs import deep_graphs
 from models.private_api import calls, node_of
-from models.saving import deep_graphs
 from models.sites import as_graph, stage_ends
 
 from ..system.backend import gradient

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..config.fields import option_names
 from ..config.settings import TrainSettings
-from ..system.backend import device, threads, versions
+from ..system.backend import device, on_accelerator, threads, versions
+from ..system.backend_precision import bfloat16_units
 from ..system.errors import UserError
 
 # settings that may always change, and those that may change with --force
@@ -22,7 +23,7 @@ def environment(packages: Iterable[str] = ()) -> dict[str, Any]:
         packages: names of optional packages that the result depends on too.
 
     Returns:
-        A dictionary: versions, device, number of threads.
+        A dictionary: versions, device, its units for bfloat16, number of threads.
     """
     import keras
 
@@ -30,6 +31,8 @@ def environment(packages: Iterable[str] = ()) -> dict[str, Any]:
 
     installed = {name: _version(name) for name in packages}
     found = {**versions(), **installed, "device": device(), "threads": threads()}
+    if not on_accelerator():
+        found["bfloat16_units"] = bfloat16_units()
     if keras.backend.backend() == "tensorflow":  # no other has fast forms
         found["fast_forms"] = is_switched_on()
     return found
@@ -76,6 +79,9 @@ def check_state(settings: TrainSettings, state: Mapping[str, Any], now: Mapping[
     environment = state["environment"]
     if "fast_forms" in now["environment"]:  # older runs had them and do not say so
         environment = {"fast_forms": True, **environment}
+    if "bfloat16_units" not in environment:  # of an older run, which was in float32 if not told
+        now = {**now, "environment": {**now["environment"]}}
+        now["environment"].pop("bfloat16_units", None)
     _refuse_unless(settings.force, run, _differences(environment, now["environment"]))
     finished = state["progress"]["epoch"]
     if finished > settings.epochs:

@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers, ops
 
 from models.blocks import channel_axis
-from models.saving import deep_graphs
+from models.graphs import deep_graphs
 
 from ..config.settings import TrainSettings
 from ..data.data_format import shape_in_data_format

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from models import architecture
+from models.precision import in_precision
 from models.saving import load_model
 
 from ..config.optimization import OPTIMIZERS
@@ -32,6 +33,7 @@ from ..runs.progress import Progress
 from ..runs.resuming import check_settings, environment
 from ..runs.run_folder import check_run_dir, create_run_dir, locked, read_config
 from ..system.backend import versions
+from ..system.backend_precision import chosen_precision
 from ..system.errors import Interrupted, RunError, UserError
 from ..system.files import write_json
 from ..system.provenance import provenance
@@ -128,7 +130,8 @@ def _trained(settings, dataset, setup, run_dir, devices, started, announce):
             progress = fit(settings, setup, run_dir, state, devices, started, announce)
         if not devices.is_chief:
             return None
-        test = evaluate(load_model(run_dir / "best.keras"), dataset)
+        network = in_precision(load_model(run_dir / "best.keras"), settings.precision)
+        test = evaluate(network, dataset)
         if not math.isfinite(test.loss):
             raise RunError(
                 f"the loss on the test set is {test.loss} with the network of epoch "
@@ -183,6 +186,7 @@ def summarize(
             row["images_per_second"] for row in rows[1:] or rows
         ),
         "devices": settings.devices * settings.hosts,
+        "precision": settings.precision,
         "seconds": progress.seconds,
         "seed": settings.seed,
         "dataset": settings.dataset,
@@ -214,6 +218,7 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
         data_dir=settings.data_dir and os.path.abspath(settings.data_dir),
         depth=depth,  # type: ignore[call-arg]  # a field made from the architectures' options
         backend=keras.backend.backend(),
+        precision=chosen_precision(settings.precision)[0],
         learning_rate=settings.learning_rate or OPTIMIZERS[settings.optimizer].learning_rate,
         **source.data_defaults(settings),
     )
@@ -231,9 +236,14 @@ def describe(settings: TrainSettings, dataset: Dataset, setup: Setup, run_dir: P
         f"{settings.model}{depth}, attention {attention}, {params:,} parameters\n"
         f"{dataset.name}: {len(setup.batches.indices):,} training, {validation:,} validation, "
         f"{len(dataset.x_test):,} test images\n"
-        f"{settings.epochs} epochs on {keras.backend.backend()}{_shared(settings)}, writing to "
-        f"{run_dir}"
+        f"{settings.epochs} epochs on {keras.backend.backend()}{_shared(settings)} in "
+        f"{_precision(settings)}, writing to {run_dir}"
     )
+
+
+def _precision(settings):
+    chosen, why = chosen_precision("auto")
+    return f"{chosen} ({why})" if settings.precision == chosen else settings.precision
 
 
 def _shared(settings):

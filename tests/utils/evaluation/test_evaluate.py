@@ -16,7 +16,9 @@ def test_no_name_of_a_class_breaks_the_table(tmp_path):
     names = ('a "b", c', "=HYPERLINK(A1)", "@sum", "-1", "+1", "café")
     predictions = Predictions(np.eye(6, dtype="float32"), np.arange(6))
     confusion = np.arange(36).reshape(6, 6)
-    _write_confusion(tmp_path / "x.csv", Evaluation(1.0, 0.0, confusion, names, predictions))
+    _write_confusion(
+        tmp_path / "x.csv", Evaluation(1.0, 0.0, confusion, names, predictions, "float32")
+    )
     with open(tmp_path / "x.csv", newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     assert header == ['a "b", c', "'=HYPERLINK(A1)", "'@sum", "'-1", "'+1", "café"]

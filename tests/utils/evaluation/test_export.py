@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 
 from main import main
-from models.attention_module import cbam_block
-from models.saving import deep_graphs
+from models.graphs import deep_graphs
 from utils.config.settings import TrainSettings
 from utils.data.datasets import load_dataset
 from utils.data.pixel_statistics import pixel_statistics
 from utils.evaluation import export as exporting
 from utils.evaluation.evaluate import evaluate
-from utils.evaluation.export import check_available, in_float32
+from utils.evaluation.export import check_available
 from utils.system.export_formats import EXPORT_FORMATS
 from utils.system.files import write_json
 from utils.training.setup import build_network
@@ -286,21 +285,3 @@ def test_what_is_not_installed(monkeypatch):
         if format.packages.get(BACKEND):
             with pytest.raises(ValueError, match=f"to {name} needs .*: pip install .*{name}"):
                 check_available(name)
-
-
-def test_mixed_precision_becomes_float32(rng):
-    def network():
-        image = keras.Input((8, 8, 3))
-        x = keras.layers.Conv2D(16, 3)(image)
-        x = cbam_block(keras.layers.BatchNormalization()(x), name="attention")
-        return keras.Model(image, keras.layers.GlobalAveragePooling2D()(x))
-
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    mixed = network()
-    keras.config.set_dtype_policy("float32")
-    plain = network()
-    plain.set_weights(mixed.get_weights())
-    images = rng.normal(size=(3, 8, 8, 3)).astype("float32")
-    converted = in_float32(mixed)
-    np.testing.assert_allclose(converted.predict(images), plain.predict(images), atol=1e-6)
-    assert in_float32(plain) is plain

@@ -1,0 +1,85 @@
+"""The precision of a whole model: copies in another one, and saving as float32.
+
+In mixed precision the weights are float32, and most layers compute in half precision. A model that
+is saved so would compute in half precision wherever it is loaded, slowly on most machines. What is
+saved is therefore a float32 model, and whoever loads it chooses the precision to compute in.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+
+from .fast import install
+from .graphs import deep_graphs
+from .private_api import all_layers
+
+# in float32 in every model of this package: raw pixels have too many digits for half precision, as
+# have sums over a map, the loss and the probabilities
+FLOAT32_LAYERS = ("normalization", "avg_pool", "logits", "predictions")
+
+
+def is_mixed(layer: keras.layers.Layer) -> bool:
+    """Returns whether a layer has float32 weights and computes in half precision."""
+    return layer.variable_dtype == "float32" and layer.compute_dtype in ("bfloat16", "float16")
+
+
+def precision_of(model: keras.Model) -> str:
+    """Returns the dtype policy of a model's layers: that of the first that is not in float32.
+
+    Args:
+        model: a `keras.Model`.
+
+    Returns:
+        A string such as `"float32"` or `"mixed_bfloat16"`.
+    """
+    names = [layer.dtype_policy.name for layer in all_layers(model) if _computes(layer)]
+    return next((name for name in names if name != "float32"), "float32")
+
+
+def _computes(layer):
+    """Whether a layer has a precision of its own: a model and an input have what was set last."""
+    return not isinstance(layer, (keras.Model, keras.layers.InputLayer))
+
+
+def in_precision(model: keras.Model, policy: str) -> keras.Model:
+    """Returns a model with the same weights that computes in another precision.
+
+    Args:
+        model: a Functional or Sequential `keras.Model`.
+        policy: string, a dtype policy with float32 weights: `"float32"`, `"mixed_bfloat16"` or
+            `"mixed_float16"`. The layers named in `FLOAT32_LAYERS` are in float32 with any.
+
+    Returns:
+        The model itself if it computes in `policy`, and a copy otherwise.
+    """
+    if precision_of(model) == policy:
+        return model
+
+    def copy(layer):
+        own = "float32" if layer.name in FLOAT32_LAYERS else policy
+        return type(layer).from_config({**layer.get_config(), "dtype": own})
+
+    with deep_graphs():
+        other = keras.models.clone_model(model, clone_function=copy)
+    other.set_weights(model.get_weights())
+    return install(other)
+
+
+@contextlib.contextmanager
+def as_float32(model: keras.Model) -> Iterator[keras.Model]:
+    """A context in which a model in mixed precision has the configuration of a float32 model.
+
+    It is for saving the model: what was traced before stays in mixed precision.
+
+    Args:
+        model: a `keras.Model`.
+    """
+    mixed = {layer: layer.dtype_policy for layer in all_layers(model) if is_mixed(layer)}
+    try:
+        for layer in mixed:
+            layer.dtype_policy = "float32"
+        yield model
+    finally:
+        for layer, policy in mixed.items():
+            layer.dtype_policy = policy

@@ -1,0 +1,93 @@
+"""Models change their precision, keep their weights, and are saved in float32."""
+
+import keras
+import numpy as np
+import pytest
+
+from models import build_model
+from models.attention_module import cbam_block
+from models.precision import FLOAT32_LAYERS, as_float32, in_precision, precision_of
+from models.private_api import all_layers
+from models.saving import load_model, save_model
+
+
+@pytest.fixture
+def mixed():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        return build_model("resnet_v1", depth=8, attention_module="cbam_block")
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def policies(model):
+    """The names of layers at any depth, without the input, and their policies."""
+    layers = all_layers(model, include_self=False)
+    return [(x.name, x.dtype_policy.name) for x in layers if x.name != "image"]
+
+
+def images(rng):
+    return rng.uniform(0, 1, (4, 32, 32, 3)).astype("float32")
+
+
+def test_saved_as_float32_and_left_as_it_is(mixed, tmp_path, rng):
+    before = policies(mixed)
+    save_model(mixed, tmp_path / "model.keras")
+    assert policies(mixed) == before
+    loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    assert {policy for _, policy in policies(loaded)} == {"float32"}
+    for ours, saved in zip(mixed.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, saved)
+
+
+def test_the_policy_comes_back_after_an_error(mixed):
+    before = policies(mixed)
+    with pytest.raises(OSError, match="full"), as_float32(mixed):
+        raise OSError("full")
+    assert policies(mixed) == before
+
+
+def test_a_saved_network_computes_again_as_it_was_trained(mixed, tmp_path, rng):
+    x = images(rng)
+    save_model(mixed, tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    again = in_precision(loaded, "mixed_bfloat16")
+    assert (precision_of(loaded), precision_of(again)) == ("float32", "mixed_bfloat16")
+    wanted = mixed.predict(x, verbose=0)
+    np.testing.assert_array_equal(again.predict(x, verbose=0), wanted)
+    in_float32 = loaded.predict(x, verbose=0)
+    assert 0 < np.abs(in_float32 - wanted).max() < 0.02  # eight bits of a probability
+
+
+def test_which_layers_stay_in_float32(mixed):
+    found = {layer.name for layer in mixed.layers if layer.dtype_policy.name == "float32"}
+    assert found == set(FLOAT32_LAYERS) - {"normalization"}
+    gates = mixed.get_layer("stage1_block1_attention")
+    assert gates.compute_dtype == "bfloat16"
+    inner = [gates.channel.reduce, gates.channel.expand, gates.spatial.conv]
+    assert {layer.compute_dtype for layer in inner} == {"float32"}
+    assert {w.dtype for w in mixed.weights} == {"float32"}
+
+
+def test_a_model_in_the_asked_precision_is_not_copied(mixed):
+    assert in_precision(mixed, "mixed_bfloat16") is mixed
+    again = in_precision(in_precision(mixed, "float32"), "mixed_bfloat16")
+    assert policies(again) == policies(mixed)
+
+
+def test_a_model_of_plain_layers_in_float32(rng):
+    def network():
+        image = keras.Input((8, 8, 3))
+        x = keras.layers.Conv2D(16, 3)(image)
+        x = cbam_block(keras.layers.BatchNormalization()(x), name="attention")
+        return keras.Model(image, keras.layers.GlobalAveragePooling2D()(x))
+
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    mixed = network()
+    keras.config.set_dtype_policy("float32")
+    plain = network()
+    plain.set_weights(mixed.get_weights())
+    images = rng.normal(size=(3, 8, 8, 3)).astype("float32")
+    converted = in_precision(mixed, "float32")
+    np.testing.assert_allclose(converted.predict(images), plain.predict(images), atol=1e-6)
+    assert in_precision(plain, "float32") is plain

@@ -1,0 +1,72 @@
+"""`--precision auto` takes bfloat16 where the device has units for it."""
+
+import keras
+import pytest
+
+from utils.system import backend_precision
+from utils.system.backend_precision import bfloat16_units, chosen_precision
+
+LINES = "processor\t: 0\nmodel name\t: x\nflags\t\t: fpu avx512f {}\nbogomips\t: 1\n"
+
+
+@pytest.fixture
+def processor(tmp_path, monkeypatch):
+    """Makes this process see a processor with some flags."""
+
+    def set_flags(flags):
+        (tmp_path / "cpuinfo").write_text(LINES.format(flags))
+        monkeypatch.setattr(backend_precision, "CPUINFO", tmp_path / "cpuinfo")
+        monkeypatch.setattr(backend_precision, "on_accelerator", lambda: False)
+
+    return set_flags
+
+
+@pytest.mark.parametrize(
+    ("flags", "units"),
+    [
+        ("amx_bf16 amx_tile", "AMX"),
+        ("avx512_bf16", "AVX512-BF16"),
+        ("avx512_bf16 amx_bf16", "AMX"),
+        ("avx2", None),
+        ("not_amx_bf16", None),
+    ],
+)
+def test_processors(flags, units, processor):
+    processor(flags)
+    assert bfloat16_units() == units
+    policy, why = chosen_precision("auto")
+    gains = units is not None and keras.backend.backend() == "tensorflow"
+    assert policy == ("mixed_bfloat16" if gains else "float32")
+    assert why.endswith(units if gains else why)
+
+
+def test_not_linux(tmp_path, monkeypatch):
+    monkeypatch.setattr(backend_precision, "CPUINFO", tmp_path / "none")
+    assert bfloat16_units() is None
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_what_is_asked_for_is_taken(policy, processor):
+    processor("avx2")
+    assert chosen_precision(policy) == (policy, "")
+
+
+def test_without_the_library_that_has_the_kernels(processor, monkeypatch):
+    processor("amx_bf16")
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert chosen_precision("auto")[0] == "float32"
+
+
+@pytest.mark.parametrize(
+    ("capability", "policy"),
+    [
+        (None, "float32"),
+        (7.5, "float32"),
+        (8.0, "mixed_bfloat16"),
+        (float("inf"), "mixed_bfloat16"),
+    ],
+)
+def test_accelerators(capability, policy, monkeypatch):
+    monkeypatch.setattr(backend_precision, "on_accelerator", lambda: True)
+    monkeypatch.setattr(backend_precision, "_compute_capability", lambda: capability)
+    assert chosen_precision("auto")[0] == policy

@@ -1,0 +1,86 @@
+"""The precision that suits the device: half precision only where it is computed faster."""
+
+import os
+from pathlib import Path
+
+import keras
+
+from .backend import on_accelerator
+
+FLOAT32, BFLOAT16 = "float32", "mixed_bfloat16"
+# names in Linux's list of a processor's features
+UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}
+LEAST_CAPABILITY = 8.0  # of NVIDIA's GPUs whose tensor cores compute in bfloat16
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def chosen_precision(asked: str) -> tuple[str, str]:
+    """Returns the dtype policy to compute in, and why.
+
+    Args:
+        asked: string, a dtype policy, or `"auto"`: `"mixed_bfloat16"` if the device has units for
+            it that the backend uses, and `"float32"` otherwise.
+
+    Returns:
+        The policy and a short reason for people, which is empty if the policy was asked for.
+    """
+    if asked != "auto":
+        return asked, ""
+    if on_accelerator():
+        return _of_accelerator()
+    return _of_processor()
+
+
+def _of_accelerator():
+    capability = _compute_capability()
+    if capability is None:
+        return FLOAT32, "the device is not known to compute faster in bfloat16"
+    if capability < LEAST_CAPABILITY:
+        return FLOAT32, f"compute capability {capability} is below {LEAST_CAPABILITY}"
+    return BFLOAT16, "the device has units for it"
+
+
+def _compute_capability():
+    """Of an NVIDIA GPU, such as 8.6; infinite for a TPU, `None` for other devices."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if tf.config.list_physical_devices("TPU"):
+            return float("inf")
+        gpu = tf.config.list_physical_devices("GPU")[0]
+        found = tf.config.experimental.get_device_details(gpu).get("compute_capability")
+        return None if found is None else float("{}.{}".format(*found))
+    if keras.backend.backend() == "jax":
+        import jax
+
+        device = jax.devices()[0]
+        if device.platform == "tpu":
+            return float("inf")
+        found = getattr(device, "compute_capability", None)
+        return None if found is None else float(found)
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    return float("{}.{}".format(*torch.cuda.get_device_capability()))
+
+
+def _of_processor():
+    if keras.backend.backend() != "tensorflow":
+        return FLOAT32, f"{keras.backend.backend()} gains nothing from bfloat16 on a processor"
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
+        return FLOAT32, "oneDNN, which computes in bfloat16, is turned off"
+    units = bfloat16_units()
+    if units is None:
+        return FLOAT32, "the processor has no units for bfloat16"
+    return BFLOAT16, f"the processor has {units}"
+
+
+def bfloat16_units() -> str | None:
+    """Returns the name of the processor's units for bfloat16, or `None` if it is not known."""
+    try:
+        lines = CPUINFO.read_text(errors="replace").splitlines()
+    except OSError:  # not Linux
+        return None
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return next((name for flag, name in UNITS.items() if flag in flags), None)
