@@ -1,6 +1,7 @@
 """How much of a training step its convolutions take, timed alone with the same shapes.
 
     python -m benchmarks.floor [--network resnet20] [--attention none,cbam_block] [--rounds 20]
+        [--precision mixed_bfloat16]
 
 On TensorFlow, in turn in one process: the whole step of this project's network, and each of its
 convolutions on random maps, forward, and backward to its input and its kernel. The convolutions
@@ -25,6 +26,7 @@ class BenchSettings(Settings):
     attention: tuple[str, ...] = setting(
         "none,cbam_block", several(choice(*PLAIN)), "modules, with commas"
     )
+    precision: str = setting("float32", choice("float32", "mixed_bfloat16"), "of the computation")
     rounds: int = setting(20, integer(1), "rounds in which everything runs once")
 
 
@@ -37,7 +39,7 @@ def convolutions_of(model, batch):
     rng = np.random.default_rng(0)
 
     def random(shape):
-        return tf.constant(rng.normal(size=shape), "float32")
+        return tf.cast(rng.normal(size=shape), found[0].compute_dtype)
 
     maps = [random((batch, *layer.input.shape[1:])) for layer in found]
     kernels = [random(layer.kernel.shape) for layer in found]
@@ -68,13 +70,19 @@ def convolutions_of(model, batch):
 def main():
     settings = parse_settings(BenchSettings, None, "benchmarks.floor", __doc__.split("\n")[0])
     choose_backend("tensorflow")
+    import keras
+
+    keras.config.set_dtype_policy(settings.precision)
     batch, runs = NETWORKS[settings.network][2], {}
     for module in settings.attention:
         model = compared_network("ours", module, settings.network)
         runs[f"{module}: step"], runs[f"{module}: inference"] = steps_of(model, batch)
     runs["convolutions: forward"], runs["convolutions: step"] = convolutions_of(model, batch)
     least = {name: min(times) for name, times in time_in_turn(runs, settings.rounds).items()}
-    print(f"{settings.network}, batch {batch}; least of {settings.rounds} rounds")
+    print(
+        f"{settings.network}, batch {batch}, {settings.precision}; least of {settings.rounds} "
+        "rounds"
+    )
     for name, seconds in least.items():
         kind = "forward" if name.endswith(("inference", "forward")) else "step"
         share = least[f"convolutions: {kind}"] / seconds

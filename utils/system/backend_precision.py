@@ -10,16 +10,20 @@ from .backend import on_accelerator
 FLOAT32, BFLOAT16 = "float32", "mixed_bfloat16"
 # names in Linux's list of a processor's features
 UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}
+# what trains no faster in bfloat16 with these units: many convolutions of few channels
+GAINS_NOTHING = {"AVX512-BF16": ("densenet",)}
 LEAST_CAPABILITY = 8.0  # of NVIDIA's GPUs whose tensor cores compute in bfloat16
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def chosen_precision(asked: str) -> tuple[str, str]:
+def chosen_precision(asked: str, trained: str | None = None) -> tuple[str, str]:
     """Returns the dtype policy to compute in, and why.
 
     Args:
         asked: string, a dtype policy, or `"auto"`: `"mixed_bfloat16"` if the device has units for
             it that the backend uses, and `"float32"` otherwise.
+        trained: string, the architecture to train, some of which gain nothing from bfloat16.
+            Defaults to none.
 
     Returns:
         The policy and a short reason for people, which is empty if the policy was asked for.
@@ -28,7 +32,7 @@ def chosen_precision(asked: str) -> tuple[str, str]:
         return asked, ""
     if on_accelerator():
         return _of_accelerator()
-    return _of_processor()
+    return _of_processor(trained)
 
 
 def _of_accelerator():
@@ -65,14 +69,16 @@ def _compute_capability():
     return float("{}.{}".format(*torch.cuda.get_device_capability()))
 
 
-def _of_processor():
-    if keras.backend.backend() != "tensorflow":
-        return FLOAT32, f"{keras.backend.backend()} gains nothing from bfloat16 on a processor"
-    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
+def _of_processor(trained):
+    if keras.backend.backend() == "jax":
+        return FLOAT32, "jax gains nothing from bfloat16 on a processor"
+    if keras.backend.backend() == "tensorflow" and os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
         return FLOAT32, "oneDNN, which computes in bfloat16, is turned off"
     units = bfloat16_units()
     if units is None:
         return FLOAT32, "the processor has no units for bfloat16"
+    if trained in GAINS_NOTHING.get(units, ()):
+        return FLOAT32, f"{trained} gains nothing from {units}"
     return BFLOAT16, f"the processor has {units}"
 
 

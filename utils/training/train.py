@@ -17,6 +17,7 @@ import keras
 from models import architecture
 from models.precision import in_precision
 from models.saving import load_model
+from models.specification import parse_specification
 
 from ..config.optimization import OPTIMIZERS
 from ..config.settings import TrainSettings
@@ -218,7 +219,7 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
         data_dir=settings.data_dir and os.path.abspath(settings.data_dir),
         depth=depth,  # type: ignore[call-arg]  # a field made from the architectures' options
         backend=keras.backend.backend(),
-        precision=chosen_precision(settings.precision)[0],
+        precision=chosen_precision(settings.precision, _architecture(settings))[0],
         learning_rate=settings.learning_rate or OPTIMIZERS[settings.optimizer].learning_rate,
         **source.data_defaults(settings),
     )
@@ -241,8 +242,12 @@ def describe(settings: TrainSettings, dataset: Dataset, setup: Setup, run_dir: P
     )
 
 
+def _architecture(settings):
+    return parse_specification(settings.model)[0]
+
+
 def _precision(settings):
-    chosen, why = chosen_precision("auto")
+    chosen, why = chosen_precision("auto", _architecture(settings))
     return f"{chosen} ({why})" if settings.precision == chosen else settings.precision
 
 

@@ -35,7 +35,7 @@ def test_processors(flags, units, processor):
     processor(flags)
     assert bfloat16_units() == units
     policy, why = chosen_precision("auto")
-    gains = units is not None and keras.backend.backend() == "tensorflow"
+    gains = units is not None and keras.backend.backend() != "jax"
     assert policy == ("mixed_bfloat16" if gains else "float32")
     assert why.endswith(units if gains else why)
 
@@ -51,10 +51,21 @@ def test_what_is_asked_for_is_taken(policy, processor):
     assert chosen_precision(policy) == (policy, "")
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a switch of TensorFlow's")
 def test_without_the_library_that_has_the_kernels(processor, monkeypatch):
     processor("amx_bf16")
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     assert chosen_precision("auto")[0] == "float32"
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="gains nothing with any network")
+@pytest.mark.parametrize(
+    ("flags", "policy"), [("avx512_bf16", "float32"), ("amx_bf16", "mixed_bfloat16")]
+)
+def test_a_network_that_gains_nothing(flags, policy, processor):
+    processor(flags)
+    assert chosen_precision("auto", "densenet")[0] == policy
+    assert chosen_precision("auto", "resnet_v1")[0] == chosen_precision("auto")[0]
 
 
 @pytest.mark.parametrize(
