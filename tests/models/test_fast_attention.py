@@ -40,6 +40,17 @@ MORE_CASES = {
 }
 
 
+# one of each kind of gate: of channels, positions, rows and columns, and values, and none
+ALWAYS = (
+    "cbam_block", "se_block", "eca_block", "sse_block", "coordinate_block", "simam_block",
+    "non_local_block",
+)  # fmt: skip
+MODULES = [
+    pytest.param(name, marks=[] if name in ALWAYS else pytest.mark.long)
+    for name in list_attention()
+]
+
+
 @pytest.fixture
 def any_size():
     with fast.for_any_size():
@@ -124,7 +135,7 @@ def test_numbers_are_the_plain_layers(options, shape, any_size, rng):
     assert classes(used) == {CBAM}
 
 
-@pytest.mark.parametrize("module", list_attention())
+@pytest.mark.parametrize("module", MODULES)
 def test_every_module_in_a_residual_block(module, any_size, rng):
     attend = functools.partial(attach_attention_module, attention_module=module)
     check_same_step(attend, "residual block", (8, 6, 8), rng)
@@ -198,19 +209,10 @@ def residual_block(attend, shape, norm):
     return fast.install(model)
 
 
-@pytest.mark.parametrize(
-    ("module", "norm"),
-    [
-        *((module, None) for module in list_attention()),
-        *((module, {}) for module in ("cbam_block", "se_block")),
-        ("cbam_block", {"gamma_initializer": "some_zero"}),
-    ],
-)
-def test_in_bfloat16_it_is_the_plain_form_in_float32(module, norm, any_size, rng):
-    """But for the rounding of the maps: the input is the same, and outputs have 8 bits."""
+def check_bfloat16(module, norm, rng):
+    """A step in bfloat16 is that in float32, but for the rounding of maps to 8 bits."""
     x = rounded_to_bfloat16(rng.normal(size=(5, 8, 6, 8)))
     targets = rng.normal(size=(5, 3)).astype("float32")
-    norm = norm and dict.fromkeys(norm, some_zero)
     attend = functools.partial(attach_attention_module, attention_module=module)
     with fast.disabled():
         plain = residual_block(attend, x.shape[1:], norm)
@@ -233,6 +235,17 @@ def test_in_bfloat16_it_is_the_plain_form_in_float32(module, norm, any_size, rng
     for ours, right, before in zip(quick.get_weights(), plain.get_weights(), start, strict=True):
         error, step = (np.linalg.norm(np.ravel(a)) for a in (ours - right, right - before))
         assert error <= most * step + 3e-4  # of a bias before a normalization: no step at all
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_in_bfloat16_it_is_the_plain_form_in_float32(module, any_size, rng):
+    check_bfloat16(module, None, rng)
+
+
+@pytest.mark.parametrize("module", ["cbam_block", "se_block"])
+@pytest.mark.parametrize("norm", [{}, {"gamma_initializer": some_zero}], ids=["ones", "any sign"])
+def test_in_bfloat16_with_a_normalization_before(norm, module, any_size, rng):
+    check_bfloat16(module, norm, rng)
 
 
 @pytest.mark.parametrize("module", ["cbam_block", "se_block", "eca_block"])
