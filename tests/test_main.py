@@ -20,7 +20,9 @@ from utils.config.settings import TrainSettings
 from utils.runs.predictions import read_predictions
 from utils.system.backend import device
 
-SMALL = ["--model", "resnet_v1", "--depth", "8", "--epochs", "2", "--batch-size", "20"]
+# in float32, so that the same is computed on every machine
+SMALL = ["--model", "resnet_v1", "--depth", "8", "--epochs", "2", "--batch-size", "20",
+         "--precision", "float32"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +244,7 @@ def test_auto_precision_is_resolved_and_said(cifar10_dir, tmp_path, monkeypatch,
     monkeypatch.setattr(backend_precision, "_of_processor", lambda trained: chosen)
     run = tmp_path / "run"
     arguments = ["--data-dir", str(cifar10_dir), "--run-dir", str(run), "--epochs", "1"]
-    main([*SMALL, *arguments])
+    main([*SMALL, *arguments, "--precision", "auto"])
     assert "in mixed_bfloat16 (the processor has AMX)" in capsys.readouterr().out
     assert json.loads((run / "config.json").read_text())["precision"] == "mixed_bfloat16"
 

@@ -20,6 +20,7 @@ from .settings import (
     AUTO_PRECISION,
     PRECISION_HELP,
     PRECISIONS,
+    RUN_PRECISION_HELP,
     ArchitectureSettings,
     AttentionSettings,
     ModelSettings,
@@ -39,11 +40,11 @@ class OnBackend(Settings):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InPrecision(OnBackend):
-    """How exactly it computes."""
+    """How exactly the networks of runs compute."""
 
     group = "devices"
 
-    precision: str = setting(AUTO_PRECISION, choice(*PRECISIONS), PRECISION_HELP)
+    precision: str = setting(AUTO_PRECISION, choice(*PRECISIONS), RUN_PRECISION_HELP)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,7 +136,7 @@ class DemoSettings(OfRuns, InPrecision):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ProfileSettings(InPrecision, ModelSettings):
+class ProfileSettings(OnBackend, ModelSettings):
     """Which costs are compared, and how."""
 
     group = "profile"
@@ -152,6 +153,7 @@ class ProfileSettings(InPrecision, ModelSettings):
         "side of the image; the architecture's own if not given",
     )
     classes: int = setting(10, integer(1), "classes to tell apart")
+    precision: str = setting(AUTO_PRECISION, choice(*PRECISIONS), PRECISION_HELP)
     batch_size: int = setting(32, integer(1), "images per batch that is timed")
     rounds: int = setting(5, integer(0), "rounds in which every network is timed once; 0: no times")
 

@@ -45,6 +45,9 @@ from .parsing import (
 AUTO_PRECISION = "auto"
 PRECISIONS = (AUTO_PRECISION, "float32", "mixed_bfloat16", "mixed_float16")
 PRECISION_HELP = "of the computation; auto: mixed_bfloat16 where the device computes faster in it"
+RUN_PRECISION_HELP = (
+    "of the computation; auto: the run's own, float32 on devices without units for it"
+)
 
 
 def _kind_of_option(name: str, kinds: set[type]) -> Kind:

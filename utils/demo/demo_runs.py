@@ -14,8 +14,8 @@ from ..data.dataset import Dataset
 from ..data.images.decoding import read_image
 from ..explain.loading import display_names, load_explainable_network, read_common_config
 from ..explain.selection import SelectedImage
-from ..runs.run_folder import load_run_dataset, read_class_names
-from ..system.backend_precision import chosen_precision
+from ..runs.run_folder import load_run_dataset, read_class_names, read_config
+from ..system.backend_precision import precision_of_run
 from ..system.errors import UserError
 from .explainer import Explainer, ImageExplanation, Query
 from .rendering import render
@@ -122,12 +122,17 @@ def load_demo_runs(settings: DemoSettings, announce: Callable[[str], None] = pri
             raise
         reason = str(error)
         announce(f"no test images: {reason}")
-    precision, _ = chosen_precision(settings.precision)
-    networks = [in_precision(load_explainable_network(run, dataset), precision) for run in runs]
+    networks = [_network(run, dataset, settings.precision) for run in runs]
     shape, classes = _common_shape_and_classes(runs, networks)
     names = dataset.class_names if dataset else read_class_names(runs[0], classes)
     explainers = [Explainer(*pair) for pair in zip(display_names(runs), networks, strict=True)]
     return DemoRuns(explainers, shape, names, dataset, reason)
+
+
+def _network(run: Path, dataset: Dataset | None, precision: str) -> keras.Model:
+    network = load_explainable_network(run, dataset)
+    trained_in = read_config(run).get("precision", "float32")
+    return in_precision(network, precision_of_run(precision, trained_in))
 
 
 def _load_local_dataset(config: dict[str, Any], data_dir: str | None) -> Dataset:

@@ -16,7 +16,7 @@ from ..feeding.sources import image_source
 from ..plots.confusion_matrix import plot_confusion_matrix
 from ..runs.predictions import Predictions, write_predictions
 from ..runs.run_folder import load_run_dataset, read_config
-from ..system.backend_precision import chosen_precision
+from ..system.backend_precision import precision_of_run
 from ..system.errors import UserError
 from ..system.files import replacing, spreadsheet_text, write_json
 
@@ -80,7 +80,7 @@ def evaluate(network: keras.Model, dataset: Dataset) -> Evaluation:
 def evaluate_run(
     run: str | PathLike[str],
     data_dir: str | PathLike[str] | None = None,
-    precision: str = "float32",
+    precision: str = "auto",
 ) -> Evaluation:
     """Evaluates the best network of a run, and writes the results into the run's folder.
 
@@ -89,7 +89,8 @@ def evaluate_run(
     Args:
         run: path of the run's folder.
         data_dir: path of the folder with the data. Defaults to the run's own.
-        precision: string, the dtype policy to compute in, or `"auto"`. Defaults to `"float32"`.
+        precision: string, the dtype policy to compute in, or `"auto"`, that of the training where
+            this device has units for it. Defaults to `"auto"`.
 
     Returns:
         An `Evaluation`.
@@ -101,7 +102,7 @@ def evaluate_run(
     run = Path(run)
     config = read_config(run)
     dataset = load_run_dataset(config, data_dir)
-    precision, _ = chosen_precision(precision)
+    precision = precision_of_run(precision, config.get("precision", "float32"))
     try:
         network = load_model(run / "best.keras")
         classes = network.output_shape[-1]

@@ -35,6 +35,22 @@ def chosen_precision(asked: str, trained: str | None = None) -> tuple[str, str]:
     return _of_processor(trained)
 
 
+def precision_of_run(asked: str, trained_in: str) -> str:
+    """Returns the dtype policy to compute the network of a run in.
+
+    Args:
+        asked: string, a dtype policy, or `"auto"`: the one that it was trained in, so that results
+            are the same, unless this device has no units for it.
+        trained_in: string, the dtype policy of the training.
+    """
+    if asked != "auto":
+        return asked
+    has_units = trained_in == chosen_precision(asked)[0]
+    if trained_in == "mixed_float16":
+        has_units = on_accelerator()
+    return trained_in if has_units else FLOAT32
+
+
 def _of_accelerator():
     capability = _compute_capability()
     if capability is None:

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from utils.system import backend_precision
-from utils.system.backend_precision import bfloat16_units, chosen_precision
+from utils.system.backend_precision import bfloat16_units, chosen_precision, precision_of_run
 
 LINES = "processor\t: 0\nmodel name\t: x\nflags\t\t: fpu avx512f {}\nbogomips\t: 1\n"
 
@@ -81,3 +81,27 @@ def test_accelerators(capability, policy, monkeypatch):
     monkeypatch.setattr(backend_precision, "on_accelerator", lambda: True)
     monkeypatch.setattr(backend_precision, "_compute_capability", lambda: capability)
     assert chosen_precision("auto")[0] == policy
+
+
+@pytest.mark.parametrize(
+    ("flags", "trained_in", "precision"),
+    [
+        ("amx_bf16", "float32", "float32"),
+        ("avx2", "float32", "float32"),
+        ("avx2", "mixed_bfloat16", "float32"),
+        ("avx2", "mixed_float16", "float32"),
+        ("amx_bf16", "whatever", "float32"),
+    ],
+)
+def test_a_run_is_computed_as_it_was_trained_where_that_is_fast(
+    flags, trained_in, precision, processor
+):
+    processor(flags)
+    assert precision_of_run("auto", trained_in) == precision
+    assert precision_of_run("mixed_bfloat16", trained_in) == "mixed_bfloat16"
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="gains nothing on a processor")
+def test_a_run_in_bfloat16_where_there_are_units(processor):
+    processor("amx_bf16")
+    assert precision_of_run("auto", "mixed_bfloat16") == "mixed_bfloat16"
