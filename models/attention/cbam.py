@@ -12,7 +12,12 @@ from .registry import register_attention
 from .spatial import SpatialAttention
 
 # The options that make `CBAM` the module of the authors' PyTorch code.
-CBAM_OFFICIAL = {"ratio": 16, "descriptor": ("max", "avg"), "batch_norm": True}
+CBAM_OFFICIAL = {
+    "ratio": 16,
+    "descriptor": ("max", "avg"),
+    "batch_norm": True,
+    "start": "authors",
+}
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -33,6 +38,11 @@ class CBAM(AttentionLayer):
         batch_norm: bool, batch normalization in the spatial gate. Defaults to `False`, but is worth
             having in a network without shortcuts: a large step can close the gate everywhere.
         use_bias: bool, biases in the channel MLP. Defaults to `True`.
+        start: how both gates start. `None` (default): with random weights, as in the Keras
+            reproduction. `"half"`: at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the
+            layer returns its input until it learns; the gates are then `2 * sigmoid`, between 0 and
+            2. `"authors"`: with the authors' random weights, and at 0.5 for all positions where
+            `batch_norm` is given.
         order: `"channel_first"` (default), `"spatial_first"`, or `"parallel"`, where both gates
             see the input and both multiply it (the paper's Table 3).
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
@@ -72,15 +82,16 @@ class CBAM(AttentionLayer):
         batch_norm: bool = False,
         use_bias: bool = True,
         order: str = "channel_first",
+        start: str | None = None,
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         shared = {"data_format": self.data_format, "dtype": self.dtype_policy}
         self.order = require_one_of("order", order, ("channel_first", "spatial_first", "parallel"))
-        self.channel = ChannelAttention(ratio, pools, use_bias, name="channel", **shared)
+        self.channel = ChannelAttention(ratio, pools, use_bias, start, name="channel", **shared)
         self.spatial = SpatialAttention(
-            kernel_size, descriptor, batch_norm, name="spatial", **shared
+            kernel_size, descriptor, batch_norm, start, name="spatial", **shared
         )
 
     def build(self, input_shape):
@@ -109,6 +120,7 @@ class CBAM(AttentionLayer):
             "batch_norm": self.spatial.batch_norm,
             "use_bias": self.channel.use_bias,
             "order": self.order,
+            "start": self.channel.start,
         }
 
 

@@ -10,6 +10,7 @@ from ..checks import require_int
 from .base import AttentionLayer, pool, require_pools
 from .parts import per_channel
 from .registry import register_attention
+from .starts import CBAM_STARTS, start_named
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -26,6 +27,10 @@ class ChannelAttention(AttentionLayer):
         pools: tuple of `"avg"`, `"max"`, `"lp"` (L2 norm), `"lse"` (log-sum-exp). Defaults to
             `("avg", "max")`. The paper's Table 1 compares `("avg",)`, `("max",)` and both.
         use_bias: bool, biases in the MLP. Defaults to `True`.
+        start: how the gate starts. `None` (default): with random weights, as published. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
+            `"authors"`: with the random weights of CBAM's authors.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -54,6 +59,7 @@ class ChannelAttention(AttentionLayer):
         ratio: int = 8,
         pools: str | Sequence[str] = ("avg", "max"),
         use_bias: bool = True,
+        start: str | None = None,
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -61,18 +67,27 @@ class ChannelAttention(AttentionLayer):
         self.ratio = require_int("ratio", ratio)
         self.pools = require_pools("pools", pools)
         self.use_bias = bool(use_bias)
+        self.start = start
+        self.starting = start_named(start, CBAM_STARTS)
 
     def build(self, input_shape):
         super().build(input_shape)
         hidden = max(1, self.channels // self.ratio)
         shared = {
             "use_bias": self.use_bias,
-            "kernel_initializer": "he_normal",
             "dtype": self.gate_policy,
         }
-        self.reduce = layers.Dense(hidden, activation="relu", name="reduce", **shared)
+        self.reduce = layers.Dense(
+            hidden,
+            activation="relu",
+            kernel_initializer=self.starting.hidden,
+            name="reduce",
+            **shared,
+        )
         self.reduce.build((None, None, self.channels))
-        self.expand = layers.Dense(self.channels, name="expand", **shared)
+        self.expand = layers.Dense(
+            self.channels, kernel_initializer=self.starting.dense, name="expand", **shared
+        )
         self.expand.build((None, None, hidden))
 
     def attend(self, inputs, training=None):
@@ -81,12 +96,17 @@ class ChannelAttention(AttentionLayer):
         pooled = ops.stack([ops.reshape(p, (-1, self.channels)) for p in pooled], axis=1)
         pooled = ops.cast(pooled, self.gate_dtype)
         logits = ops.sum(self.expand(self.reduce(pooled)), axis=1)
-        gate = per_channel(ops.sigmoid(logits), self.channels, self.data_format)
+        gate = per_channel(self.starting.gate(logits), self.channels, self.data_format)
         return self.gated(inputs, gate), {"channel": gate}
 
     def get_config(self):
-        options = {"ratio": self.ratio, "pools": self.pools, "use_bias": self.use_bias}
-        return {**super().get_config(), **options}
+        return {
+            **super().get_config(),
+            "ratio": self.ratio,
+            "pools": self.pools,
+            "use_bias": self.use_bias,
+            "start": self.start,
+        }
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -100,6 +120,7 @@ class SE(ChannelAttention):
             the paper's default is 16.
         use_bias: bool, biases in the two dense layers. Defaults to `True`, as in the paper's
             section 4 and its authors' Caffe code.
+        start: how the gate starts, as in `ChannelAttention`. Defaults to `None`, random weights.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -123,10 +144,15 @@ class SE(ChannelAttention):
     """
 
     def __init__(
-        self, ratio: int = 8, use_bias: bool = True, data_format: str | None = None, **kwargs: Any
+        self,
+        ratio: int = 8,
+        use_bias: bool = True,
+        start: str | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
     ) -> None:
         self._refuse_unknown(kwargs)  # `pools` too: the average is what makes it SE
-        super().__init__(ratio, pools="avg", use_bias=use_bias, data_format=data_format, **kwargs)
+        super().__init__(ratio, "avg", use_bias, start, data_format, **kwargs)
 
     def get_config(self):
         config = super().get_config()

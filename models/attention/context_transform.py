@@ -10,6 +10,7 @@ from ..checks import require_int, require_number
 from .base import AttentionLayer, pool
 from .parts import largest_divisor, per_channel
 from .registry import register_attention
+from .starts import start_named
 
 EPSILON = 1e-5  # of the variances, as in PyTorch's normalizations
 C_LEAST, C_MOST = 1, 4  # the range in which GCT learns its deviation
@@ -54,6 +55,9 @@ class LCT(_ContextTransform):
             If it does not divide the channels, the largest divisor below it is taken. Groups have
             at least two channels if that is possible: alone in its group, a channel always equals
             the average.
+        start: how the gate starts. `None` (default): at 0.73, see below. `"half"`: at 0.5.
+            `"identity"`: at 1 everywhere, so that the layer returns its input until it learns; the
+            gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -77,16 +81,25 @@ class LCT(_ContextTransform):
       some PyTorch implementations; others start them at 1 and 0.
     """
 
-    def __init__(self, groups: int = 8, data_format: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        groups: int = 8,
+        start: str | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.groups = require_int("groups", groups)
+        self.start = start
+        self.starting = start_named(start)
 
     def build(self, input_shape):
         super().build(input_shape)
         # not cast to half precision, as they are applied to normalized averages in float32
         shared = {"shape": (self.channels,), "autocast": False}
         self.w = self.add_weight(name="w", initializer="zeros", **shared)
-        self.b = self.add_weight(name="b", initializer="ones", **shared)
+        b = "ones" if self.start is None else "zeros"
+        self.b = self.add_weight(name="b", initializer=b, **shared)
         self.used_groups = largest_divisor(
             self.channels, min(self.groups, max(1, self.channels // 2))
         )
@@ -94,10 +107,10 @@ class LCT(_ContextTransform):
     def gate(self, inputs):
         context = normalized_context(inputs, self.spatial_axes, self.channels, self.used_groups)
         w, b = (ops.cast(weight, context.dtype) for weight in (self.w, self.b))
-        return ops.sigmoid(context * w + b)
+        return self.starting.gate(context * w + b)
 
     def get_config(self):
-        return {**super().get_config(), "groups": self.groups}
+        return {**super().get_config(), "groups": self.groups, "start": self.start}
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")

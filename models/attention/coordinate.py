@@ -9,6 +9,7 @@ from ..checks import require_int
 from .base import AttentionLayer, pool
 from .parts import batch_norm, from_channels_last, to_channels_last
 from .registry import register_attention
+from .starts import start_named
 
 LEAST_HIDDEN = 8  # as in the authors' code, however few channels the map has
 
@@ -25,6 +26,9 @@ class CoordinateAttention(AttentionLayer):
         ratio: int, reduction of the hidden layer: `max(8, channels // ratio)` channels, 8 at least
             as in the authors' code. Defaults to 32, as in the paper and the code (there
             `reduction`).
+        start: how both gates start. `None` (default): with random weights, as published. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gates are then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     The batch normalization has momentum 0.9 and epsilon 1e-5, PyTorch's defaults.
@@ -49,26 +53,34 @@ class CoordinateAttention(AttentionLayer):
       the authors' [code](https://github.com/houqb/CoordAttention/blob/main/coordatt.py).
     """
 
-    def __init__(self, ratio: int = 32, data_format: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        ratio: int = 32,
+        start: str | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.ratio = require_int("ratio", ratio)
+        self.start = start
+        self.starting = start_named(start)
 
     def build(self, input_shape):
         super().build(input_shape)
         hidden = max(LEAST_HIDDEN, self.channels // self.ratio)
-        self.reduce = self._conv(hidden, "reduce")
+        self.reduce = self._conv(hidden, "reduce", self.starting.hidden)
         self.reduce.build((None, None, None, self.channels))
         self.norm = batch_norm(hidden, "norm", self.gate_policy)
-        self.height = self._conv(self.channels, "height")
+        self.height = self._conv(self.channels, "height", self.starting.conv)
         self.height.build((None, None, None, hidden))
-        self.width = self._conv(self.channels, "width")
+        self.width = self._conv(self.channels, "width", self.starting.conv)
         self.width.build((None, None, None, hidden))
 
-    def _conv(self, filters, name):
+    def _conv(self, filters, name, initializer):
         return layers.Conv2D(
             filters,
             1,
-            kernel_initializer="he_normal",
+            kernel_initializer=initializer,
             data_format="channels_last",  # of the strip made here, for any input
             name=name,
             dtype=self.gate_policy,
@@ -83,8 +95,9 @@ class CoordinateAttention(AttentionLayer):
         strip = self.norm(self.reduce(ops.cast(strip, self.gate_dtype)), training=training)
         strip = ops.hard_silu(strip)
         length = ops.shape(inputs)[height_axis]
-        height = ops.sigmoid(self.height(strip[:, :length]))
-        width = ops.transpose(ops.sigmoid(self.width(strip[:, length:])), (0, 2, 1, 3))
+        height = self.starting.gate(self.height(strip[:, :length]))
+        width = self.starting.gate(self.width(strip[:, length:]))
+        width = ops.transpose(width, (0, 2, 1, 3))
         maps = {
             "height": from_channels_last(height, self.data_format),
             "width": from_channels_last(width, self.data_format),
@@ -92,7 +105,7 @@ class CoordinateAttention(AttentionLayer):
         return self.gated(inputs, maps["width"], maps["height"]), maps
 
     def get_config(self):
-        return {**super().get_config(), "ratio": self.ratio}
+        return {**super().get_config(), "ratio": self.ratio, "start": self.start}
 
 
 @register_attention("coordinate_block", layer=CoordinateAttention)

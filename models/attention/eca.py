@@ -10,6 +10,7 @@ from ..checks import require_int, require_number
 from .base import AttentionLayer, pool
 from .parts import per_channel
 from .registry import register_attention
+from .starts import start_named
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -25,6 +26,9 @@ class ECA(AttentionLayer):
             that is even. The authors' code leaves the size to the caller, 3 where none is given.
         gamma: number above 0, of the adaptive size. Defaults to 2, as in the paper.
         b: number, of the adaptive size. Defaults to 1, as in the paper.
+        start: how the gate starts. `None` (default): with random weights, as published. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -54,6 +58,7 @@ class ECA(AttentionLayer):
         kernel_size: int | None = None,
         gamma: float = 2,
         b: float = 1,
+        start: str | None = None,
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -65,6 +70,8 @@ class ECA(AttentionLayer):
         if not isinstance(b, (int, float)) or not math.isfinite(b):
             raise ValueError(f"b must be a finite number, received {b!r}")
         self.b = b
+        self.start = start
+        self.starting = start_named(start)
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -73,7 +80,7 @@ class ECA(AttentionLayer):
             self.kernel_size or self._adaptive_size(),
             padding="same",
             use_bias=False,
-            kernel_initializer="he_normal",
+            kernel_initializer=self.starting.conv,
             data_format="channels_last",  # the vector made here is as long as there are channels
             name="conv",
             dtype=self.gate_policy,
@@ -86,13 +93,18 @@ class ECA(AttentionLayer):
 
     def attend(self, inputs, training=None):
         pooled = ops.reshape(pool(inputs, "avg", self.spatial_axes), (-1, self.channels, 1))
-        gate = ops.sigmoid(self.conv(ops.cast(pooled, self.gate_dtype)))
+        gate = self.starting.gate(self.conv(ops.cast(pooled, self.gate_dtype)))
         gate = per_channel(gate, self.channels, self.data_format)
         return self.gated(inputs, gate), {"channel": gate}
 
     def get_config(self):
-        options = {"kernel_size": self.kernel_size, "gamma": self.gamma, "b": self.b}
-        return {**super().get_config(), **options}
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "gamma": self.gamma,
+            "b": self.b,
+            "start": self.start,
+        }
 
 
 @register_attention("eca_block", layer=ECA)

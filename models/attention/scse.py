@@ -10,6 +10,7 @@ from .base import AttentionLayer
 from .channel import SE
 from .parts import from_channels_last, to_channels_last
 from .registry import register_attention
+from .starts import start_named
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -22,6 +23,7 @@ class CSE(SE):
         ratio: int, reduction of the hidden layer: `max(1, channels // ratio)` units. Defaults to 2,
             as in the papers and the authors' code.
         use_bias: bool, biases in the two dense layers. Defaults to `True`, as in the authors' code.
+        start: how the gate starts, as in `ChannelAttention`. Defaults to `None`, random weights.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -45,9 +47,14 @@ class CSE(SE):
     """
 
     def __init__(
-        self, ratio: int = 2, use_bias: bool = True, data_format: str | None = None, **kwargs: Any
+        self,
+        ratio: int = 2,
+        use_bias: bool = True,
+        start: str | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(ratio, use_bias=use_bias, data_format=data_format, **kwargs)
+        super().__init__(ratio, use_bias, start, data_format, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -59,6 +66,9 @@ class SSE(AttentionLayer):
     Args:
         use_bias: bool, a bias in the convolution. Defaults to `True`, as in the authors' code; the
             papers' formula has none.
+        start: how the gate starts. `None` (default): with random weights, as published. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -82,10 +92,16 @@ class SSE(AttentionLayer):
     """
 
     def __init__(
-        self, use_bias: bool = True, data_format: str | None = None, **kwargs: Any
+        self,
+        use_bias: bool = True,
+        start: str | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.use_bias = bool(use_bias)
+        self.start = start
+        self.starting = start_named(start)
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -93,7 +109,7 @@ class SSE(AttentionLayer):
             1,
             1,
             use_bias=self.use_bias,
-            kernel_initializer="he_normal",
+            kernel_initializer=self.starting.conv,
             data_format="channels_last",
             name="conv",
             dtype=self.dtype_policy,
@@ -102,12 +118,12 @@ class SSE(AttentionLayer):
 
     def attend(self, inputs, training=None):
         logits = self.conv(to_channels_last(inputs, self.data_format))
-        gate = ops.sigmoid(ops.cast(logits, self.gate_dtype))
+        gate = self.starting.gate(ops.cast(logits, self.gate_dtype))
         gate = from_channels_last(gate, self.data_format)
         return self.gated(inputs, gate), {"spatial": gate}
 
     def get_config(self):
-        return {**super().get_config(), "use_bias": self.use_bias}
+        return {**super().get_config(), "use_bias": self.use_bias, "start": self.start}
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -122,6 +138,8 @@ class SCSE(AttentionLayer):
         combine: `"max"` (default), value by value the larger of both, as in the authors' code and
             among the variants of the second paper; or `"add"`, as in the first paper.
         use_bias: bool, biases in both halves. Defaults to `True`, as in the authors' code.
+        start: how the gates start, as in `SSE`. Defaults to `None`, random weights. With
+            `combine="add"`, `"identity"` has both gates at 0.5, and their sum at 1.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -151,14 +169,17 @@ class SCSE(AttentionLayer):
         ratio: int = 2,
         combine: str = "max",
         use_bias: bool = True,
+        start: str | None = None,
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.combine = require_one_of("combine", combine, ("max", "add"))
         shared = {"data_format": self.data_format, "dtype": self.dtype_policy}
-        self.channel = CSE(ratio, use_bias, name="channel", **shared)
-        self.spatial = SSE(use_bias, name="spatial", **shared)
+        self.start = start
+        of_each = "half" if (combine, start) == ("add", "identity") else start
+        self.channel = CSE(ratio, use_bias, of_each, name="channel", **shared)
+        self.spatial = SSE(use_bias, of_each, name="spatial", **shared)
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -182,6 +203,7 @@ class SCSE(AttentionLayer):
             "ratio": self.channel.ratio,
             "combine": self.combine,
             "use_bias": self.channel.use_bias,
+            "start": self.start,
         }
 
 

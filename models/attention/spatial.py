@@ -10,6 +10,7 @@ from ..checks import require_int
 from .base import AttentionLayer, pool, require_pools
 from .parts import SingleFilterConv2D
 from .registry import register_attention
+from .starts import CBAM_STARTS, start_named
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -29,6 +30,11 @@ class SpatialAttention(AttentionLayer):
             `("max", "avg")`.
         batch_norm: bool, batch normalization (momentum 0.99, epsilon 1e-5) between the convolution
             and the sigmoid, as in the authors' code. Defaults to `False`.
+        start: how the gate starts. `None` (default): with random weights, as published. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
+            `"authors"`: with the random weights of CBAM's authors, and at 0.5 for all positions
+            where `batch_norm` is given.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -56,6 +62,7 @@ class SpatialAttention(AttentionLayer):
         kernel_size: int = 7,
         descriptor: str | Sequence[str] = ("avg", "max"),
         batch_norm: bool = False,
+        start: str | None = None,
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -65,6 +72,8 @@ class SpatialAttention(AttentionLayer):
         if descriptor != "conv":
             self.descriptor = require_pools("descriptor, if not 'conv',", descriptor)
         self.batch_norm = bool(batch_norm)
+        self.start = start
+        self.starting = start_named(start, CBAM_STARTS)
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -72,25 +81,30 @@ class SpatialAttention(AttentionLayer):
         maps = 1 if self.descriptor == "conv" else len(self.descriptor)
         if self.descriptor == "conv":
             # of the whole map: in its own precision
-            self.squeeze = self._conv(1, name="squeeze", dtype=self.dtype_policy)
+            self.squeeze = self._conv(1, "he_normal", name="squeeze", dtype=self.dtype_policy)
             self.squeeze.build((None, None, None, self.channels))
-        self.conv = self._conv(self.kernel_size, name="conv", dtype=self.gate_policy)
+        kernel = self.starting.conv_before(self.batch_norm)
+        self.conv = self._conv(self.kernel_size, kernel, name="conv", dtype=self.gate_policy)
         self.conv.build((None, None, None, maps))
         self.norm = None
         if self.batch_norm:
             # momentum 0.01 in PyTorch's convention
             self.norm = layers.BatchNormalization(
-                momentum=0.99, epsilon=1e-5, name="norm", dtype=self.gate_policy
+                momentum=0.99,
+                epsilon=1e-5,
+                gamma_initializer=self.starting.gamma,
+                name="norm",
+                dtype=self.gate_policy,
             )
             self.norm.build((None, None, None, 1))
 
-    def _conv(self, kernel_size, name, dtype):
+    def _conv(self, kernel_size, initializer, name, dtype):
         return SingleFilterConv2D(
             1,
             kernel_size,
             padding="same",
             use_bias=False,
-            kernel_initializer="he_normal",
+            kernel_initializer=initializer,
             data_format="channels_last",  # of the maps made here, for any input
             name=name,
             dtype=dtype,
@@ -100,7 +114,7 @@ class SpatialAttention(AttentionLayer):
         logits = self.conv(self._describe(inputs))
         if self.norm is not None:
             logits = self.norm(logits, training=training)
-        gate = ops.sigmoid(logits)
+        gate = self.starting.gate(logits)
         if self.data_format == "channels_first":
             gate = ops.transpose(gate, (0, 3, 1, 2))
         return self.gated(inputs, gate), {"spatial": gate}
@@ -121,6 +135,7 @@ class SpatialAttention(AttentionLayer):
             "kernel_size": self.kernel_size,
             "descriptor": self.descriptor,
             "batch_norm": self.batch_norm,
+            "start": self.start,
         }
 
 

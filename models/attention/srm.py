@@ -8,6 +8,7 @@ from keras import layers, ops
 from .base import AttentionLayer, pool
 from .parts import batch_norm, from_channels_last, to_channels_last
 from .registry import register_attention
+from .starts import start_named
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -19,6 +20,9 @@ class SRM(AttentionLayer):
     a gate: `x * sigmoid(norm(w1 * mean(x) + w2 * std(x)))`.
 
     Args:
+        start: how the gate starts. `None` (default): at 0.5, as in the authors' code. `"identity"`:
+            at 1 everywhere, so that the layer returns its input until it learns; the gate is then
+            `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -46,6 +50,13 @@ class SRM(AttentionLayer):
       the authors' code.
     """
 
+    def __init__(
+        self, start: str | None = None, data_format: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(data_format=data_format, **kwargs)
+        self.start = start
+        self.starting = start_named(start)
+
     def build(self, input_shape):
         super().build(input_shape)
         # a channel-wise dense layer, as a convolution of two "positions", mean and deviation
@@ -62,7 +73,7 @@ class SRM(AttentionLayer):
 
     def attend(self, inputs, training=None):
         style = ops.cast(self._style(inputs), self.gate_dtype)
-        gate = ops.sigmoid(self.norm(self.integrate(style), training=training))
+        gate = self.starting.gate(self.norm(self.integrate(style), training=training))
         gate = from_channels_last(gate, self.data_format)
         return self.gated(inputs, gate), {"channel": gate}
 
@@ -77,6 +88,9 @@ class SRM(AttentionLayer):
         deviation = ops.sqrt(ops.maximum(variance, keras.config.epsilon() ** 2))
         style = [to_channels_last(part, self.data_format) for part in (mean, deviation)]
         return ops.concatenate(style, axis=1)
+
+    def get_config(self):
+        return {**super().get_config(), "start": self.start}
 
 
 @register_attention("srm_block", layer=SRM)

@@ -9,6 +9,7 @@ from ..checks import require_int
 from .base import AttentionLayer, pool
 from .parts import SingleFilterConv2D
 from .registry import register_attention
+from .starts import start_named
 
 # branch -> the axes that are the rows and the columns of the map it convolves, and the axis it
 # pools, in the order of the authors' code
@@ -32,6 +33,9 @@ class TripletAttention(AttentionLayer):
             code.
         no_spatial: bool, leaves out the branch over height and width. Defaults to `False`, as in
             the authors' code.
+        start: how the gates start. `None` (default): with random weights, as published. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gates are then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     The batch normalizations have momentum 0.99 and epsilon 1e-5, as in the authors' code (there
@@ -63,12 +67,15 @@ class TripletAttention(AttentionLayer):
         self,
         kernel_size: int = 7,
         no_spatial: bool = False,
+        start: str | None = None,
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.kernel_size = require_int("kernel_size", kernel_size, odd=True)
         self.no_spatial = bool(no_spatial)
+        self.start = start
+        self.starting = start_named(start)
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -89,7 +96,11 @@ class TripletAttention(AttentionLayer):
             self.convs[branch].build((None, None, None, 2))
             # momentum 0.01 in PyTorch's convention
             self.norms[branch] = layers.BatchNormalization(
-                momentum=0.99, epsilon=1e-5, name=f"{branch}_norm", dtype=self.gate_policy
+                momentum=0.99,
+                epsilon=1e-5,
+                gamma_initializer=self.starting.gamma,
+                name=f"{branch}_norm",
+                dtype=self.gate_policy,
             )
             self.norms[branch].build((None, None, None, 1))
 
@@ -107,14 +118,18 @@ class TripletAttention(AttentionLayer):
         if rows > columns:
             values = ops.transpose(values, (0, 2, 1, 3))
         logits = self.norms[branch](self.convs[branch](values), training=training)
-        gate = ops.squeeze(ops.sigmoid(logits), -1)
+        gate = ops.squeeze(self.starting.gate(logits), -1)
         if rows > columns:
             gate = ops.transpose(gate, (0, 2, 1))
         return ops.expand_dims(gate, pooled)
 
     def get_config(self):
-        options = {"kernel_size": self.kernel_size, "no_spatial": self.no_spatial}
-        return {**super().get_config(), **options}
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "no_spatial": self.no_spatial,
+            "start": self.start,
+        }
 
 
 @register_attention("triplet_block", layer=TripletAttention)

@@ -12,9 +12,10 @@ def channel_attention(layer, inputs, training=None, return_maps=False):
     """The fast form of `ChannelAttention`."""
     if return_maps or not can_fuse(inputs):
         return None
-    from .compiled_attention import channel_attention
+    from .compiled_attention import Options, channel_attention
 
-    fused = channel_attention(source_of(inputs), _mlp_weights(layer), layer.pools)
+    options = Options(layer.pools, gain=layer.starting.gain)
+    fused = channel_attention(source_of(inputs), _mlp_weights(layer), options)
     return with_fused(fused(), fused)
 
 
@@ -26,15 +27,14 @@ def cbam(layer, inputs, training=None, return_maps=False):
     """The fast form of `CBAM`."""
     if return_maps or not can_fuse(inputs):
         return None
-    from .compiled_attention import cbam
+    from .compiled_attention import Options, cbam
 
     channel, spatial, norm = layer.channel, layer.spatial, layer.spatial.norm
     arguments = (
         source_of(inputs),
         _mlp_weights(channel),
-        channel.pools,
         stored_value(spatial.conv.kernel),
-        spatial.descriptor,
+        Options(channel.pools, spatial.descriptor, channel.starting.gain),
     )
     if norm is None:
         fused, _ = cbam(*arguments)

@@ -27,6 +27,7 @@ The passes that read x also compute a batch normalization before attention (`map
 
 import functools
 import math
+import typing
 
 import numpy as np
 import tensorflow as tf
@@ -39,15 +40,29 @@ WIDEST = 80  # the widest map whose convolution is folded: its work grows with t
 _compiled = functools.partial(tf.function, jit_compile=True)
 
 
-def cbam(source, weights, pools, kernel, descriptor, normalize=None, scale=()):
+class Options(typing.NamedTuple):
+    """How the gates of a module are computed.
+
+    Attributes:
+        pools: tuple of `"avg"` and `"max"`, over positions.
+        descriptor: tuple of `"avg"` and `"max"`, over channels, one for each of the maps that the
+            spatial convolution sees. Defaults to none.
+        gain: float, factor of the sigmoids. Defaults to 1.
+    """
+
+    pools: tuple[str, ...]
+    descriptor: tuple[str, ...] = ()
+    gain: float = 1.0
+
+
+def cbam(source, weights, kernel, options, normalize=None, scale=()):
     """Computes `models.attention.cbam.CBAM` with `order="channel_first"`.
 
     Args:
         source: `Stored` or `Normalized` map.
         weights: list of tensors or variables, the MLP's `[kernel, bias, kernel, bias]`.
-        pools: tuple of `"avg"` and `"max"`, over positions.
         kernel: tensor or variable `(size, size, maps, 1)` of the spatial convolution.
-        descriptor: tuple of `"avg"` and `"max"`, one for each of the maps.
+        options: an `Options`.
         normalize: function of the convolution's output and of the tensors in `scale` that returns
             the normalized output and a tuple of statistics.
         scale: tuple of tensors or variables.
@@ -60,21 +75,21 @@ def cbam(source, weights, pools, kernel, descriptor, normalize=None, scale=()):
     # one cluster starts sooner than several; but a convolution that is not folded takes XLA three
     # times as long as TensorFlow, and the statistics have to be computed once for all epilogues
     if normalize is None and source.x.shape[2] <= WIDEST:
-        return _cbam_in_one_cluster(source, weights, pools, kernel, descriptor), ()
-    pooled, gate, maps = _descriptor_maps(source, weights, pools, descriptor)
+        return _cbam_in_one_cluster(source, weights, kernel, options), ()
+    pooled, gate, maps = _descriptor_maps(source, weights, options)
     with tf.GradientTape(persistent=True) as tape:  # a caller may ask for several gradients
         tape.watch([maps, kernel, *scale])
         logits, statistics = convolve(maps, kernel), ()
         if normalize is not None:
             logits, statistics = normalize(logits, *scale)
-        spatial = tf.sigmoid(logits)
+        spatial = options.gain * tf.sigmoid(logits)
 
     def spatial_backward(dspatial):
         return tape.gradient(spatial, [maps, kernel, *scale], dspatial)
 
     def backward(dy):
         kept = (pooled, gate, maps, spatial)
-        return _cbam_gradients(dy, source, weights, pools, descriptor, kept, spatial_backward)
+        return _cbam_gradients(dy, source, weights, options, kept, spatial_backward)
 
     def forward(shortcuts, rectified):
         return _gated_with_epilogue(source, (gate, spatial), shortcuts, rectified), backward
@@ -82,14 +97,14 @@ def cbam(source, weights, pools, kernel, descriptor, normalize=None, scale=()):
     return with_epilogue(forward, [*source.inputs(), *weights, kernel, *scale]), statistics
 
 
-def _cbam_in_one_cluster(source, weights, pools, kernel, descriptor):
+def _cbam_in_one_cluster(source, weights, kernel, options):
     """`cbam` as one cluster of XLA forward and one backward."""
 
     def forward(shortcuts, rectified):
-        y, kept = _cbam_forward(source, weights, kernel, shortcuts, rectified, pools, descriptor)
+        y, kept = _cbam_forward(source, weights, kernel, shortcuts, rectified, options)
 
         def backward(dy):
-            return _cbam_backward(dy, source, weights, kernel, kept, pools, descriptor)
+            return _cbam_backward(dy, source, weights, kernel, kept, options)
 
         return y, backward
 
@@ -97,43 +112,41 @@ def _cbam_in_one_cluster(source, weights, pools, kernel, descriptor):
 
 
 @_compiled
-def _cbam_forward(source, weights, kernel, shortcuts, rectified, pools, descriptor):
-    pooled, gate, maps = _descriptor_maps(source, weights, pools, descriptor)
-    spatial = tf.sigmoid(convolve(maps, kernel))
+def _cbam_forward(source, weights, kernel, shortcuts, rectified, options):
+    pooled, gate, maps = _descriptor_maps(source, weights, options)
+    spatial = options.gain * tf.sigmoid(convolve(maps, kernel))
     y = _gated_with_epilogue(source, (gate, spatial), shortcuts, rectified)
     return y, (pooled, gate, maps, spatial)
 
 
 @_compiled
-def _cbam_backward(dy, source, weights, kernel, kept, pools, descriptor):
+def _cbam_backward(dy, source, weights, kernel, kept, options):
     *_, maps, spatial = kept
 
     def spatial_backward(dspatial):
         with tf.GradientTape() as tape:
             tape.watch([maps, kernel])
             logits = convolve(maps, kernel)
-        dlogits = dspatial * (spatial * (1 - spatial))
+        dlogits = dspatial * (spatial * (1 - spatial / options.gain))
         return tape.gradient(logits, [maps, kernel], dlogits)
 
-    return _cbam_gradients(dy, source, weights, pools, descriptor, kept, spatial_backward)
+    return _cbam_gradients(dy, source, weights, options, kept, spatial_backward)
 
 
-def _cbam_gradients(dy, source, weights, pools, descriptor, kept, spatial_backward):
+def _cbam_gradients(dy, source, weights, options, kept, spatial_backward):
     """The gradients of all inputs.
 
     `spatial_backward` returns those of the descriptor's maps and of the other tensors that the
     spatial gate is computed from, from the gate's own.
     """
     _, gate, maps, _ = kept
-    dspatial, ties = _spatial_gate_gradient(dy, source, gate, maps, descriptor)
+    dspatial, ties = _spatial_gate_gradient(dy, source, gate, maps, options.descriptor)
     dmaps, *dothers = spatial_backward(dspatial)
-    dsource, dweights = _cbam_input_gradients(
-        dy, source, weights, pools, descriptor, kept, dmaps, ties
-    )
+    dsource, dweights = _cbam_input_gradients(dy, source, weights, options, kept, dmaps, ties)
     return *dsource, *dweights, *dothers
 
 
-def channel_attention(source, weights, pools):
+def channel_attention(source, weights, options):
     """Computes `models.attention.channel.ChannelAttention`; the arguments are those of `cbam`.
 
     Returns:
@@ -142,10 +155,10 @@ def channel_attention(source, weights, pools):
     weights = [tf.convert_to_tensor(w) for w in weights]
 
     def forward(shortcuts, rectified):
-        y, pooled, gate = _channel_forward(source, weights, shortcuts, rectified, pools)
+        y, pooled, gate = _channel_forward(source, weights, shortcuts, rectified, options)
 
         def backward(dy):
-            dsource, dweights = _channel_backward(dy, source, weights, pools, pooled, gate)
+            dsource, dweights = _channel_backward(dy, source, weights, options, pooled, gate)
             return *dsource, *dweights
 
         return y, backward
@@ -154,14 +167,14 @@ def channel_attention(source, weights, pools):
 
 
 @_compiled
-def _channel_forward(source, weights, shortcuts, rectified, pools):
-    pooled, gate = _channel_gate(source, weights, pools)
+def _channel_forward(source, weights, shortcuts, rectified, options):
+    pooled, gate = _channel_gate(source, weights, options)
     return _gated_with_epilogue(source, (gate,), shortcuts, rectified), pooled, gate
 
 
 @_compiled
-def _channel_backward(dy, source, weights, pools, pooled, gate):
-    return _channel_gradients(lambda x, dy: dy, (dy,), source, weights, pools, pooled, gate)
+def _channel_backward(dy, source, weights, options, pooled, gate):
+    return _channel_gradients(lambda x, dy: dy, (dy,), source, weights, options, pooled, gate)
 
 
 def product(x, *gates):
@@ -243,16 +256,16 @@ def convolve(maps, kernel):
 
 
 @_compiled
-def _descriptor_maps(source, weights, pools, descriptor):
-    pooled, gate = _channel_gate(source, weights, pools)
+def _descriptor_maps(source, weights, options):
+    pooled, gate = _channel_gate(source, weights, options)
     f = source.values(source.x) * gate
-    maps = over_channels(descriptor, [f for _ in descriptor])
+    maps = over_channels(options.descriptor, [f for _ in options.descriptor])
     return pooled, gate, tf.stack(maps, axis=-1)
 
 
-def _channel_gate(source, weights, pools):
-    pooled = source.pool(pools)
-    return pooled, _mlp(source.pooled_values(pools, pooled), weights)
+def _channel_gate(source, weights, options):
+    pooled = source.pool(options.pools)
+    return pooled, _mlp(source.pooled_values(options.pools, pooled), weights, options.gain)
 
 
 @_compiled
@@ -295,52 +308,52 @@ def _spatial_gate_gradient(dy, source, gate, maps, descriptor):
 
 
 @_compiled
-def _cbam_input_gradients(dy, source, weights, pools, descriptor, kept, dmaps, ties):
+def _cbam_input_gradients(dy, source, weights, options, kept, dmaps, ties):
     """The gradients of the module's input and of the MLP's weights."""
     pooled, gate, maps, spatial = kept
     shares = []
-    for i, kind in enumerate(descriptor):
+    for i, kind in enumerate(options.descriptor):
         highest, share = (a[..., i : i + 1] for a in (maps, dmaps))
         shares += [highest, share / (ties if kind == "max" else source.x.shape[3])]
 
     def gradient(x, dy, spatial, gate, *shares):
         total = dy * spatial
-        for kind, highest, share in zip(descriptor, shares[::2], shares[1::2], strict=True):
+        for kind, highest, share in zip(options.descriptor, shares[::2], shares[1::2], strict=True):
             equal = _where_equal(source.values(x) * gate, highest) if kind == "max" else 1.0
             total += share * equal
         return total
 
     arguments = (dy, spatial, gate, *shares)
-    return _channel_gradients(gradient, arguments, source, weights, pools, pooled, gate)
+    return _channel_gradients(gradient, arguments, source, weights, options, pooled, gate)
 
 
-def _channel_gradients(gradient, arguments, source, weights, pools, pooled, gate):
+def _channel_gradients(gradient, arguments, source, weights, options, pooled, gate):
     """The gradients of the source and of the MLP's weights.
 
     `gradient` is an elementwise function of the source's `x` and of the arguments, all in float32,
     that returns the gradient of the map after the channel gate.
     """
     sums = source.sums(gradient, *arguments)
-    values = source.pooled_values(pools, pooled)
-    dpooled, dweights = _mlp_gradients(values, weights, source.gate_gradient(sums))
-    through_pools = _pools_share(source, pooled, dpooled, pools)
+    values = source.pooled_values(options.pools, pooled)
+    dpooled, dweights = _mlp_gradients(values, weights, options.gain, source.gate_gradient(sums))
+    through_pools = _pools_share(source, pooled, dpooled, options.pools)
     dvalues = gradient(*map(float32, (source.x, *arguments))) * gate + through_pools
-    return source.gradients(dvalues, gate, sums, pools, pooled, dpooled), dweights
+    return source.gradients(dvalues, gate, sums, options.pools, pooled, dpooled), dweights
 
 
-def _mlp(pooled, weights):
+def _mlp(pooled, weights, gain):
     """The channel gate `(batch, 1, 1, channels)` from the pools `(batch, pools, channels)`."""
     first, first_bias, second, second_bias = weights
     # the pools of all images as the rows of one matrix, for one multiplication
     hidden = tf.nn.relu(tf.reshape(pooled, (-1, pooled.shape[2])) @ first + first_bias)
     logits = tf.reshape(hidden @ second + second_bias, (-1, *pooled.shape[1:]))
-    return tf.sigmoid(tf.reduce_sum(logits, axis=1))[:, None, None]
+    return gain * tf.sigmoid(tf.reduce_sum(logits, axis=1))[:, None, None]
 
 
-def _mlp_gradients(pooled, weights, dgate):
+def _mlp_gradients(pooled, weights, gain, dgate):
     with tf.GradientTape() as tape:
         tape.watch([pooled, weights])
-        gate = _mlp(pooled, weights)
+        gate = _mlp(pooled, weights, gain)
     return tape.gradient(gate, [pooled, weights], dgate[:, None, None])
 
 

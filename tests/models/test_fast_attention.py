@@ -28,7 +28,7 @@ pytestmark = [
 
 CASES = {  # options, shape of the map
     "CBAM": ({}, (9, 7, 16)),
-    "authors'": ({**CBAM_OFFICIAL, "ratio": 4}, (8, 8, 12)),
+    "authors'": ({**CBAM_OFFICIAL, "ratio": 4, "start": None}, (8, 8, 12)),
 }
 MORE_CASES = {
     "many channels": ({}, (7, 6, 160)),
@@ -133,6 +133,21 @@ def check_same_step(attend, ending, shape, rng, **options):
 def test_numbers_are_the_plain_layers(options, shape, any_size, rng):
     used = check_same_step(lambda x: CBAM(**options)(x), "nonlinear", shape, rng)
     assert classes(used) == {CBAM}
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_gates_up_to_two(batch_norm, any_size, rng):
+    """Their start is identity; here they have moved away from it."""
+
+    def attend(x):
+        layer = CBAM(batch_norm=batch_norm, start="identity")
+        y = layer(x)
+        numbers = np.random.default_rng(0)
+        layer.set_weights([w + 0.3 * numbers.random(w.shape) for w in layer.get_weights()])
+        return y
+
+    used = check_same_step(attend, "residual block", (8, 6, 8), rng, norm={})
+    assert CBAM in classes(used)
 
 
 @pytest.mark.parametrize("module", MODULES)

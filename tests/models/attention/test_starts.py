@@ -1,0 +1,108 @@
+"""Where gates start: at one, at a half, or as their authors have them."""
+
+import keras
+import numpy as np
+import pytest
+
+from models import build_model
+from models.attention.registry import attention_options
+from models.attention_module import (
+    CBAM,
+    CBAM_OFFICIAL,
+    ECA,
+    SCSE,
+    SE,
+    ChannelAttention,
+    SpatialAttention,
+    attach_attention_module,
+    list_attention,
+)
+from models.saving import load_model
+
+MODULES = [name for name in list_attention() if "start" in (attention_options(name) or [])]
+
+
+def attended(module, x, **options):
+    image = keras.Input(x.shape[1:])
+    y = attach_attention_module(image, module, name="attention", **options)
+    model = keras.Model(image, y)
+    return model, model.get_layer("attention")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_identity_returns_its_input_and_learns(module, rng):
+    x = rng.normal(size=(4, 6, 5, 16)).astype("float32")
+    model, layer = attended(module, x, start="identity")
+    np.testing.assert_array_equal(model.predict(x, verbose=0), x)
+    _, maps = layer(x, return_maps=True)
+    for gate in maps.values():
+        np.testing.assert_array_equal(gate, 0.5 if module == "scse" else 1.0)
+    model.compile("adam", "mse")
+    losses = [model.train_on_batch(x, 0.2 * x) for _ in range(30)]
+    assert losses[-1] < 0.99 * losses[0]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_half(module, rng):
+    x = rng.normal(size=(4, 6, 5, 16)).astype("float32")
+    _, layer = attended(module, x, start="half")
+    _, maps = layer(x, return_maps=True)
+    for gate in maps.values():
+        np.testing.assert_array_equal(gate, 0.5)
+
+
+@pytest.mark.parametrize("layer", [CBAM(batch_norm=True, start="identity"),
+                                   SCSE(combine="add", start="identity"),
+                                   CBAM(order="parallel", start="identity")])  # fmt: skip
+def test_identity_with_other_options(layer, rng):
+    x = rng.normal(size=(2, 6, 5, 8)).astype("float32")
+    for training in (False, True):
+        np.testing.assert_allclose(layer(x, training=training), x, rtol=1e-6)
+
+
+def test_a_network_starts_as_the_one_without_attention(rng):
+    x = rng.uniform(size=(2, 32, 32, 3)).astype("float32")
+    plain = build_model("resnet_v1", depth=8)
+    model = build_model("resnet_v1", depth=8, attention_module="cbam_block(start='identity')")
+    for layer in plain.layers:
+        if layer.weights:
+            model.get_layer(layer.name).set_weights(layer.get_weights())
+    np.testing.assert_allclose(model(x), plain(x), rtol=1e-5)
+
+
+def test_the_authors_start(rng):
+    """`model_resnet.py`: SpatialGate's normalization has scale 0; linear layers are PyTorch's."""
+    layer = CBAM(**CBAM_OFFICIAL)
+    x = rng.normal(size=(4, 8, 8, 64)).astype("float32")
+    _, maps = layer(x, training=True, return_maps=True)
+    np.testing.assert_array_equal(maps["spatial"], 0.5)
+    assert np.std(maps["channel"]) > 0.01
+    np.testing.assert_array_equal(layer.spatial.norm.gamma, 0.0)
+    for dense, inputs in ((layer.channel.reduce, 64), (layer.channel.expand, 4)):
+        kernel = np.asarray(dense.kernel)
+        assert 0.8 * inputs**-0.5 < np.abs(kernel).max() <= inputs**-0.5
+        np.testing.assert_array_equal(dense.bias, 0.0)
+    # kaiming_normal with fan_out: 7 * 7 * 1
+    assert np.std(layer.spatial.conv.kernel) == pytest.approx((2 / 49) ** 0.5, rel=0.3)
+
+
+def test_two_layers_do_not_start_alike():
+    one, other = (ChannelAttention(start="authors") for _ in range(2))
+    for layer in (one, other):
+        layer.build((None, 4, 4, 16))
+    assert np.abs(np.asarray(one.reduce.kernel) - np.asarray(other.reduce.kernel)).max() > 0.01
+
+
+@pytest.mark.parametrize("layer", [ECA, SE, SpatialAttention, CBAM])
+def test_refuses_another_start(layer):
+    with pytest.raises(ValueError, match="start must be one of None, 'half', 'identity'"):
+        layer(start="zero")
+
+
+def test_a_start_is_saved(tmp_path):
+    image = keras.Input((4, 4, 8))
+    model = keras.Model(image, CBAM(start="identity", name="attention")(image))
+    model.save(tmp_path / "model.keras")
+    layer = load_model(tmp_path / "model.keras").get_layer("attention")
+    assert (layer.channel.starting.gain, layer.spatial.starting.gain) == (2.0, 2.0)
+    assert layer.get_config()["start"] == "identity"
