@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from ...system.errors import UserError
+from .encoded import LARGEST_FILE, SCAN_MARK, read_encoded, silence_libtiff
 from .pixel_modes import convert_pixels
 
 # not every platform has a wheel; Pillow takes 1.4 times as long for a photograph
@@ -35,12 +36,12 @@ ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF tag; orientations from 5 on swap width 
 # color spaces of JPEG files that simplejpeg decodes; Pillow decodes others, such as CMYK
 COLORS = ("YCbCr", "RGB", "Gray")
 LARGEST_REDUCTION = 8  # a JPEG can be decoded at 1/2, 1/4 and 1/8 of its size
-SCAN = b"\xda"  # the JPEG marker that pixels follow
 # of EXIF and XMP, either of which can hold the orientation
 ORIENTATION_MARKS = (b"Exif\0\0", b"tiff:Orientation")
 
 # they are about damage that Pillow can repair, and about large images, which are refused below
 warnings.filterwarnings("ignore", module="PIL")
+silence_libtiff()
 
 Box = Sequence[float]  # left, upper, right and lower border in pixels
 Window = Callable[[int, int], Box]  # from an image's width and height to the part to read
@@ -61,6 +62,8 @@ def is_image_file(path: Path) -> bool:
     if path.suffix:
         return path.suffix.lower() in ENDINGS
     try:
+        if path.stat().st_size > LARGEST_FILE:
+            return False
         with Image.open(path, formats=FORMATS):
             return True
     except Exception:  # a damaged image can fail in any way
@@ -86,7 +89,7 @@ def read_image(path: Path, shape: Sequence[int], window: Window | None = None) -
     height, width, channels = shape
     largest = Image.MAX_IMAGE_PIXELS or math.inf
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(io.BytesIO(read_encoded(path)), formats=FORMATS) as image:
             if math.prod(image.size) > largest:
                 raise ValueError(f"Image size of {math.prod(image.size)} pixels: a bomb?")
             # Pillow turns a TIFF file when it loads it, and tells the size after that
@@ -105,6 +108,11 @@ def read_image(path: Path, shape: Sequence[int], window: Window | None = None) -
             upright = convert_pixels(upright, mode)
         part, within = enclosing_part(box, size, upright.size)
         resized = upright.crop(part).resize((width, height), Image.Resampling.BILINEAR, within)
+    except UnidentifiedImageError:
+        raise UserError(
+            f"{path} is no image that can be read: cannot identify image file as any of "
+            f"{', '.join(FORMATS)}"
+        ) from None
     except Exception as error:  # a damaged image can fail in any way
         raise UserError(f"{path} is no image that can be read: {error}") from None
     return np.asarray(resized).reshape(shape)
@@ -163,8 +171,7 @@ def read_jpeg(path: Path, shape: Sequence[int], window: Window | None = None) ->
 
     pixels = None
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data = read_encoded(path)
         rows, columns, colors, _ = simplejpeg.decode_jpeg_header(data)
         largest = Image.MAX_IMAGE_PIXELS or math.inf
         if colors in COLORS and rows * columns <= largest and _is_upright(data):
@@ -173,7 +180,7 @@ def read_jpeg(path: Path, shape: Sequence[int], window: Window | None = None) ->
             pixels = simplejpeg.decode_jpeg(
                 data, min_height=math.ceil(rows / factor), min_width=math.ceil(columns / factor)
             )
-    except Exception:  # damaged or no JPEG: Pillow reads it, or says what is wrong
+    except Exception:  # damaged, too large or no JPEG: Pillow reads it, or says what is wrong
         pass
     if pixels is None:
         return read_image(path, shape, window)
@@ -195,7 +202,7 @@ def _header(data: bytes) -> bytes:
     end = 2
     # segments of a marker and a length, which includes its own two bytes
     while data[end : end + 1] == b"\xff":
-        if data[end + 1 : end + 2] == SCAN:
+        if data[end : end + 2] == SCAN_MARK:
             return data[:end]
         end += 2 + int.from_bytes(data[end + 2 : end + 4])
     return data
