@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import math
 import re
 import shutil
@@ -17,7 +18,9 @@ import numpy as np
 from ..data.data_format import in_data_format
 from ..system.backend import threads
 from ..system.errors import RunError, UserError
-from ..system.processes import follow_parent, killed_by, silence_resource_tracker
+from ..system.processes import killed_by
+from ..system.waiting import call_within
+from ..system.workers import follow_parent, kill_workers, silence_resource_tracker
 from .image_batches import ImageBatches
 from .shares import Share
 
@@ -26,6 +29,7 @@ CACHED = 4  # batches: Keras reads the first two twice, once for their shapes
 WORKER_ENDED = re.compile(r"terminated unexpectedly with exit code (-?\d+)")  # Grain's words
 UNLIMITED = 2**62  # batches, or bytes
 SHARED_MEMORY = Path("/dev/shm")  # on Linux
+PATIENCE = 600  # seconds without a batch, after which the reading is held to hang
 
 
 class StreamedBatches(keras.utils.PyDataset):
@@ -35,15 +39,17 @@ class StreamedBatches(keras.utils.PyDataset):
         read: an `ImageBatches`, the function from a batch's number to the batch.
         workers: int, the number of processes that decode images. Defaults to 0: threads of this
             process, which start faster.
+        patience: int, seconds to wait for a batch. Defaults to 600.
 
     The attribute `failure` is the `UserError` of an image that could not be read, the `RunError` of
-    a process that ended, or `None`: a backend may wrap it in an error of its own.
+    a process that ended or hangs, or `None`: a backend may wrap it in an error of its own.
     """
 
-    def __init__(self, read: ImageBatches, workers: int = 0) -> None:
+    def __init__(self, read: ImageBatches, workers: int = 0, patience: int = PATIENCE) -> None:
         super().__init__()
         self.read = read
         self.processes = workers
+        self.patience = patience
         self.failure: UserError | RunError | None = None
         self._batches: Any = None  # Grain's iterator
         self._next: int | None = None  # the number of the batch that it gives next
@@ -93,16 +99,21 @@ class StreamedBatches(keras.utils.PyDataset):
             return self._cache[number]
 
     def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        if self._closed:  # by a training that was stopped while a backend still reads ahead
-            raise RunError("no batches are read any more")
+        # by a training that was stopped, or after an error, while a backend still reads ahead
+        if self._closed or self.failure:
+            raise RunError(str(self.failure or "no batches are read any more"))
         try:
             if number != self._next:
                 self._stop()
                 self._batches, self._next = self._start_at(number), number
-            images, labels = next(self._batches)
+            images, labels = call_within(self.patience, functools.partial(next, self._batches))
         except UserError as error:
             self.failure = error
             raise
+        except TimeoutError:
+            kill_workers()  # to close Grain's iterator would wait for them
+            self.failure = RunError(self._how_it_hangs())
+            raise self.failure from None
         except RuntimeError as error:
             ended = WORKER_ENDED.search(str(error))
             if ended:
@@ -110,6 +121,14 @@ class StreamedBatches(keras.utils.PyDataset):
             raise
         self._next = number + 1
         return in_data_format(images), labels
+
+    def _how_it_hangs(self) -> str:
+        why = f"one of {self.processes} processes that decode images hangs"
+        return (
+            f"no batch of images came for {self.patience} seconds: "
+            f"{why if self.processes else 'the disk does not answer'}; resume the run, with other "
+            "--workers if it happens again"
+        )
 
     def _how_a_worker_ended(self, code: int) -> str:
         how = f"ended with exit code {code}" if code >= 0 else f"was {killed_by(code)}"

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -118,7 +117,12 @@ def run_processes(
     """
     waiting, running = list(commands), dict[str, Process]()
     stopping = False
-    with StopSignals() as signals:
+
+    def kill_all() -> None:
+        for process in running.values():
+            process.kill()
+
+    with StopSignals(kill_all) as signals:
         try:
             while running or (waiting and not signals.received):
                 while waiting and len(running) < jobs and not signals.received:
@@ -135,8 +139,8 @@ def run_processes(
                         on_end(name, code)
                 time.sleep(0.1)
         finally:
+            kill_all()
             for process in running.values():
-                process.kill()
                 process.wait()
     if signals.received:
         raise Interrupted("stopped", signals.received)
@@ -189,36 +193,3 @@ def last_line(log: str | Path) -> str:
         file.seek(max(0, file.tell() - LONGEST_LINE))
         lines = file.read().decode(errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
-
-
-def silence_resource_tracker() -> None:
-    """Turns off Python's warning about shared memory that a stopped process leaves behind.
-
-    Python's resource tracker, a process of its own, removes the memory in any case.
-    """
-    option = "ignore:resource_tracker"
-    if option not in sys.warnoptions:
-        sys.warnoptions.append(option)  # the tracker is started with the options of this process
-
-
-def follow_parent(number: int, count: int) -> None:
-    """Makes a worker process ignore signals, and exit when its parent process ends.
-
-    Ctrl-C and `timeout` signal the whole process group. The parent stops after its step and ends
-    its workers then; a worker that exited in the middle of a message would leave the parent waiting
-    for the rest of it.
-
-    Args:
-        number, count: ints, which worker this is and how many there are.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        raise RuntimeError("follow_parent is for a process that multiprocessing has started")
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()

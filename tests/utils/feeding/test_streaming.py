@@ -1,6 +1,9 @@
 """Batches that are read ahead, in threads, in processes, and from the middle of an epoch on."""
 
 import multiprocessing
+import os
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +85,41 @@ def test_a_worker_that_is_killed_is_reported(folder_dataset):
     with pytest.raises(RunError, match="workers") as end, reading_images(stream):
         read_all()
     assert "killed by signal 9 (SIGKILL)" in str(end.value)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="of POSIX")
+@pytest.mark.parametrize("shared", ["/dev/shm", "/nowhere"])
+def test_a_worker_that_hangs_is_reported_and_ends(folder_dataset, shared, monkeypatch):
+    """One that stops in the middle of a message too, as large ones through a pipe have one."""
+    monkeypatch.setattr(streaming, "SHARED_MEMORY", Path(shared))
+    stream = StreamedBatches(make_batches(folder_dataset), workers=2)
+
+    def read_all():
+        stream[0]
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGSTOP)
+        stream.patience = 1
+        for number in range(1, 1000):
+            stream[number]
+
+    said = "no batch of images came for 1 seconds: one of 2 processes"
+    with pytest.raises(RunError, match=said), reading_images(stream):
+        read_all()
+    assert not multiprocessing.active_children()
+    with pytest.raises(RunError, match=said):  # a backend that reads ahead hears the same
+        stream[1000]
+
+
+def test_a_disk_that_does_not_answer_is_reported(folder_dataset, monkeypatch):
+    answers = threading.Event()
+    read = make_batches(folder_dataset)
+    monkeypatch.setattr(type(read.images), "read", lambda *_: answers.wait())
+    stream = StreamedBatches(read, patience=1)
+    try:
+        with (
+            pytest.raises(RunError, match="for 1 seconds: the disk does not"),
+            reading_images(stream),
+        ):
+            stream[0]
+    finally:
+        answers.set()
