@@ -19,6 +19,7 @@ from .handlers import (
     Handlers,
     sample_numbers,
 )
+from .request_limits import RequestLimits
 from .same_site import SameSite
 
 LARGEST_FILE = "20mb"
@@ -37,13 +38,14 @@ CSS = """
 
 
 @contextlib.contextmanager
-def serve_page(runs: DemoRuns, host: str, port: int) -> Iterator[str]:
+def serve_page(runs: DemoRuns, host: str, port: int, uploads: str) -> Iterator[str]:
     """A context in which the page is served; it yields the page's address.
 
     Args:
         runs: a `DemoRuns`.
         host: string, the address to listen on.
         port: int.
+        uploads: path of the folder that uploaded files go to.
     """
     page = build_page(runs)
     _, address, _ = page.launch(
@@ -64,7 +66,12 @@ def serve_page(runs: DemoRuns, host: str, port: int) -> Iterator[str]:
         theme=gr.themes.Base(font=FONTS, font_mono=("ui-monospace", "monospace")),
         css=CSS,
         # Starlette takes what an entry of its list unpacks to: class, arguments, options
-        app_kwargs={"middleware": [(SameSite, (), {"host": host})]},
+        app_kwargs={
+            "middleware": [
+                (SameSite, (), {"host": host}),
+                (RequestLimits, (), {"folder": uploads}),
+            ]
+        },
     )
     try:
         yield address

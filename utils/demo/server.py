@@ -39,7 +39,11 @@ def demo(settings: DemoSettings, announce: Callable[[str], None] = print) -> NoR
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
     from .page import serve_page
 
-    with _temporary_uploads(), _stop_signals(), serve_page(runs, settings.host, port) as address:
+    with (
+        _temporary_uploads() as uploads,
+        _stop_signals(),
+        serve_page(runs, settings.host, port, uploads) as address,
+    ):
         announce(f"The demo runs at {address} until Ctrl-C")
         if not _is_loopback(settings.host):
             announce("Everyone who can reach this machine can use the demo.")
@@ -79,11 +83,11 @@ def _is_loopback(host: str) -> bool:
 
 
 @contextlib.contextmanager
-def _temporary_uploads() -> Iterator[None]:
-    """Keeps uploaded files in a folder of their own, which is removed at the end."""
+def _temporary_uploads() -> Iterator[str]:
+    """Keeps uploaded files in a folder of their own, which it yields, and removes at the end."""
     with tempfile.TemporaryDirectory(prefix="attention-zoo-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        yield
+        yield folder
 
 
 @contextlib.contextmanager

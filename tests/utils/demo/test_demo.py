@@ -192,6 +192,11 @@ def test_listens_on_loopback_only_and_connects_to_no_other_host(runs, monkeypatc
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     called, connect = [], socket.socket.connect
+    asked, resolve = [], socket.getaddrinfo
+    file = {"path": "http://evil.example/a.png", "meta": {"_type": "gradio.FileData"}}
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *a, **k: asked.append(a[0]) or resolve(*a, **k)
+    )
 
     def record(this, address):
         called.append(address[0])
@@ -209,12 +214,23 @@ def test_listens_on_loopback_only_and_connects_to_no_other_host(runs, monkeypatc
         for foreign in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
             with pytest.raises(urllib.error.HTTPError, match="403"):
                 urllib.request.urlopen(urllib.request.Request(f"{address}config", headers=foreign))
+        for request in (
+            urllib.request.Request(
+                f"{address}gradio_api/queue/join",
+                json.dumps({"data": [file], "fn_index": 2, "session_hash": "a"}).encode(),
+                {"Content-Type": "application/json"},
+            ),
+            f"{address}gradio_api/file=http://evil.example/a.png",
+        ):
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(request)
         # what listens on all addresses answers here too
         with socket.socket() as other, pytest.raises(OSError, match=r"refused|assign|reach"):
             connect(other, ("127.0.0.2", port))
 
     serve(DemoSettings(runs=runs[:1]), look)
     assert set(called) == {"127.0.0.1"}
+    assert not {name for name in asked if "evil" in str(name)}
     assert not list(tmp_path.iterdir())
 
 
