@@ -112,6 +112,11 @@ COMMANDS = {
     "import-torch": (import_torch, ImportTorchSettings, "convert a PyTorch ResNet to Keras"),
     "list": (list_names, ListSettings, "list architectures, attention modules and data sets"),
 }
+TRAINING = ("train", "compare")  # commands that people watch from their first second on
+
+
+def announce(line):
+    print(line, flush=True)  # a pipe would hold it back until there are more
 
 
 def main(arguments):
@@ -125,7 +130,9 @@ def main(arguments):
         settings = parse_settings(settings_class, arguments, f"main.py {command}", help_of(does))
         from utils.system.backend import choose_backend
 
-        choose_backend(settings.backend)
+        # of several hosts, the first one speaks
+        speaks = command in TRAINING and not getattr(settings, "host_id", None)
+        choose_backend(settings.backend, announce if speaks else None)
         run(settings)
     except (UserError, OSError) as error:
         fail(error)
@@ -145,6 +152,11 @@ def help_of(does):
     head = "commands (python main.py COMMAND --help); without one: train"
     return "\n".join([f"{does[0].upper()}{does[1:]}.", "", head, *lines])
 
+
+if __name__ == "__mp_main__":  # in a process that is to decode images, before it imports Grain
+    from utils.system.workers import silence_grain
+
+    silence_grain()
 
 if __name__ == "__main__":
     make_output_safe()

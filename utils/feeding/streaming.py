@@ -20,7 +20,12 @@ from ..system.backend import threads
 from ..system.errors import RunError, UserError
 from ..system.processes import killed_by
 from ..system.waiting import call_within
-from ..system.workers import follow_parent, kill_workers, silence_resource_tracker
+from ..system.workers import (
+    follow_parent,
+    kill_workers,
+    silence_grain,
+    silence_resource_tracker,
+)
 from .image_batches import ImageBatches
 from .shares import Share
 
@@ -140,6 +145,7 @@ class StreamedBatches(keras.utils.PyDataset):
 
     def _start_at(self, first: int) -> Iterator[Any]:
         """Returns an iterator over all batches from a number on."""
+        silence_grain()
         import grain
         from absl import flags
 

@@ -29,12 +29,14 @@ BACKENDS = ("tensorflow", "jax", "torch")
 CPU_DEVICES = "ATTENTION_ZOO_CPU_DEVICES"
 
 
-def choose_backend(name: str | None = None) -> str:
+def choose_backend(name: str | None = None, announce: Callable[[str], object] | None = None) -> str:
     """Chooses Keras's backend and imports Keras, whose first import fixes it for the process.
 
     Args:
         name: string, `"tensorflow"`, `"jax"` or `"torch"`. Defaults to the value of `KERAS_BACKEND`
             or, if that is not set, the first of the three that is installed.
+        announce: function that takes a line of text, called before the imports, which take seconds.
+            Defaults to `None`.
 
     Returns:
         The name of the backend that Keras runs on.
@@ -50,6 +52,8 @@ def choose_backend(name: str | None = None) -> str:
         raise UserError(
             f"the backend {name} is not installed; installed: {', '.join(installed) or 'none'}"
         )
+    if announce is not None:
+        announce(f"Loading Keras on {name}; this takes some seconds.")
     os.environ["KERAS_BACKEND"] = name
     _find_home()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,5 +1,6 @@
 """Worker processes: what multiprocessing starts for this process, and how they end with it."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,19 @@ def silence_resource_tracker() -> None:
     option = "ignore:resource_tracker"
     if option not in sys.warnoptions:
         sys.warnoptions.append(option)  # the tracker is started with the options of this process
+
+
+def silence_grain() -> None:
+    """Turns off Grain's warning that JAX's profiler is missing; to be called before its import."""
+    from absl.logging import get_absl_logger
+
+    logger = get_absl_logger()
+    if _is_of_use not in logger.filters:
+        logger.addFilter(_is_of_use)
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Failed to load jax profiler")
 
 
 def follow_parent(number: int, count: int) -> None:

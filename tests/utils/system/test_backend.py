@@ -41,3 +41,18 @@ def test_without_a_home_folder_nothing_goes_to_a_folder_called_tilde():
     done = run_python("-c", script)
     assert done.returncode == 0, done.stderr
     assert not Path(done.stdout.strip()).exists()  # it is removed at the end
+
+
+def test_the_wait_for_keras_is_announced_before_it():
+    script = (
+        "import sys\n"
+        "from utils.system.backend import choose_backend\n"
+        "def announce(line):\n"
+        "    assert 'keras' not in sys.modules and 'tensorflow' not in sys.modules\n"
+        "    print(line)\n"
+        "choose_backend('jax', announce)\n"
+        "assert 'keras' in sys.modules\n"
+    )
+    pytest.importorskip("jax")
+    done = run_python("-c", script)
+    assert done.stdout == "Loading Keras on jax; this takes some seconds.\n", done.stderr
