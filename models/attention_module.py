@@ -15,6 +15,7 @@ from .attention.context_transform import GCT, LCT, gct_block, lct_block
 from .attention.coordinate import CoordinateAttention, coordinate_block
 from .attention.double_attention import DoubleAttention, double_attention_block
 from .attention.eca import ECA, eca_block
+from .attention.ema import EMA, ema_block
 from .attention.gather_excite import GE, ge_block
 from .attention.global_context import GlobalContext, gc_block
 from .attention.hooks import listen
@@ -44,6 +45,7 @@ __all__ = [
     "CBAM_OFFICIAL",
     "CSE",
     "ECA",
+    "EMA",
     "GCT",
     "GE",
     "LCT",
@@ -73,6 +75,7 @@ __all__ = [
     "cse_block",
     "double_attention_block",
     "eca_block",
+    "ema_block",
     "gc_block",
     "gct_block",
     "ge_block",

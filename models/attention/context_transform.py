@@ -8,7 +8,7 @@ from keras import ops
 
 from ..checks import require_int, require_number
 from .base import AttentionLayer, pool
-from .parts import largest_divisor, per_channel
+from .parts import largest_divisor, per_channel, standardized
 from .registry import register_attention
 from .starts import start_named
 
@@ -29,9 +29,7 @@ def normalized_context(x, axes, channels, groups=1):
         A tensor `(batch, channels)` in at least float32.
     """
     context = ops.reshape(pool(x, "avg", axes), (-1, groups, channels // groups))
-    centered = context - ops.mean(context, axis=-1, keepdims=True)
-    variance = ops.mean(ops.square(centered), axis=-1, keepdims=True)
-    return ops.reshape(centered / ops.sqrt(variance + EPSILON), (-1, channels))
+    return ops.reshape(standardized(context, -1, EPSILON), (-1, channels))
 
 
 class _ContextTransform(AttentionLayer):

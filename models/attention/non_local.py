@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from ..checks import require_int, require_one_of
 from .base import AttentionLayer
-from .parts import at_least_float32, batch_norm, from_channels_last, to_channels_last
+from .parts import at_least_float32, batch_norm, from_channels_last, rows, to_channels_last
 from .registry import register_attention
 
 MODES = ("embedded_gaussian", "gaussian", "dot_product")
@@ -139,10 +139,10 @@ class NonLocal(AttentionLayer):
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)
         seen = self.pool(x) if self.subsample else x
-        query = _rows(x if self.theta is None else self.theta(x))
-        key = _rows(seen if self.phi is None else self.phi(seen))
+        query = rows(x if self.theta is None else self.theta(x))
+        key = rows(seen if self.phi is None else self.phi(seen))
         mix = self._mix_linearly if self.mode == "dot_product" else self._mix
-        y, mass = mix(query, key, _rows(self.g(seen)))
+        y, mass = mix(query, key, rows(self.g(seen)))
         height, width = ops.shape(x)[1:3]
         y = ops.reshape(ops.cast(y, self.compute_dtype), (-1, height, width, y.shape[-1]))
         y = self.project(y)
@@ -183,11 +183,6 @@ class NonLocal(AttentionLayer):
             "zero_init": self.zero_init,
             "use_bias": self.use_bias,
         }
-
-
-def _rows(x):
-    """A map as a list of its positions, `(batch, height * width, channels)`."""
-    return ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1]))
 
 
 @register_attention("non_local_block", layer=NonLocal)

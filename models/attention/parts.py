@@ -1,4 +1,4 @@
-"""What several attention layers are made of: layouts, precision, normalization, widths."""
+"""What several attention layers are made of: layouts, precision, convolutions, normalization."""
 
 import keras
 from keras import layers, ops
@@ -45,6 +45,98 @@ def batch_norm(channels, name, dtype, gamma_initializer="ones"):
     )
     layer.build((None, None, None, channels))
     return announce(layer)
+
+
+def group_norm(channels, groups, name, dtype):
+    """Returns a built group normalization of channels-last maps or strips, as PyTorch's.
+
+    Args:
+        channels: int.
+        groups: int, divides the channels; as many as there are channels for one group each.
+        name: string, the layer's name.
+        dtype: dtype policy of the attention layer that it belongs to.
+    """
+    layer = layers.GroupNormalization(groups, epsilon=1e-5, name=name, dtype=dtype)
+    layer.build((None, None, None, channels))
+    return layer
+
+
+def standardized(x, axes, epsilon):
+    """Returns a tensor less its mean over `axes`, divided by its deviation there.
+
+    Args:
+        x: tensor.
+        axes: int or tuple of ints.
+        epsilon: float, is added to the variance.
+    """
+    centered = x - ops.mean(x, axis=axes, keepdims=True)
+    variance = ops.mean(ops.square(centered), axis=axes, keepdims=True)
+    return centered / ops.sqrt(variance + epsilon)
+
+
+def conv2d(inputs, filters, kernel_size, name, dtype, **options):
+    """Returns a built convolution of channels-last maps, which keeps their height and width.
+
+    Args:
+        inputs: int, channels of the map.
+        filters: int.
+        kernel_size: int or pair of ints.
+        name: string, the layer's name.
+        dtype: dtype policy of the attention layer that it belongs to.
+        **options: further options of `keras.layers.Conv2D`, which stand over He's initial kernel.
+    """
+    options = {"kernel_initializer": "he_normal", "padding": "same", **options}
+    layer = layers.Conv2D(
+        filters, kernel_size, data_format="channels_last", name=name, dtype=dtype, **options
+    )
+    layer.build((None, None, None, inputs))
+    return announce(layer)
+
+
+def depthwise_conv2d(channels, kernel_size, name, dtype, **options):
+    """Returns a built convolution of each channel by itself, otherwise as `conv2d`."""
+    options = {"depthwise_initializer": "he_normal", "padding": "same", **options}
+    layer = layers.DepthwiseConv2D(
+        kernel_size, data_format="channels_last", name=name, dtype=dtype, **options
+    )
+    layer.build((None, None, None, channels))
+    return layer
+
+
+def dense(inputs, units, name, dtype, **options):
+    """Returns a built dense layer, otherwise as `conv2d`."""
+    options = {"kernel_initializer": "he_normal", **options}
+    layer = layers.Dense(units, name=name, dtype=dtype, **options)
+    layer.build((None, inputs))
+    return layer
+
+
+def rows(x):
+    """Returns a channels-last map as a list of its positions, `(batch, positions, channels)`."""
+    return ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1]))
+
+
+def groups_as_images(x, groups):
+    """Returns the groups of channels of a channels-last map as images of their own.
+
+    Args:
+        x: tensor `(batch, height, width, channels)`.
+        groups: int, divides the channels.
+
+    Returns:
+        A tensor `(batch * groups, height, width, channels / groups)`.
+    """
+    height, width = ops.shape(x)[1:3]
+    x = ops.reshape(x, (-1, height, width, groups, x.shape[-1] // groups))
+    x = ops.transpose(x, (0, 3, 1, 2, 4))
+    return ops.reshape(x, (-1, height, width, x.shape[-1]))
+
+
+def images_as_groups(x, groups):
+    """Returns what `groups_as_images` took apart as one map again."""
+    height, width = ops.shape(x)[1:3]
+    x = ops.transpose(ops.reshape(x, (-1, groups, height, width, x.shape[-1])), (0, 2, 3, 1, 4))
+    return ops.reshape(x, (-1, height, width, groups * x.shape[-1]))
 
 
 class SingleFilterConv2D(layers.Conv2D):
