@@ -31,9 +31,11 @@ from .attention.registry import (
 )
 from .attention.scse import CSE, SCSE, SSE, cse_block, scse_block, sse_block
 from .attention.selective_kernel import SK, sk_block
+from .attention.shuffle import ShuffleAttention, shuffle_block
 from .attention.simam import SimAM, simam_block
 from .attention.spatial import SpatialAttention, spatial_attention
 from .attention.specification import AttentionSpec
+from .attention.split import SplitAttention, split_block
 from .attention.srm import SRM, srm_block
 from .attention.triplet import TripletAttention, triplet_block
 
@@ -62,8 +64,10 @@ __all__ = [
     "GlobalContext",
     "IdentityStart",
     "NonLocal",
+    "ShuffleAttention",
     "SimAM",
     "SpatialAttention",
+    "SplitAttention",
     "TripletAttention",
     "attach_attention_module",
     "attention_options",
@@ -86,9 +90,11 @@ __all__ = [
     "register_attention",
     "scse_block",
     "se_block",
+    "shuffle_block",
     "simam_block",
     "sk_block",
     "spatial_attention",
+    "split_block",
     "srm_block",
     "sse_block",
     "triplet_block",
