@@ -15,6 +15,7 @@ from .attention.context_transform import GCT, LCT, gct_block, lct_block
 from .attention.coordinate import CoordinateAttention, coordinate_block
 from .attention.double_attention import DoubleAttention, double_attention_block
 from .attention.eca import ECA, eca_block
+from .attention.effective_se import ESE, ese_block
 from .attention.ema import EMA, ema_block
 from .attention.gather_excite import GE, ge_block
 from .attention.global_context import GlobalContext, gc_block
@@ -48,6 +49,7 @@ __all__ = [
     "CSE",
     "ECA",
     "EMA",
+    "ESE",
     "GCT",
     "GE",
     "LCT",
@@ -80,6 +82,7 @@ __all__ = [
     "double_attention_block",
     "eca_block",
     "ema_block",
+    "ese_block",
     "gc_block",
     "gct_block",
     "ge_block",
