@@ -18,6 +18,7 @@ from .attention.eca import ECA, eca_block
 from .attention.effective_se import ESE, ese_block
 from .attention.ema import EMA, ema_block
 from .attention.gather_excite import GE, ge_block
+from .attention.global_attention import GAM, gam_block
 from .attention.global_context import GlobalContext, gc_block
 from .attention.hooks import listen
 from .attention.identity import IdentityStart
@@ -50,6 +51,7 @@ __all__ = [
     "ECA",
     "EMA",
     "ESE",
+    "GAM",
     "GCT",
     "GE",
     "LCT",
@@ -83,6 +85,7 @@ __all__ = [
     "eca_block",
     "ema_block",
     "ese_block",
+    "gam_block",
     "gc_block",
     "gct_block",
     "ge_block",
