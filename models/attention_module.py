@@ -9,6 +9,7 @@
 from . import fast
 from .attention.bam import BAM, bam_block
 from .attention.base import AttentionLayer
+from .attention.bottleneck_transformer import BoTNet, botnet_block
 from .attention.cbam import CBAM, CBAM_OFFICIAL, cbam_block
 from .attention.channel import SE, ChannelAttention, channel_attention, se_block
 from .attention.context_transform import GCT, LCT, gct_block, lct_block
@@ -62,6 +63,7 @@ __all__ = [
     "SSE",
     "AttentionLayer",
     "AttentionSpec",
+    "BoTNet",
     "ChannelAttention",
     "CoordinateAttention",
     "DoubleAttention",
@@ -76,6 +78,7 @@ __all__ = [
     "attach_attention_module",
     "attention_options",
     "bam_block",
+    "botnet_block",
     "cbam_block",
     "channel_attention",
     "check_attention",

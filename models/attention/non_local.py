@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from ..checks import require_int, require_one_of
 from .base import AttentionLayer
+from .pairs import mix
 from .parts import at_least_float32, batch_norm, from_channels_last, rows, to_channels_last
 from .registry import register_attention
 
@@ -141,8 +142,8 @@ class NonLocal(AttentionLayer):
         seen = self.pool(x) if self.subsample else x
         query = rows(x if self.theta is None else self.theta(x))
         key = rows(seen if self.phi is None else self.phi(seen))
-        mix = self._mix_linearly if self.mode == "dot_product" else self._mix
-        y, mass = mix(query, key, rows(self.g(seen)))
+        weigh = self._mix_linearly if self.mode == "dot_product" else self._mix
+        y, mass = weigh(query, key, rows(self.g(seen)))
         height, width = ops.shape(x)[1:3]
         y = ops.reshape(ops.cast(y, self.compute_dtype), (-1, height, width, y.shape[-1]))
         y = self.project(y)
@@ -156,14 +157,8 @@ class NonLocal(AttentionLayer):
 
     def _mix(self, query, key, value):
         """The values weighted by a softmax, and how much weight each key has."""
-        # in float32, as products of large activations overflow in half precision
-        query, key = (at_least_float32(part) for part in (query, key))
-        if self.scale:
-            query = query * query.shape[-1] ** -0.5
-        weights = ops.softmax(ops.matmul(query, ops.swapaxes(key, 1, 2)), axis=-1)
-        count = ops.cast(ops.shape(key)[1], weights.dtype)
-        mass = ops.mean(weights, axis=1) * count
-        return ops.matmul(ops.cast(weights, value.dtype), value), mass
+        query = at_least_float32(query)
+        return mix(query * query.shape[-1] ** -0.5 if self.scale else query, key, value)
 
     def _mix_linearly(self, query, key, value):
         """The values weighted by plain products, without the matrix of all pairs."""

@@ -15,6 +15,8 @@ from tests.processes import run_python
 
 pytestmark = pytest.mark.once
 
+# options of modules that need a map of known size, for maps of unknown size
+FOR_ANY_SIZE = {"botnet_block": {"size": (8, 8)}}
 EVERYWHERE = ("block", "stage", "head")
 
 
@@ -78,7 +80,10 @@ def test_every_module_in(architecture, rng):
 def test_loads_in_a_fresh_process(tmp_path, rng):
     """Every layer, saved in a model and loaded under safe mode elsewhere, computes the same."""
     inputs = keras.Input((None, None, 16))
-    outputs = {name: attach_attention_module(inputs, name) for name in list_attention()}
+    outputs = {
+        name: attach_attention_module(inputs, name, **FOR_ANY_SIZE.get(name, {}))
+        for name in list_attention()
+    }
     for number, (layer_class, options, _) in enumerate(CASES):
         outputs[f"{layer_class.__name__} {number}"] = layer_class(**options)(inputs)
     model = keras.Model(inputs, outputs)
