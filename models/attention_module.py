@@ -15,6 +15,7 @@ from .attention.channel import SE, ChannelAttention, channel_attention, se_block
 from .attention.context_transform import GCT, LCT, gct_block, lct_block
 from .attention.coordinate import CoordinateAttention, coordinate_block
 from .attention.double_attention import DoubleAttention, double_attention_block
+from .attention.dual_attention import DANet, danet_block
 from .attention.eca import ECA, eca_block
 from .attention.effective_se import ESE, ese_block
 from .attention.ema import EMA, ema_block
@@ -66,6 +67,7 @@ __all__ = [
     "BoTNet",
     "ChannelAttention",
     "CoordinateAttention",
+    "DANet",
     "DoubleAttention",
     "GlobalContext",
     "IdentityStart",
@@ -84,6 +86,7 @@ __all__ = [
     "check_attention",
     "coordinate_block",
     "cse_block",
+    "danet_block",
     "double_attention_block",
     "eca_block",
     "ema_block",
