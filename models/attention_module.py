@@ -25,6 +25,7 @@ from .attention.global_context import GlobalContext, gc_block
 from .attention.hooks import listen
 from .attention.identity import IdentityStart
 from .attention.non_local import NonLocal, non_local_block
+from .attention.polarized import PolarizedAttention, polarized_block
 from .attention.registry import (
     attach_attention_module,
     attention_options,
@@ -72,6 +73,7 @@ __all__ = [
     "GlobalContext",
     "IdentityStart",
     "NonLocal",
+    "PolarizedAttention",
     "ShuffleAttention",
     "SimAM",
     "SpatialAttention",
@@ -99,6 +101,7 @@ __all__ = [
     "lct_block",
     "list_attention",
     "non_local_block",
+    "polarized_block",
     "register_attention",
     "scse_block",
     "se_block",
