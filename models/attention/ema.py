@@ -15,6 +15,7 @@ from .parts import (
     groups_as_images,
     images_as_groups,
     largest_divisor,
+    softmax,
     to_channels_last,
 )
 from .registry import register_attention
@@ -89,9 +90,7 @@ class EMA(AttentionLayer):
 
 def _weighed(weighing, x):
     """The channels of `x`, summed by a softmax over the averages of another map's channels."""
-    if x.shape[-1] == 1:
-        return at_least_float32(x)  # a softmax over one channel is 1
-    weights = ops.softmax(pool(weighing, "avg", (1, 2)), axis=-1)
+    weights = softmax(pool(weighing, "avg", (1, 2)), -1)
     return ops.sum(weights * at_least_float32(x), axis=-1, keepdims=True)
 
 

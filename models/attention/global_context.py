@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from ..checks import require_int
 from .base import AttentionLayer, require_pools
-from .parts import at_least_float32, from_channels_last, per_channel, to_channels_last
+from .parts import at_least_float32, from_channels_last, per_channel, softmax, to_channels_last
 from .registry import register_attention
 
 
@@ -113,8 +113,7 @@ class GlobalContext(AttentionLayer):
         logits = self.weigh(to_channels_last(inputs, self.data_format))
         logits = from_channels_last(logits, self.data_format)
         inputs, logits = at_least_float32(inputs), at_least_float32(logits)
-        total = ops.logsumexp(logits, axis=self.spatial_axes, keepdims=True)
-        weights = ops.exp(logits - total)
+        weights = softmax(logits, self.spatial_axes)
         context = ops.sum(inputs * weights, axis=self.spatial_axes)
         return ops.cast(context, self.gate_dtype), ops.cast(weights, self.gate_dtype)
 

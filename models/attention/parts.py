@@ -74,6 +74,14 @@ def standardized(x, axes, epsilon):
     return centered / ops.sqrt(variance + epsilon)
 
 
+def softmax(x, axes):
+    """Returns a softmax over one axis or several, also over an axis of length 1.
+
+    Keras warns of such an axis, which is what a map of few channels, or of one position, has.
+    """
+    return ops.exp(x - ops.logsumexp(x, axis=axes, keepdims=True))
+
+
 def conv2d(inputs, filters, kernel_size, name, dtype, **options):
     """Returns a built convolution of channels-last maps, which keeps their height and width.
 

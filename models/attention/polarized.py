@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from ..checks import require_one_of
 from .base import AttentionLayer, pool
-from .parts import at_least_float32, conv2d, from_channels_last, rows, to_channels_last
+from .parts import at_least_float32, conv2d, from_channels_last, rows, softmax, to_channels_last
 from .registry import register_attention
 
 
@@ -87,7 +87,7 @@ class PolarizedAttention(AttentionLayer):
         return outputs, {"channel": channel, "spatial": spatial}
 
     def _channel_gate(self, x):
-        weights = ops.softmax(at_least_float32(rows(self.channel_query(x))), axis=1)
+        weights = softmax(at_least_float32(rows(self.channel_query(x))), 1)
         values = at_least_float32(rows(self.channel_value(x)))
         vector = ops.sum(weights * values, axis=1)[:, None, None, :]
         return ops.sigmoid(self.norm(self.expand(ops.cast(vector, self.compute_dtype))))
@@ -95,9 +95,8 @@ class PolarizedAttention(AttentionLayer):
     def _spatial_gate(self, x):
         query = pool(self.spatial_query(x), "avg", (1, 2))
         value = at_least_float32(self.spatial_value(x))
-        if value.shape[-1] > 1:  # a softmax over one channel is 1
-            value = ops.sum(ops.softmax(query, axis=-1) * value, axis=-1, keepdims=True)
-        return ops.cast(ops.sigmoid(value), self.compute_dtype)
+        logits = ops.sum(softmax(query, -1) * value, axis=-1, keepdims=True)
+        return ops.cast(ops.sigmoid(logits), self.compute_dtype)
 
     def get_config(self):
         return {**super().get_config(), "order": self.order}

@@ -53,7 +53,8 @@ def reference(layer, x):
 
 @pytest.mark.parametrize("options", CASES)
 def test_equals_the_authors_code(options, rng):
-    compare_with_torch(lambda: DANet(**options), reference, rng)
+    # products of whole channels are large, and a softmax of them rounds in float32
+    compare_with_torch(lambda: DANet(**options), reference, rng, atol=5e-5)
 
 
 def test_starts_as_the_identity(rng):
