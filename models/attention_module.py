@@ -24,6 +24,7 @@ from .attention.global_attention import GAM, gam_block
 from .attention.global_context import GlobalContext, gc_block
 from .attention.hooks import listen
 from .attention.identity import IdentityStart
+from .attention.local_attention import ELA, ela_block
 from .attention.non_local import NonLocal, non_local_block
 from .attention.polarized import PolarizedAttention, polarized_block
 from .attention.registry import (
@@ -52,6 +53,7 @@ __all__ = [
     "CBAM_OFFICIAL",
     "CSE",
     "ECA",
+    "ELA",
     "EMA",
     "ESE",
     "GAM",
@@ -91,6 +93,7 @@ __all__ = [
     "danet_block",
     "double_attention_block",
     "eca_block",
+    "ela_block",
     "ema_block",
     "ese_block",
     "gam_block",
