@@ -19,6 +19,7 @@ from .attention.dual_attention import DANet, danet_block
 from .attention.eca import ECA, eca_block
 from .attention.effective_se import ESE, ese_block
 from .attention.ema import EMA, ema_block
+from .attention.gated_transform import GatedChannelTransform, gated_transform_block
 from .attention.gather_excite import GE, ge_block
 from .attention.global_attention import GAM, gam_block
 from .attention.global_context import GlobalContext, gc_block
@@ -72,6 +73,7 @@ __all__ = [
     "CoordinateAttention",
     "DANet",
     "DoubleAttention",
+    "GatedChannelTransform",
     "GlobalContext",
     "IdentityStart",
     "NonLocal",
@@ -97,6 +99,7 @@ __all__ = [
     "ema_block",
     "ese_block",
     "gam_block",
+    "gated_transform_block",
     "gc_block",
     "gct_block",
     "ge_block",

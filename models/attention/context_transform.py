@@ -117,7 +117,7 @@ class GCT(_ContextTransform):
 
     The channels' averages are normalized among all channels and passed through a Gaussian of
     deviation `c`: `z = normalize(mean(x))`, `x * exp(-z ** 2 / (2 * c ** 2))`. Not to be confused
-    with the Gated Channel Transformation, which is called GCT too.
+    with the Gated Channel Transformation, which is called GCT too: that is `GatedChannelTransform`.
 
     Args:
         c: float, deviation of the Gaussian. Defaults to 2.
