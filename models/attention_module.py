@@ -23,6 +23,7 @@ from .attention.gated_transform import GatedChannelTransform, gated_transform_bl
 from .attention.gather_excite import GE, ge_block
 from .attention.global_attention import GAM, gam_block
 from .attention.global_context import GlobalContext, gc_block
+from .attention.group_enhance import SGE, sge_block
 from .attention.hooks import listen
 from .attention.identity import IdentityStart
 from .attention.local_attention import ELA, ela_block
@@ -63,6 +64,7 @@ __all__ = [
     "LCT",
     "SCSE",
     "SE",
+    "SGE",
     "SK",
     "SRM",
     "SSE",
@@ -111,6 +113,7 @@ __all__ = [
     "register_attention",
     "scse_block",
     "se_block",
+    "sge_block",
     "shuffle_block",
     "simam_block",
     "sk_block",

@@ -74,6 +74,21 @@ def standardized(x, axes, epsilon):
     return centered / ops.sqrt(variance + epsilon)
 
 
+def deviation(x, axes):
+    """Returns the unbiased deviation over the two axes of a map, which are kept with length 1.
+
+    It is at least Keras's epsilon, 1e-7, also that of a map of one position, as the root has no
+    gradient at zero.
+    """
+    variance = ops.mean(
+        ops.square(x - ops.mean(x, axis=axes, keepdims=True)), axis=axes, keepdims=True
+    )
+    height, width = (ops.shape(x)[axis] for axis in axes)
+    count = ops.cast(height * width, x.dtype)
+    variance = variance * count / ops.maximum(count - 1, 1)  # of one position: 0
+    return ops.sqrt(ops.maximum(variance, keras.config.epsilon() ** 2))
+
+
 def softmax(x, axes):
     """Returns a softmax over one axis or several, also over an axis of length 1.
 

@@ -6,7 +6,7 @@ import keras
 from keras import layers, ops
 
 from .base import AttentionLayer, pool
-from .parts import batch_norm, from_channels_last, to_channels_last
+from .parts import batch_norm, deviation, from_channels_last, to_channels_last
 from .registry import register_attention
 from .starts import start_named
 
@@ -80,13 +80,8 @@ class SRM(AttentionLayer):
     def _style(self, inputs):
         """Mean and deviation of each channel, `(batch, 2, 1, channels)`."""
         mean = pool(inputs, "avg", self.spatial_axes)
-        variance = pool(ops.square(ops.cast(inputs, mean.dtype) - mean), "avg", self.spatial_axes)
-        height, width = (ops.shape(inputs)[axis] for axis in self.spatial_axes)
-        count = ops.cast(height * width, mean.dtype)
-        variance = variance * count / ops.maximum(count - 1, 1)  # of one position: 0
-        # the root has no gradient at zero
-        deviation = ops.sqrt(ops.maximum(variance, keras.config.epsilon() ** 2))
-        style = [to_channels_last(part, self.data_format) for part in (mean, deviation)]
+        spread = deviation(ops.cast(inputs, mean.dtype), self.spatial_axes)
+        style = [to_channels_last(part, self.data_format) for part in (mean, spread)]
         return ops.concatenate(style, axis=1)
 
     def get_config(self):
