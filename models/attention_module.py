@@ -26,6 +26,7 @@ from .attention.global_context import GlobalContext, gc_block
 from .attention.group_enhance import SGE, sge_block
 from .attention.hooks import listen
 from .attention.identity import IdentityStart
+from .attention.large_kernel import LKA, LSKA, lka_block, lska_block
 from .attention.local_attention import ELA, ela_block
 from .attention.non_local import NonLocal, non_local_block
 from .attention.polarized import PolarizedAttention, polarized_block
@@ -62,6 +63,8 @@ __all__ = [
     "GCT",
     "GE",
     "LCT",
+    "LKA",
+    "LSKA",
     "SCSE",
     "SE",
     "SGE",
@@ -108,6 +111,8 @@ __all__ = [
     "get_attention",
     "lct_block",
     "list_attention",
+    "lka_block",
+    "lska_block",
     "non_local_block",
     "polarized_block",
     "register_attention",
