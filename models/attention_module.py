@@ -14,6 +14,7 @@ from .attention.cbam import CBAM, CBAM_OFFICIAL, cbam_block
 from .attention.channel import SE, ChannelAttention, channel_attention, se_block
 from .attention.context_transform import GCT, LCT, gct_block, lct_block
 from .attention.coordinate import CoordinateAttention, coordinate_block
+from .attention.criss_cross import CrissCross, criss_cross_block
 from .attention.double_attention import DoubleAttention, double_attention_block
 from .attention.dual_attention import DANet, danet_block
 from .attention.eca import ECA, eca_block
@@ -76,6 +77,7 @@ __all__ = [
     "BoTNet",
     "ChannelAttention",
     "CoordinateAttention",
+    "CrissCross",
     "DANet",
     "DoubleAttention",
     "GatedChannelTransform",
@@ -96,6 +98,7 @@ __all__ = [
     "channel_attention",
     "check_attention",
     "coordinate_block",
+    "criss_cross_block",
     "cse_block",
     "danet_block",
     "double_attention_block",
