@@ -20,6 +20,7 @@ from .attention.dual_attention import DANet, danet_block
 from .attention.eca import ECA, eca_block
 from .attention.effective_se import ESE, ese_block
 from .attention.ema import EMA, ema_block
+from .attention.frequency import FCA, fca_block
 from .attention.gated_transform import GatedChannelTransform, gated_transform_block
 from .attention.gather_excite import GE, ge_block
 from .attention.global_attention import GAM, gam_block
@@ -60,6 +61,7 @@ __all__ = [
     "ELA",
     "EMA",
     "ESE",
+    "FCA",
     "GAM",
     "GCT",
     "GE",
@@ -106,6 +108,7 @@ __all__ = [
     "ela_block",
     "ema_block",
     "ese_block",
+    "fca_block",
     "gam_block",
     "gated_transform_block",
     "gc_block",

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from ..checks import require_int
 from .base import AttentionLayer, pool, require_pools
-from .parts import per_channel
+from .parts import bottleneck, per_channel
 from .registry import register_attention
 from .starts import CBAM_STARTS, start_named
 
@@ -73,22 +73,9 @@ class ChannelAttention(AttentionLayer):
     def build(self, input_shape):
         super().build(input_shape)
         hidden = max(1, self.channels // self.ratio)
-        shared = {
-            "use_bias": self.use_bias,
-            "dtype": self.gate_policy,
-        }
-        self.reduce = layers.Dense(
-            hidden,
-            activation="relu",
-            kernel_initializer=self.starting.hidden,
-            name="reduce",
-            **shared,
+        self.reduce, self.expand = bottleneck(
+            self.channels, hidden, self.gate_policy, self.use_bias, self.starting
         )
-        self.reduce.build((None, None, self.channels))
-        self.expand = layers.Dense(
-            self.channels, kernel_initializer=self.starting.dense, name="expand", **shared
-        )
-        self.expand.build((None, None, hidden))
 
     def attend(self, inputs, training=None):
         pooled = [pool(inputs, kind, self.spatial_axes) for kind in self.pools]

@@ -4,6 +4,7 @@ import keras
 from keras import layers, ops
 
 from .hooks import announce
+from .starts import PUBLISHED
 
 
 def to_channels_last(x, data_format):
@@ -132,6 +133,45 @@ def dense(inputs, units, name, dtype, **options):
     layer = layers.Dense(units, name=name, dtype=dtype, **options)
     layer.build((None, inputs))
     return layer
+
+
+def bottleneck(channels, hidden, dtype, use_bias=True, start=PUBLISHED):
+    """Returns two built dense layers, `"reduce"` with a rectifier and `"expand"`.
+
+    Args:
+        channels: int, of the inputs and the outputs.
+        hidden: int, units between them.
+        dtype: dtype policy.
+        use_bias: bool. Defaults to `True`.
+        start: a `Start`, the initial kernels. Defaults to He's.
+    """
+    reduce = dense(
+        channels, hidden, "reduce", dtype, use_bias=use_bias, activation="relu",
+        kernel_initializer=start.hidden,
+    )  # fmt: skip
+    expand = dense(
+        hidden, channels, "expand", dtype, use_bias=use_bias, kernel_initializer=start.dense
+    )
+    return reduce, expand
+
+
+def averaging(size, new_size, dtype):
+    """Returns the matrix of an adaptive average pooling along one axis, `(new_size, size)`.
+
+    Each new position is the average of those it covers, also in part, as PyTorch's
+    `adaptive_avg_pool2d`; where `new_size` is the larger, positions are repeated.
+
+    Args:
+        size: int or integer tensor, length of the axis.
+        new_size: int or integer tensor.
+        dtype: string.
+    """
+    old = ops.arange(size, dtype="int32")[None, :]
+    new = ops.arange(new_size, dtype="int32")[:, None]
+    first = new * size // new_size
+    last = ((new + 1) * size - 1) // new_size
+    covered = ops.cast(ops.logical_and(first <= old, old <= last), dtype)
+    return covered / ops.cast(last - first + 1, dtype)
 
 
 def rows(x):
