@@ -83,7 +83,7 @@ class CrissCross(AttentionLayer):
         query, key, value = (
             at_least_float32(conv(x)) for conv in (self.query, self.key, self.value)
         )
-        height, width = ops.shape(x)[1:3]
+        height = ops.shape(x)[1]
         columns = ops.einsum("bhwc,bgwc->bhwg", query, key)
         # a position is in its column and in its row, and counts once
         itself = ops.eye(height, dtype=columns.dtype)[None, :, None, :]

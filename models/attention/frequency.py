@@ -35,7 +35,7 @@ class FCA(AttentionLayer):
 
     The channels are taken in as many groups as there are frequencies. Each channel is summed with
     the weights of its group's frequency of the two-dimensional discrete cosine transform, and the
-    sums `f` pass the two dense layers of SE, without biases: `x * sigmoid(expand(relu(reduce(f))))`.
+    sums pass the two dense layers of SE, without biases: `x * sigmoid(expand(relu(reduce(sums))))`.
 
     The frequencies are those of a grid of 7x7 positions, on a larger map with as many times the
     oscillations as 7 goes into its height and width. A map of less than 7 positions along an axis

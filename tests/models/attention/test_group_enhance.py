@@ -35,7 +35,8 @@ def reference(layer, x):
 def test_equals_the_authors_code(groups, rng):
     # theirs is no number at 1x1
     shapes = [shape for shape in SHAPES if shape[1:3] != (1, 1)]
-    compare_with_torch(lambda: SGE(groups), reference, rng, shapes)
+    # an average near zero, which all else is multiplied with, has few exact digits in float32
+    compare_with_torch(lambda: SGE(groups), reference, rng, shapes, mean=1)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 3)])
