@@ -31,6 +31,7 @@ from .attention.identity import IdentityStart
 from .attention.large_kernel import LKA, LSKA, lka_block, lska_block
 from .attention.local_attention import ELA, ela_block
 from .attention.non_local import NonLocal, non_local_block
+from .attention.normalization import NAM, nam_block
 from .attention.polarized import PolarizedAttention, polarized_block
 from .attention.registry import (
     attach_attention_module,
@@ -68,6 +69,7 @@ __all__ = [
     "LCT",
     "LKA",
     "LSKA",
+    "NAM",
     "SCSE",
     "SE",
     "SGE",
@@ -119,6 +121,7 @@ __all__ = [
     "list_attention",
     "lka_block",
     "lska_block",
+    "nam_block",
     "non_local_block",
     "polarized_block",
     "register_attention",
