@@ -41,6 +41,7 @@ from .attention.registry import (
     list_attention,
     register_attention,
 )
+from .attention.response_normalization import GRN, grn_block
 from .attention.scse import CSE, SCSE, SSE, cse_block, scse_block, sse_block
 from .attention.selective_kernel import SK, sk_block
 from .attention.shuffle import ShuffleAttention, shuffle_block
@@ -66,6 +67,7 @@ __all__ = [
     "GAM",
     "GCT",
     "GE",
+    "GRN",
     "LCT",
     "LKA",
     "LSKA",
@@ -117,6 +119,7 @@ __all__ = [
     "gct_block",
     "ge_block",
     "get_attention",
+    "grn_block",
     "lct_block",
     "list_attention",
     "lka_block",
