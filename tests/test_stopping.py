@@ -146,6 +146,11 @@ def test_refuses_other_settings(arguments, message, copy, capsys):
     assert message in refused(capsys, 2, resume, copy, *arguments)
 
 
+def test_a_lower_rate_is_for_another_run(copy, capsys):
+    said = refused(capsys, 2, resume, copy, "--learning-rate", "0.001", "--force")
+    assert said.rstrip().endswith(f"start another run from its weights: --init {copy}")
+
+
 def test_more_epochs_with_force(copy, capsys):
     resume(copy, "--epochs", "3", "--force")
     assert json.loads((copy / "config.json").read_text())["epochs"] == 3

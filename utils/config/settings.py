@@ -240,6 +240,12 @@ class OptimizationSettings(Settings):
     weight_decay: float = setting(
         5e-4, number(0), "L2 penalty on kernels, through the gradient as in PyTorch"
     )
+    init: str | None = setting(
+        None,
+        optional(path),
+        "run or .keras file whose weights to start from; attention and a classifier of other "
+        "classes may be new",
+    )
     label_smoothing: float = setting(0.0, number(0, below=1), "share of the label spread out")
     ema: float = setting(
         0.0, number(0, below=1), "momentum of an average of the weights to evaluate and save; or 0"

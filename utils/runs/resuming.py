@@ -10,6 +10,7 @@ from ..config.settings import TrainSettings
 from ..system.backend import device, on_accelerator, threads, versions
 from ..system.backend_precision import bfloat16_units
 from ..system.errors import UserError
+from ..system.terminal import shell_word
 
 # settings that may always change, and those that may change with --force
 FREE = {"checkpoint_every", "data_dir", "tensorboard", "workers"}
@@ -75,7 +76,10 @@ def check_state(settings: TrainSettings, state: Mapping[str, Any], now: Mapping[
     run = settings.resume
     _refuse_others(run, changed_settings(state["config"], now["config"]))
     if state["data"] != now["data"]:
-        raise UserError(f"{run} cannot be resumed with other data: images or labels have changed")
+        raise UserError(
+            f"{run} cannot be resumed with other data: images or labels have changed; start "
+            f"another run from its weights: --init {shell_word(run or 'RUN')}"
+        )
     environment = state["environment"]
     if "fast_forms" in now["environment"]:  # older runs had them and do not say so
         environment = {"fast_forms": True, **environment}
@@ -132,7 +136,7 @@ def _refuse_others(run, changed):
     if others:
         raise UserError(
             f"{run} cannot be resumed with other settings: {', '.join(others)}; leave them out, or "
-            "start another run with --run-dir"
+            f"start another run from its weights: --init {shell_word(run or 'RUN')}"
         )
 
 

@@ -22,6 +22,7 @@ from ..feeding.shares import WHOLE, Share
 from ..feeding.sources import image_source
 from ..runs.progress import build_training_variables
 from ..system.backend import jit_compile
+from .initial_weights import initialize
 from .optimizers import make_optimizer
 from .schedules import learning_rate_schedule
 
@@ -46,20 +47,26 @@ class Setup:
     source: ImageSource
 
 
-def make_setup(settings: TrainSettings, dataset: Dataset, share: Share = WHOLE) -> Setup:
+def make_setup(
+    settings: TrainSettings,
+    dataset: Dataset,
+    share: Share = WHOLE,
+    announce: Callable[[str], None] = print,
+) -> Setup:
     """Builds networks and batches.
 
     Args:
         settings: a `TrainSettings` with its defaults filled in.
         dataset: a `Dataset`.
         share: a `Share`, the rows of every batch to train on. Defaults to all.
+        announce: function that takes a line of text.
 
     Returns:
         A `Setup`.
 
     Raises:
         UserError: the attention module is unknown, it or the architecture does not take an option,
-            or the data is too small for the validation split.
+            the data is too small for the validation split, or the weights to start from do not fit.
     """
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.precision)
@@ -69,6 +76,9 @@ def make_setup(settings: TrainSettings, dataset: Dataset, share: Share = WHOLE) 
     source = image_source(dataset)
     mean, variance = pixel_statistics(source.images_for_statistics(training))
     network = build_network(settings, dataset, mean, variance)
+    if settings.init and settings.resume is None:  # a checkpoint has the weights of a resumed run
+        for line in initialize(network, settings.init):
+            announce(line)
     batches = source.training_batches(settings, training, share)
     inputs, images = source.images(settings, fill=np.rint(mean))
     model = training_model(settings, network, inputs, images, steps=len(batches))

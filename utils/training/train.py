@@ -40,6 +40,7 @@ from ..system.files import write_json
 from ..system.provenance import provenance
 from ..system.terminal import shell_word
 from .devices import find_devices
+from .initial_weights import with_identity_start
 from .loop import fit
 from .setup import Setup, make_setup
 
@@ -76,7 +77,7 @@ def train(
             lambda: _prepared(settings, devices, announce)
         )
         with devices.scope():
-            setup = make_setup(settings, dataset, devices.batch_share)
+            setup = make_setup(settings, dataset, devices.batch_share, announce)
             devices.check_batch(setup.batches.batch_size)
             devices.synchronize_normalization(setup.model)
 
@@ -208,6 +209,8 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
     """
     source = image_source(dataset)
     refuse_settings_of_others(settings, source)
+    if settings.init and settings.resume is None:
+        settings = with_identity_start(settings)
     depth = settings.depth
     if depth is None:
         parameter = inspect.signature(architecture(settings.model)).parameters.get("depth")
@@ -218,6 +221,7 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
         # a run can be evaluated from another folder than that it was started from
         data_dir=settings.data_dir and os.path.abspath(settings.data_dir),
         depth=depth,  # type: ignore[call-arg]  # a field made from the architectures' options
+        init=settings.init and os.path.abspath(settings.init),
         backend=keras.backend.backend(),
         precision=chosen_precision(settings.precision, _architecture(settings))[0],
         learning_rate=settings.learning_rate or OPTIMIZERS[settings.optimizer].learning_rate,

@@ -1,0 +1,59 @@
+"""Weights are taken over by layer; what does not fit is named, and nothing is copied then."""
+
+import keras
+import numpy as np
+import pytest
+
+from models import build_model
+from models.transfer import transfer_weights
+
+
+def network(classes=10, attention=None, **options):
+    return build_model(
+        "resnet_v1", **{"depth": 8, **options}, classes=classes, attention_module=attention
+    )
+
+
+def test_all_weights(rng):
+    model, source = network(), network()
+    transfer = transfer_weights(model, source)
+    x = rng.uniform(size=(2, 32, 32, 3)).astype("float32")
+    np.testing.assert_array_equal(model(x), source(x))
+    assert set(transfer.taken) == {layer.name for layer in source.layers if layer.weights}
+    assert (transfer.attention, transfer.classifier) == ([], False)
+
+
+def test_attention_and_classes_are_new(rng):
+    model, source = network(7, "cbam_block(start='identity')"), network(10)
+    before = [w.copy() for w in model.get_layer("logits").get_weights()]
+    transfer = transfer_weights(model, source)
+    assert transfer.attention == [f"stage{n}_block1_attention" for n in (1, 2, 3)]
+    assert transfer.classifier
+    assert "logits" not in transfer.taken
+    for now, then in zip(model.get_layer("logits").get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    x = rng.uniform(size=(2, 32, 32, 3)).astype("float32")
+    features = [keras.Model(m.inputs, m.get_layer("avg_pool").output)(x) for m in (model, source)]
+    np.testing.assert_allclose(*features, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "message"),
+    [
+        ({"depth": 14}, {}, "stage1_block2_conv1 is 3x3x16x16 here and not there"),
+        ({}, {"depth": 14}, "is there only; .* and [0-9]+ more"),
+        ({}, {"attention": "se_block"}, "stage1_block1_attention is there only"),
+        (
+            {"attention": "se_block(ratio=4)"},
+            {"attention": "se_block"},
+            "stage1_block1_attention is 16x4, 4, 4x16, 16 here and 16x2, 2, 2x16, 16 there",
+        ),
+    ],
+)
+def test_refuses_other_networks(own, other, message):
+    model, source = network(**own), network(**other)
+    before = [w.copy() for w in model.get_weights()]
+    with pytest.raises(ValueError, match=message):
+        transfer_weights(model, source)
+    for now, then in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)

@@ -1,0 +1,95 @@
+"""Weights to start a training from, those of another run or of a saved network."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import keras
+
+from models.attention.base import AttentionLayer
+from models.attention.specification import AttentionSpec
+from models.attention_module import attention_options
+from models.saving import load_model
+from models.transfer import transfer_weights
+
+from ..config.settings import TrainSettings
+from ..system.errors import UserError
+
+
+@functools.cache
+def source_network(init: str) -> keras.Model:
+    """Loads the network that `--init` names.
+
+    Args:
+        init: string, the path of a run's folder or of a `.keras` file.
+
+    Returns:
+        A `keras.Model`.
+
+    Raises:
+        UserError: there is no such run or file, or it cannot be loaded.
+    """
+    path = Path(init)
+    if path.is_dir():
+        path /= "best.keras"
+    try:
+        return load_model(path)
+    except ValueError as error:
+        raise UserError(
+            f"--init takes the folder of a run or a .keras file; received {init}: {error}"
+        ) from error
+
+
+def with_identity_start(settings: TrainSettings) -> TrainSettings:
+    """Has attention start at the identity where the weights to start from come without attention.
+
+    The network then computes at first what it computed without attention.
+
+    Args:
+        settings: a `TrainSettings` with `init`.
+
+    Returns:
+        The settings, with the option `start="identity"` of the attention module if it has this
+        option, if no other value is given, and if the network of `init` has no attention.
+    """
+    assert settings.init is not None
+    spec = settings.attention_spec
+    layers = source_network(settings.init).layers
+    if spec.is_none or any(isinstance(layer, AttentionLayer) for layer in layers):
+        return settings
+    if "start" in dict(spec.options) or "start" not in (attention_options(spec.name) or []):
+        return settings
+    given = AttentionSpec.parse(settings.attention)
+    started = AttentionSpec.parse(given.name, **{**dict(given.options), "start": "identity"})
+    return dataclasses.replace(settings, attention=str(started))
+
+
+def initialize(network: keras.Model, init: str) -> list[str]:
+    """Gives a network the weights of another one.
+
+    Args:
+        network: a `keras.Model`.
+        init: string, the path of a run's folder or of a `.keras` file.
+
+    Returns:
+        Lines of text: what was taken over, and what is new.
+
+    Raises:
+        UserError: there is no such run or file, it cannot be loaded, or the networks differ in more
+            than attention and the number of classes.
+    """
+    try:
+        transfer = transfer_weights(network, source_network(init))
+    except ValueError as error:
+        raise UserError(
+            f"the weights of {init} do not fit: {error}; give the --model and its options that it "
+            "was made with"
+        ) from error
+    new = ["the classifier"] if transfer.classifier else []
+    if transfer.attention:
+        count = len(transfer.attention)
+        new.append(f"{count} attention layer{'' if count == 1 else 's'}")
+    return [
+        f"weights of {len(transfer.taken)} layers from {init}",
+        f"new: {' and '.join(new) or 'nothing'}",
+    ]
