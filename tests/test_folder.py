@@ -100,6 +100,23 @@ def test_evaluate_and_explain_take_a_run_from_any_folder(photos, tmp_path, capsy
 
 
 @pytest.mark.once
+def test_large_photographs_get_a_network_for_their_size(photos, tmp_path, capsys):
+    data = ["--data-dir", photos, "--image-size", "96"]  # which data set that is, the folder tells
+    run = tmp_path / "run"
+    options = [*data, "--run-dir", run, "--attention", "none", "--epochs", "1", "--workers", "0"]
+    with pytest.raises(SystemExit):
+        main(["train", *map(str, options), "--depth", "20"])
+    said = capsys.readouterr().err
+    assert "MobileNet has no option 'depth'" in said
+    assert "(without --model, images of this size get mobilenet)" in said
+    assert not run.exists()
+    main(["train", *map(str, options)])
+    assert json.loads((run / "config.json").read_text())["model"] == "mobilenet"
+    assert json.loads((run / "summary.json").read_text())["model"] == "mobilenet"
+    assert "mobilenet, attention none, 3," in capsys.readouterr().out
+
+
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

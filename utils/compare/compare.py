@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..config.compare_settings import CompareSettings
+from ..config.default_model import with_model
 from ..data.dataset import Dataset
 from ..data.datasets import load_dataset
 from ..data.splits import validation_indices
@@ -53,6 +54,7 @@ def compare(settings: CompareSettings, announce: Callable[[str], None] = print) 
             "KERAS_DISTRIBUTION_NUM_PROCESSES"
         )
     dataset = load_dataset(**settings.load_options(), announce=announce)
+    settings = with_model(settings, dataset.image_shape)
     run_dir = Path(settings.run_dir or default_comparison_dir(settings, dataset.name))
     runs = plan_runs(settings, dataset, run_dir)
     for split in {run.settings.validation_split for run in runs}:

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ..system.timing import rough_time
+
 EVERY = 2.0  # seconds between two looks at the logs
 EPOCH = re.compile(rb"^(epoch (\d+)/\d+ .*)$", re.MULTILINE)
 
@@ -84,8 +86,4 @@ class LogFollower:
     def _time_left(self) -> str:
         left = sum(self.epochs.values()) - self._finished
         seconds = (time.monotonic() - self._started) / self._finished * left
-        if seconds < 90:
-            return f"about {seconds:.0f} s left of all runs"
-        if seconds < 5400:
-            return f"about {seconds / 60:.0f} min left of all runs"
-        return f"about {seconds / 3600:.1f} h left of all runs"
+        return f"about {rough_time(seconds)} left of all runs"

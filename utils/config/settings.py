@@ -14,6 +14,7 @@ from models.signatures import Option, all_architecture_options
 from ..data.datasets import DATASETS
 from ..system.backend import BACKENDS
 from ..system.errors import UserError
+from .default_model import MODEL_HELP
 from .fields import (
     Settings,
     given_options,
@@ -81,11 +82,11 @@ def _help_of_option(pairs: Sequence[tuple[str, Option]]) -> str:
 class _ArchitectureName(Settings):
     group = "network"
 
-    model: str = setting(
-        "resnet_v1",
-        choice_or_own(*list_models(), metavar="MODEL"),
+    model: str | None = setting(
+        None,
+        optional(choice_or_own(*list_models(), metavar="MODEL")),
         f"architecture: {', '.join(list_models())}, alone or with any of its options, as in "
-        "'resnet(depth=50)'; or a function of your own, FILE.py:FUNCTION",
+        f"'resnet(depth=50)'; or a function of your own, FILE.py:FUNCTION; {MODEL_HELP}",
     )
 
 

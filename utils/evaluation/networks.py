@@ -14,6 +14,7 @@ from models.saving import load_model
 from models.signatures import architecture_places
 from models.specification import is_reference, parse_specification
 
+from ..config.default_model import LARGE, default_model
 from ..config.settings import ArchitectureSettings, ModelSettings
 from ..data.data_format import shape_in_data_format
 from ..data.dataset import Dataset
@@ -29,7 +30,7 @@ def network_from_settings(
     """Builds the network that settings describe.
 
     Args:
-        settings: an `ArchitectureSettings`.
+        settings: an `ArchitectureSettings` that names a model.
         attention: an `AttentionSpec`.
         **options: options of `build_model`. Those that the settings give take precedence.
 
@@ -40,6 +41,8 @@ def network_from_settings(
         UserError: the attention module is unknown, or it or the architecture does not take an
             option.
     """
+    if settings.model is None:
+        raise ValueError("no model is named; see `with_model`")
     try:
         return build_model(
             settings.model,
@@ -55,7 +58,7 @@ def check_network(settings: ModelSettings) -> None:
     """Checks the names and options of a network, before data is loaded for it.
 
     Args:
-        settings: a `ModelSettings`.
+        settings: a `ModelSettings`. Without a model only its attention module is checked.
 
     Raises:
         UserError: the architecture or the attention module is unknown, or does not take an option
@@ -63,6 +66,8 @@ def check_network(settings: ModelSettings) -> None:
     """
     try:
         check_attention(settings.attention_spec)
+        if settings.model is None:
+            return
         check_options(architecture(settings.model), **settings.architecture_options())
         name, _ = parse_specification(settings.model)
         if not is_reference(name):
@@ -78,8 +83,8 @@ def hint_of_size(settings: ModelSettings, size: int) -> str:
         settings: a `ModelSettings`.
         size: int, height and width of the images in pixels.
     """
-    name, _ = parse_specification(settings.model)
-    if name not in SMALL_IMAGES or size < 3 * CIFAR_SIZE:
+    name, _ = parse_specification(settings.model or default_model(size))
+    if name not in SMALL_IMAGES or size < LARGE:
         return ""
     return (
         f"{name} is made for images of {CIFAR_SIZE}x{CIFAR_SIZE} pixels: at {size}x{size} it "

@@ -11,12 +11,13 @@ from models.attention.specification import NONE, AttentionSpec
 from models.attention_module import list_attention
 
 from ..config.command_settings import ProfileSettings
+from ..config.default_model import with_model
 from ..system.backend import jit_compile
 from ..system.backend_precision import chosen_precision
 from ..system.errors import UserError
 from ..system.timing import ratios, time_in_turn
 from .counting import activation_bytes, multiply_adds, trainable_params
-from .networks import network_from_settings
+from .networks import CIFAR_SIZE, network_from_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +52,8 @@ def profile(settings: ProfileSettings) -> dict[str, Cost]:
     Raises:
         UserError: a module is unknown, or a module or the architecture does not take an option.
     """
+    size = settings.input_size or CIFAR_SIZE
+    settings = with_model(settings, (size, size))
     if settings.attention is None and settings.attention_options():
         options = ", ".join(settings.attention_options())
         raise UserError(

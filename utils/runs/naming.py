@@ -10,8 +10,9 @@ from models.attention.specification import AttentionSpec
 from models.specification import parse_specification, short_name
 
 from ..config.compare_settings import CompareSettings
+from ..config.default_model import FOR_SMALL, known_model
 from ..config.fields import option_names
-from ..config.settings import NOT_RECORDED, ArchitectureSettings, RecipeSettings, TrainSettings
+from ..config.settings import NOT_RECORDED, RecipeSettings, TrainSettings
 from .resuming import FREE
 
 LONGEST = 150  # characters of a folder's name; file systems take 255 bytes
@@ -49,9 +50,9 @@ def attention_name(spec: AttentionSpec) -> str:
     return "-".join(parts)
 
 
-def network_name(settings: ArchitectureSettings) -> str:
+def network_name(settings: RecipeSettings) -> str:
     """Returns what a folder's name has for an architecture, such as `resnet_v1-20`."""
-    name, given = parse_specification(settings.model)
+    name, given = parse_specification(known_model(settings) or FOR_SMALL)
     options = {**given, **settings.architecture_options()}
     depth = [str(options.pop("depth"))] if "depth" in options else []
     return "-".join([short_name(name), *depth, *(part_of_name(*pair) for pair in options.items())])

@@ -34,6 +34,8 @@ def with_own_code(settings: TrainSettings) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"code": {}}
     for setting in NAMED_BY:
+        if getattr(settings, setting) is None:  # the data decides
+            continue
         name, options = parse_specification(getattr(settings, setting))
         name = absolute_reference(name)
         found[setting] = format_specification(name, options)

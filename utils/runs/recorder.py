@@ -15,10 +15,13 @@ from models.saving import save_model
 
 from ..plots.curves import plot_curves
 from ..system.files import replacing
+from ..system.timing import rough_time
 from .progress import Progress
 
 COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds",
            "images_per_second")  # fmt: skip
+# an epoch's time is told after these steps, which compile, and so many seconds of others
+FIRST_STEPS, MEASURED = 2, 5
 Logs = Mapping[str, float]  # metrics, as Keras passes them to callbacks
 
 
@@ -38,6 +41,7 @@ class RunRecorder(keras.callbacks.Callback):
             every host. Defaults to a context that does nothing.
         write_files: bool, whether this process writes files and shows progress: of several hosts,
             one does. Defaults to `True`.
+        clock: function that returns the time in seconds. Defaults to `time.perf_counter`.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class RunRecorder(keras.callbacks.Callback):
             [], contextlib.AbstractContextManager[object]
         ] = contextlib.nullcontext,
         write_files: bool = True,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         super().__init__()
         self.path = path
@@ -62,6 +67,8 @@ class RunRecorder(keras.callbacks.Callback):
         self.batch_size = batch_size
         self.saving_context = saving_context
         self.write_files = write_files
+        self.clock = clock
+        self.estimated = False
         self.bar: Any = None  # a `tqdm` bar, while training
         self.hinted = False
 
@@ -86,21 +93,35 @@ class RunRecorder(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}")
-        self.started, self.skipped = time.perf_counter(), self.progress.step
+        self.started, self.skipped = self.clock(), self.progress.step
         self.trained: float | None = None
+        self.warm: float | None = None  # when the first steps, which are slow, were over
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
         self.bar.update(self._steps_done() - self.bar.n)
+        if not self.estimated:
+            self._estimate(batch + 1)
+
+    def _estimate(self, steps: int) -> None:
+        """Says once how long an epoch takes, unless it is over before that can be measured."""
+        now = self.clock()
+        if steps == FIRST_STEPS:
+            self.warm = now
+        elif self.warm is not None and now - self.warm >= MEASURED:
+            self.estimated = True
+            seconds = (now - self.warm) / (steps - FIRST_STEPS) * self.steps
+            if self.write_files:
+                self.bar.write(f"an epoch takes about {rough_time(seconds)}")
 
     def _steps_done(self):
         return self.progress.epoch * self.steps + self.progress.step
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
-        self.trained = time.perf_counter()
+        self.trained = self.clock()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        now = time.perf_counter()
+        now = self.clock()
         images = (self.steps - self.skipped) * self.batch_size
         row = {
             "epoch": epoch + 1,

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..config.default_model import FOR_SMALL
 from ..config.fields import option_names
 from ..config.settings import TrainSettings
 from ..system.backend import device, on_accelerator, threads, versions
@@ -105,7 +106,7 @@ def changed_settings(config: Mapping[str, Any], now: Mapping[str, Any]) -> dict[
     now = _comparable(now)
     now = {name: value for name, value in now.items() if name not in FREE}
     # a setting that an older version did not have had its default's effect
-    before = _comparable({**TrainSettings().config(), **config})
+    before = _comparable({**TrainSettings().config(), "model": FOR_SMALL, **config})
     return _differences({name: before.get(name) for name in now}, now)
 
 

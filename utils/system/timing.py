@@ -54,3 +54,18 @@ def ratios(seconds: Mapping[Name, list[float]], base: Name) -> dict[Name, float]
         name: statistics.median(t / b for t, b in zip(times, seconds[base], strict=True))
         for name, times in seconds.items()
     }
+
+
+def rough_time(seconds: float) -> str:
+    """Returns a time as people say it.
+
+    Example:
+
+    >>> rough_time(75), rough_time(200), rough_time(7300)
+    ('75 s', '3 min', '2.0 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -11,6 +11,7 @@ from keras import layers, ops
 from models.blocks import channel_axis
 from models.graphs import deep_graphs
 
+from ..config.default_model import with_model
 from ..config.settings import TrainSettings
 from ..data.data_format import shape_in_data_format
 from ..data.dataset import Dataset
@@ -119,7 +120,7 @@ def build_network(
         name="normalization",
     )(image)
     return network_from_settings(
-        settings,
+        with_model(settings, dataset.image_shape),
         settings.attention_spec,
         input_tensor=pixels,
         classes=len(dataset.class_names),

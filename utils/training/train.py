@@ -19,6 +19,7 @@ from models.precision import in_precision
 from models.saving import load_model
 from models.specification import parse_specification
 
+from ..config.default_model import default_model, known_model, with_model
 from ..config.optimization import OPTIMIZERS
 from ..config.settings import TrainSettings
 from ..data.dataset import Dataset
@@ -102,15 +103,29 @@ def _prepared(settings, devices, announce):
     settings = dataclasses.replace(settings, **with_own_code(settings))
     if settings.resume is not None:
         check_settings(settings, read_config(settings.resume))
-    check_network(settings)
+    model = known_model(settings)
+    _check_network(settings, model)
     if settings.resume is None and settings.run_dir is not None and devices.is_chief:
         check_run_dir(settings.run_dir)
     dataset = load_dataset(**settings.load_options(), announce=announce)
+    if model is None:
+        _check_network(settings, default_model(min(dataset.image_shape[:2])))
+    settings = with_model(settings, dataset.image_shape)
     run_dir = Path(settings.resume or settings.run_dir or default_run_dir(settings, dataset.name))
     settings = with_defaults(settings, dataset)
     if settings.resume is None and devices.is_chief:
         check_run_dir(run_dir)
     return settings, dataset, run_dir
+
+
+def _check_network(settings, model):
+    """Checks a network, and says of one that is not named why it is taken."""
+    try:
+        check_network(dataclasses.replace(settings, model=model))
+    except UserError as error:
+        if settings.model or not model:
+            raise
+        raise UserError(f"{error} (without --model, images of this size get {model})") from error
 
 
 def _trained(settings, dataset, setup, run_dir, devices, started, announce):
@@ -209,6 +224,7 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
     """
     source = image_source(dataset)
     refuse_settings_of_others(settings, source)
+    settings = with_model(settings, dataset.image_shape)
     if settings.init and settings.resume is None:
         settings = with_identity_start(settings)
     depth = settings.depth

@@ -67,7 +67,7 @@ def test_every_setting_that_makes_a_difference_is_in_the_name():
 def test_photographs_are_told_apart_by_their_folder():
     settings = TrainSettings(dataset="folder", data_dir="/pictures/cats and dogs")
     name = default_run_dir(settings, "folder").name
-    assert name == "folder_cats_and_dogs-resnet_v1-cbam_block-seed0"
+    assert name == "folder_cats_and_dogs-mobilenet-cbam_block-seed0"
 
 
 def test_comparisons_have_the_same_rule():
