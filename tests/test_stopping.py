@@ -215,7 +215,7 @@ def test_a_rate_that_blows_up(cifar10_dir, tmp_path, capsys):
 def test_weights_that_blow_up_in_the_last_step(tmp_path, capsys):
     """No validation sees them, and the loss of a step is that before its update."""
     options = ["--dataset", "digits", "--depth", "8", "--attention", "none", "--run-dir"]
-    options += [str(tmp_path / "run"), "--validation-split", "0"]
+    options += [str(tmp_path / "run"), "--validation-split", "0", "--optimizer", "sgd"]
     with pytest.raises(SystemExit) as end:
         main([*options, "--epochs", "2", "--batch-size", "400", "--learning-rate", "1000"])
     assert end.value.code == 1
@@ -229,6 +229,7 @@ def test_a_network_without_a_finite_answer(tmp_path, capsys):
     run = tmp_path / "run"
     options = ["--dataset", "digits", "--depth", "8", "--attention", "none", "--run-dir", str(run)]
     options += ["--validation-split", "0", "--epochs", "1", "--batch-size", "5000"]
+    options += ["--optimizer", "sgd"]
     with pytest.raises(SystemExit) as end:
         main([*options, "--learning-rate", "1e9", "--schedule", "constant"])
     assert end.value.code == 1

@@ -34,6 +34,17 @@ OPTIMIZERS = {
         help="Nesterov momentum 0.9",
     ),
     "adam": OptimizerEntry("keras.optimizers:Adam", learning_rate=1e-3),
+    "momentum": OptimizerEntry(
+        "keras.optimizers:SGD",
+        learning_rate=0.1,
+        options={"momentum": 0.9},
+        help="SGD with momentum 0.9, as in PyTorch",
+    ),
+    "muon": OptimizerEntry(
+        "utils.training.muon:Muon",
+        learning_rate=0.05,
+        help="orthogonal updates of convolution kernels, Nesterov momentum 0.9 for the rest",
+    ),
 }
 
 

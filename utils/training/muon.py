@@ -1,0 +1,108 @@
+"""Muon: orthogonal updates for the kernels of convolutions, Nesterov momentum for all else."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+# of the odd polynomial of degree five that every iteration applies to the singular values: it is
+# steep at zero, so that three iterations bring most of them near one
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+EPSILON = 1e-7  # instead of a division by zero
+
+
+@keras.saving.register_keras_serializable(package="attention_zoo")
+class Muon(keras.optimizers.SGD):
+    """SGD with Nesterov momentum that makes the updates of convolution kernels orthogonal.
+
+    A kernel `(height, width, input channels, filters)` counts as a matrix with a column per filter.
+    The singular values of its update are brought near one: directions with small gradients are
+    learned as fast as those with large ones. An update has the length `learning_rate` times the
+    norm that He initialization gives the kernel, `sqrt(2 * filters)`, and a kernel that has
+    outgrown this norm is scaled down to it. Behind a normalization only its direction matters, and
+    so the rate is that at which the direction turns.
+
+    Kernels of a single filter, among them those of depthwise convolutions, and weights that do not
+    have four axes learn by Nesterov momentum alone, at a rate of their own.
+
+    Args:
+        learning_rate: float or `LearningRateSchedule`. Defaults to 0.05.
+        momentum: float in [0, 1), for all weights. Defaults to 0.9.
+        newton_schulz: int, how often the polynomial is applied. Defaults to 3.
+        rate_of_others: float, the rate of the weights that are not made orthogonal, as a multiple
+            of `learning_rate`. Defaults to 4.
+        name: string, the optimizer's name. Defaults to `"muon"`.
+        **options: options of `keras.optimizers.SGD`.
+
+    Reference:
+
+    - [Muon: An optimizer for hidden layers](https://kellerjordan.github.io/posts/muon/)
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.05,
+        momentum: float = 0.9,
+        newton_schulz: int = 3,
+        rate_of_others: float = 4.0,
+        name: str = "muon",
+        **options: Any,
+    ) -> None:
+        options = {"nesterov": True, **options}
+        super().__init__(learning_rate=learning_rate, momentum=momentum, name=name, **options)
+        self.newton_schulz = newton_schulz
+        self.rate_of_others = rate_of_others
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"newton_schulz": self.newton_schulz, "rate_of_others": self.rate_of_others}
+        return {**super().get_config(), **own}
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if len(variable.shape) != 4 or variable.shape[-1] == 1:
+            super().update_step(gradient, variable, learning_rate * self.rate_of_others)
+            return
+        momentum = self.momentums[self._get_variable_index(variable)]
+        gradient = ops.cast(gradient, variable.dtype)
+        mean = self.momentum * momentum + gradient
+        self.assign(momentum, mean)
+        matrix = ops.reshape(gradient + self.momentum * mean, (-1, variable.shape[-1]))
+        direction = ops.reshape(orthogonal(matrix, self.newton_schulz), variable.shape)
+        norm = (2 * variable.shape[-1]) ** 0.5  # of He initialization
+        rate = ops.cast(learning_rate, variable.dtype) * norm
+        moved = variable - direction * (rate / (_norm(direction) + EPSILON))
+        self.assign(variable, moved * (norm / ops.maximum(_norm(moved), norm)))
+
+
+def orthogonal(matrix: Any, iterations: int = 3) -> Any:
+    """Brings the singular values of a matrix near one, by a Newton-Schulz iteration.
+
+    It iterates on the product of the matrix with itself, of the shorter side: a convolution's
+    kernel, as a matrix, is often nine times as long as wide.
+
+    Args:
+        matrix: tensor `(rows, columns)` of known shape.
+        iterations: int, how often the polynomial is applied; three leave most singular values
+            between 0.5 and 1.5. Defaults to 3.
+
+    Returns:
+        A tensor of the same shape, with the same singular vectors; zeros for zeros.
+    """
+    a, b, c = COEFFICIENTS
+    is_tall = matrix.shape[0] >= matrix.shape[1]
+    matrix = matrix / (_norm(matrix) + EPSILON)
+    if is_tall:
+        squares = ops.matmul(ops.transpose(matrix), matrix)
+    else:
+        squares = ops.matmul(matrix, ops.transpose(matrix))
+    identity = ops.eye(squares.shape[0], dtype=matrix.dtype)
+    product = identity
+    for number in range(iterations):
+        factor = a * identity + ops.matmul(b * identity + c * squares, squares)
+        product = ops.matmul(factor, product) if number else factor
+        if number + 1 < iterations:
+            squares = ops.matmul(ops.matmul(factor, squares), factor)
+    return ops.matmul(matrix, product) if is_tall else ops.matmul(product, matrix)
+
+
+def _norm(tensor):
+    return ops.sqrt(ops.sum(ops.square(tensor)))
