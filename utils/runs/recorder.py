@@ -134,7 +134,7 @@ class RunRecorder(keras.callbacks.Callback):
         self.progress.history.append(row)
         if self.write_files:
             self.bar.write(_line(row, self.epochs))
-            self._hint(row["loss"])
+            self._hint(row["loss"], epoch + 1)
             self._write_metrics()
             plot_curves(self.path / "curves.png", self.progress.history, self.path.name)
         if _is_better(row, best):
@@ -147,10 +147,15 @@ class RunRecorder(keras.callbacks.Callback):
             with replacing(self.path / "best.keras") as temporary:
                 save_model(self.network, temporary)
 
-    def _hint(self, loss):
-        """Prints once what to try if a network has learned nothing in an epoch."""
+    def _hint(self, loss, epochs_done):
+        """Prints once what to try if a network is stuck: it has learned nothing for a while.
+
+        In the first fifth of the run, while the learning rate rises, a loss like that is nothing
+        to worry about.
+        """
         guessing = math.log(self.network.output_shape[-1])
-        if loss > 0.998 * guessing and not self.hinted:
+        is_early = 5 * epochs_done <= self.epochs
+        if loss > 0.998 * guessing and not is_early and not self.hinted:
             self.hinted = True
             self.bar.write(
                 f"a loss of {loss:.2f} is that of guessing ({guessing:.2f}): try a lower "
