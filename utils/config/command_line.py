@@ -13,6 +13,7 @@ from ..system.errors import UserError
 from ..system.files import read_json
 from ..system.terminal import printable
 from .fields import Settings
+from .recipes import DEFAULT_RECIPE, PLAIN, recipe_settings
 from .settings import NOT_RECORDED
 
 LONGEST_ERROR = 4000  # characters
@@ -54,11 +55,16 @@ def parse_settings(
     known = [field.name for field in settings_class.fields()]
     for file in reversed(files):
         values = {**_read_config(file, known), **values}
-    if values.get("resume"):  # the settings of that run stand below all others
+    resumed = values.get("resume")
+    if resumed:  # the settings of that run stand below all others
         # its folder may come from anybody: it does not say where to connect to or what to force
         recorded = [name for name in known if name not in NOT_RECORDED]
-        own = _read_config(str(Path(values["resume"]) / "config.json"), recorded)
+        own = _read_config(str(Path(resumed) / "config.json"), recorded)
         values = {**own, **values}
+    if "recipe" in known:
+        # what a file or a run does not say is what it was before there were recipes
+        name = values.get("recipe", PLAIN if files or resumed else DEFAULT_RECIPE)
+        values = {**recipe_settings(name), **values}
     return settings_class(**values)
 
 
@@ -72,13 +78,14 @@ def _parser(settings_class: type[Settings], prog: str, description: str) -> _Par
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     groups: dict[str, Any] = {}
+    of_recipe = recipe_settings(DEFAULT_RECIPE)
     for field in settings_class.fields():
         if field.metadata["hidden"]:
             continue
         title = _group_of(settings_class, field.name)
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
-        _add_argument(groups[title], field)
+        _add_argument(groups[title], field, of_recipe.get(field.name, field.default))
     parser.add_argument(
         "--config", action="append", metavar="FILE.json",
         help="file with any of these settings; flags stand over it",
@@ -101,7 +108,7 @@ def _group_of(settings_class: type[Settings], name: str) -> str:
     return owners[-1].group
 
 
-def _add_argument(group: Any, field: dataclasses.Field) -> None:
+def _add_argument(group: Any, field: dataclasses.Field, default: Any) -> None:
     kind, many = field.metadata["kind"], field.metadata["many"]
     flag = "--" + field.name.replace("_", "-")
     nargs = {"nargs": "+"} if many else {}
@@ -111,7 +118,7 @@ def _add_argument(group: Any, field: dataclasses.Field) -> None:
         group.add_argument(field.name, metavar=field.name.upper(), help=field.metadata["help"],
                            **nargs, **check)  # fmt: skip
         return
-    options = {"help": field.metadata["help"] + _default_text(field.default)}
+    options = {"help": field.metadata["help"] + _default_text(default)}
     if many and kind.metavar == "true|false":
         group.add_argument(flag, nargs="*", action=_Booleans, metavar=kind.metavar, **options)
         group.add_argument("--no-" + flag[2:], dest=field.name, action="store_const",

@@ -42,6 +42,7 @@ from .parsing import (
     text,
     words,
 )
+from .recipes import PLAIN, RECIPES, recipe_help
 
 AUTO_PRECISION = "auto"
 PRECISIONS = (AUTO_PRECISION, "float32", "mixed_bfloat16", "mixed_float16")
@@ -277,8 +278,22 @@ class DeviceSettings(Settings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class RecipeName(Settings):
+    """Which recipe the settings come from that are not given; the command line fills them in."""
+
+    group = "recipe"
+
+    recipe: str = setting(PLAIN, choice(*RECIPES), recipe_help())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RecipeSettings(
-    DeviceSettings, AugmentationSettings, OptimizationSettings, DataSettings, ModelSettings
+    DeviceSettings,
+    AugmentationSettings,
+    OptimizationSettings,
+    RecipeName,
+    DataSettings,
+    ModelSettings,
 ):
     """Everything but the seed that decides how a run goes."""
 

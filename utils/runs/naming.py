@@ -12,11 +12,11 @@ from models.specification import parse_specification, short_name
 from ..config.compare_settings import CompareSettings
 from ..config.default_model import FOR_SMALL, known_model
 from ..config.fields import option_names
+from ..config.recipes import PLAIN, recipe_settings
 from ..config.settings import NOT_RECORDED, RecipeSettings, TrainSettings
 from .resuming import FREE
 
 LONGEST = 150  # characters of a folder's name; file systems take 255 bytes
-DEFAULTS = TrainSettings()
 # named apart, in the order in which a folder's name has them
 _APART = frozenset({
     "dataset", "model", "attention", "attention_at", "seed",
@@ -59,12 +59,16 @@ def network_name(settings: RecipeSettings) -> str:
 
 
 def recipe_name(settings: RecipeSettings) -> str:
-    """Returns what a folder's name has for the recipe, such as `epochs3-optimizer_adam`, or ""."""
-    parts = []
+    """Returns what a folder's name has for the recipe, such as `recipe_quick-epochs3`, or "".
+
+    It has the recipe's name, but for the plain one, and what differs from that recipe.
+    """
+    base = RecipeSettings(**recipe_settings(settings.recipe))
+    parts = [] if settings.recipe == PLAIN else [part_of_name("recipe", settings.recipe)]
     for field in dataclasses.fields(RecipeSettings):
         value = getattr(settings, field.name)
         named_apart = field.name in _APART or field.name in _WITHOUT_EFFECT
-        if not named_apart and value != getattr(DEFAULTS, field.name):
+        if not named_apart and value != getattr(base, field.name):
             parts.append(part_of_name(field.name, value))
     return "-".join(parts)
 
@@ -91,7 +95,8 @@ def default_comparison_dir(settings: CompareSettings, dataset_name: str) -> Path
 
     Its name tells what all runs have in common; what differs is in the names of the runs.
     """
-    common = RecipeSettings(**settings.single_settings())
+    # a setting that varies counts as the recipe's: the names of the runs tell it
+    common = RecipeSettings(**{**recipe_settings(settings.recipe), **settings.single_settings()})
     parts = [
         data_name(common, dataset_name),
         network_name(common),

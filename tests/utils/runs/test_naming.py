@@ -38,7 +38,8 @@ OTHERS = {
     "block": "basic", "pools": "avg", "descriptor": "conv", "order": "parallel",
     "attention_at": "stage", "dataset": "digits", "corrupt": "skip", "optimizer": "adam",
     "schedule": "cosine", "backend": "jax", "precision": "mixed_bfloat16", "augment": False,
-    "flip": False, "init": "runs/first", "bottleneck": True, "use_bias": True, "attention_batch_norm": True,
+    "flip": False, "bottleneck": True, "use_bias": True, "attention_batch_norm": True,
+    "init": "runs/first", "recipe": "seed",
 }  # fmt: skip
 FRACTIONS = (
     "dropout", "dropout_rate", "alpha", "width", "compression", "crop", "mixup", "cutmix",

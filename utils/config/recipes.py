@@ -1,0 +1,74 @@
+"""Recipes: sets of settings under one name, for `--recipe`. Nothing here needs Keras."""
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class RecipeEntry:
+    """A recipe that `--recipe` can name.
+
+    Args:
+        help: string, what `--help` says of it.
+        settings: dictionary from names of settings to values; the rest have their own defaults.
+            Defaults to none.
+    """
+
+    help: str
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
+
+
+PLAIN = "plain"  # of settings that name no recipe, among them those of runs before there were any
+RECIPES = {
+    "quick": RecipeEntry(
+        "learns the most in a few epochs",
+        {"optimizer": "muon"},
+    ),
+    PLAIN: RecipeEntry("SGD with Nesterov momentum; what a file stands on that names no recipe"),
+    "seed": RecipeEntry(
+        "Adam for 200 epochs, as the Keras code that this project began with",
+        {
+            "epochs": 200,
+            "batch_size": 128,
+            "optimizer": "adam",
+            "learning_rate": 1e-3,
+            "schedule": "step",
+            "weight_decay": 2e-4,
+        },
+    ),
+    "pytorch_seed": RecipeEntry(
+        "SGD, batches of 4, no augmentation, as the PyTorch code it began with",
+        {
+            "epochs": 15,
+            "batch_size": 4,
+            "optimizer": "momentum",
+            "learning_rate": 1e-3,
+            "schedule": "constant",
+            "weight_decay": 0.0,
+            "augment": False,
+        },
+    ),
+}
+DEFAULT_RECIPE = "quick"  # of a command that is given neither a recipe nor a file
+
+
+def recipe_settings(name: Any) -> dict[str, Any]:
+    """Returns the settings that a recipe stands for, its own name among them.
+
+    Args:
+        name: string, one of `RECIPES`; of anything else, only the name is returned: the setting
+            `recipe` refuses it.
+    """
+    entry = RECIPES.get(name) if isinstance(name, str) else None
+    return {**(entry.settings if entry else {}), "recipe": name}
+
+
+def recipe_help() -> str:
+    """Returns what `--help` says of the recipes."""
+    recipes = "; ".join(f"{name}: {entry.help}" for name, entry in RECIPES.items())
+    return f"set of settings, under any that are given. {recipes}"
