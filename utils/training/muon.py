@@ -9,30 +9,35 @@ from keras import ops
 # steep at zero, so that three iterations bring most of them near one
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 EPSILON = 1e-7  # instead of a division by zero
+WIDEST, NARROWEST = 128, 32  # filters of a block
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
 class Muon(keras.optimizers.SGD):
     """SGD with Nesterov momentum that makes the updates of convolution kernels orthogonal.
 
-    A kernel `(height, width, input channels, filters)` counts as a matrix with a column per filter.
-    The singular values of its update are brought near one: directions with small gradients are
-    learned as fast as those with large ones. An update has the length `learning_rate` times the
-    norm that He initialization gives the kernel, `sqrt(2 * filters)`, and a kernel that has
-    outgrown this norm is scaled down to it. Behind a normalization only its direction matters, and
-    so the rate is that at which the direction turns.
+    A kernel `(height, width, input channels, filters)` counts as a matrix with a column per filter,
+    or, with more than 128 filters, as several: whole, those of wide networks would add up to a
+    third to the work of a step. The singular values of an update are brought near one: directions
+    with small gradients are learned as fast as those with large ones. An update has the length
+    `learning_rate` times the norm that He initialization gives the kernel, `sqrt(2 * filters)`, and
+    a kernel that has outgrown this norm is scaled down to it. Behind a normalization only its
+    direction matters, and so the rate is that at which the direction turns.
 
     Kernels of a single filter, among them those of depthwise convolutions, and weights that do not
     have four axes learn by Nesterov momentum alone, at a rate of their own.
 
     Args:
         learning_rate: float or `LearningRateSchedule`. Defaults to 0.05.
-        momentum: float in [0, 1), for all weights. Defaults to 0.9.
+        momentum: float above 0 and below 1, for all weights. Defaults to 0.9.
         newton_schulz: int, how often the polynomial is applied. Defaults to 3.
         rate_of_others: float, the rate of the weights that are not made orthogonal, as a multiple
             of `learning_rate`. Defaults to 4.
         name: string, the optimizer's name. Defaults to `"muon"`.
         **options: options of `keras.optimizers.SGD`.
+
+    Raises:
+        ValueError: the momentum is not allowed.
 
     Reference:
 
@@ -48,6 +53,8 @@ class Muon(keras.optimizers.SGD):
         name: str = "muon",
         **options: Any,
     ) -> None:
+        if not 0 < momentum < 1:
+            raise ValueError(f"momentum must be above 0 and below 1, received {momentum}")
         options = {"nesterov": True, **options}
         super().__init__(learning_rate=learning_rate, momentum=momentum, name=name, **options)
         self.newton_schulz = newton_schulz
@@ -65,22 +72,33 @@ class Muon(keras.optimizers.SGD):
         gradient = ops.cast(gradient, variable.dtype)
         mean = self.momentum * momentum + gradient
         self.assign(momentum, mean)
-        matrix = ops.reshape(gradient + self.momentum * mean, (-1, variable.shape[-1]))
-        direction = ops.reshape(orthogonal(matrix, self.newton_schulz), variable.shape)
+        update = gradient + self.momentum * mean
+        blocks = orthogonal(_to_blocks(update), self.newton_schulz)
+        direction = ops.reshape(ops.swapaxes(blocks, 0, 1), variable.shape)
         norm = (2 * variable.shape[-1]) ** 0.5  # of He initialization
         rate = ops.cast(learning_rate, variable.dtype) * norm
         moved = variable - direction * (rate / (_norm(direction) + EPSILON))
         self.assign(variable, moved * (norm / ops.maximum(_norm(moved), norm)))
 
 
-def orthogonal(matrix: Any, iterations: int = 3) -> Any:
-    """Brings the singular values of a matrix near one, by a Newton-Schulz iteration.
+def _to_blocks(kernel):
+    """A kernel as matrices of as many filters each, `(blocks, rows, filters of a block)`."""
+    *_, filters = kernel.shape
+    fitting = [
+        filters // width for width in range(WIDEST, NARROWEST - 1, -1) if filters % width == 0
+    ]
+    blocks = fitting[0] if filters > WIDEST and fitting else 1
+    return ops.swapaxes(ops.reshape(kernel, (-1, blocks, filters // blocks)), 0, 1)
 
-    It iterates on the product of the matrix with itself, of the shorter side: a convolution's
-    kernel, as a matrix, is often nine times as long as wide.
+
+def orthogonal(matrices: Any, iterations: int = 3) -> Any:
+    """Brings the singular values of matrices near one, by a Newton-Schulz iteration.
+
+    It iterates on the product of a matrix with itself, of the shorter side: a convolution's kernel,
+    as a matrix, is often nine times as long as wide.
 
     Args:
-        matrix: tensor `(rows, columns)` of known shape.
+        matrices: tensor `(..., rows, columns)` of known shape.
         iterations: int, how often the polynomial is applied; three leave most singular values
             between 0.5 and 1.5. Defaults to 3.
 
@@ -88,21 +106,19 @@ def orthogonal(matrix: Any, iterations: int = 3) -> Any:
         A tensor of the same shape, with the same singular vectors; zeros for zeros.
     """
     a, b, c = COEFFICIENTS
-    is_tall = matrix.shape[0] >= matrix.shape[1]
-    matrix = matrix / (_norm(matrix) + EPSILON)
-    if is_tall:
-        squares = ops.matmul(ops.transpose(matrix), matrix)
-    else:
-        squares = ops.matmul(matrix, ops.transpose(matrix))
-    identity = ops.eye(squares.shape[0], dtype=matrix.dtype)
-    product = identity
+    is_tall = matrices.shape[-2] >= matrices.shape[-1]
+    x = matrices / (_norm(matrices, axis=(-2, -1)) + EPSILON)
+    transposed = ops.swapaxes(x, -2, -1)
+    squares = ops.matmul(transposed, x) if is_tall else ops.matmul(x, transposed)
+    identity = ops.eye(squares.shape[-1], dtype=x.dtype)
+    product = None
     for number in range(iterations):
         factor = a * identity + ops.matmul(b * identity + c * squares, squares)
-        product = ops.matmul(factor, product) if number else factor
+        product = factor if product is None else ops.matmul(factor, product)
         if number + 1 < iterations:
             squares = ops.matmul(ops.matmul(factor, squares), factor)
-    return ops.matmul(matrix, product) if is_tall else ops.matmul(product, matrix)
+    return ops.matmul(x, product) if is_tall else ops.matmul(product, x)
 
 
-def _norm(tensor):
-    return ops.sqrt(ops.sum(ops.square(tensor)))
+def _norm(tensor, axis=None):
+    return ops.sqrt(ops.sum(ops.square(tensor), axis=axis, keepdims=axis is not None))

@@ -1,4 +1,6 @@
-"""What a run says while it trains."""
+"""What a run says while it trains: how long an epoch takes, and once that it is stuck."""
+
+import types
 
 import keras
 import pytest
@@ -7,6 +9,38 @@ from utils.runs.progress import Progress
 from utils.runs.recorder import FIRST_STEPS, RunRecorder
 
 pytestmark = pytest.mark.once
+
+GUESSING, BETTER = 2.3026, 2.2
+
+
+def hints(losses, epochs, tmp_path, capsys):
+    """The epochs after which a run with these losses prints the hint."""
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(10)])
+    network.compile("sgd", "mse")
+    recorder = RunRecorder(tmp_path, network, Progress(), epochs, steps=1, batch_size=1)
+    recorder.set_model(network)
+    recorder.bar = types.SimpleNamespace(write=print, set_description=lambda text: None)
+    found = []
+    for epoch, loss in enumerate(losses):
+        recorder.on_epoch_begin(epoch)
+        recorder.on_epoch_end(epoch, {"loss": loss, "accuracy": 0.1})
+        if "is that of guessing (2.30)" in capsys.readouterr().out:
+            found.append(epoch + 1)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("losses", "epochs", "expected"),
+    [
+        ([GUESSING] * 10, 10, [3]),
+        ([2.39, 2.31] + [BETTER] * 8, 10, []),
+        ([BETTER] * 5 + [GUESSING] * 5, 10, [6]),
+        ([GUESSING] * 2, 2, [1]),
+        ([GUESSING], 30, []),
+    ],
+)
+def test_hint_of_a_run_that_is_stuck(losses, epochs, expected, tmp_path, capsys):
+    assert hints(losses, epochs, tmp_path, capsys) == expected
 
 
 def recorder(path, steps, seconds, capsys, epochs=2, **options):

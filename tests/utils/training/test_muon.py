@@ -61,6 +61,19 @@ def test_three_steps_of_a_kernel_in_numpy(rng):
     assert lengths[0] < longest < lengths[-1]  # both cases were there
 
 
+@pytest.mark.parametrize(("filters", "width"), [(256, 128), (320, 80), (131, 131), (128, 128)])
+def test_many_filters_are_several_matrices(rng, filters, width):
+    gradient = rng.normal(size=(1, 1, 20, filters)).astype("float32")
+    kernel = keras.Variable(np.zeros(gradient.shape, "float32"))
+    optimizer = Muon(0.1)
+    optimizer.build([kernel])
+    optimizer.apply([ops.convert_to_tensor(gradient)])
+    parts = np.split(gradient[0, 0], filters // width, axis=1)
+    update = np.hstack([with_polynomial_of_singular_values(part, 3) for part in parts])
+    expected = -0.1 * np.sqrt(2 * filters) * update / np.linalg.norm(update)
+    np.testing.assert_allclose(ops.convert_to_numpy(kernel)[0, 0], expected, atol=1e-5)
+
+
 def test_other_weights_learn_as_with_sgd(rng):
     """Vectors, matrices, and the kernels of depthwise convolutions or with a single filter."""
     shapes = [(5,), (4, 3), (3, 3, 6, 1), (7, 4, 2)]
