@@ -28,16 +28,19 @@ class Muon(keras.optimizers.SGD):
     have four axes learn by Nesterov momentum alone, at a rate of their own.
 
     Args:
-        learning_rate: float or `LearningRateSchedule`. Defaults to 0.05.
-        momentum: float above 0 and below 1, for all weights. Defaults to 0.9.
+        learning_rate: float or `LearningRateSchedule`. Defaults to 0.03.
+        kernel_momentum: float in [0, 1), Nesterov momentum of the updates that are made orthogonal.
+            Defaults to 0.6.
         newton_schulz: int, how often the polynomial is applied. Defaults to 3.
-        rate_of_others: float, the rate of the weights that are not made orthogonal, as a multiple
-            of `learning_rate`. Defaults to 4.
+        rate_of_others: float, the rate of the other weights as a multiple of `learning_rate`.
+            Defaults to 7.
+        momentum: float above 0 and below 1, Nesterov momentum of the other weights. Defaults to
+            0.9.
         name: string, the optimizer's name. Defaults to `"muon"`.
         **options: options of `keras.optimizers.SGD`.
 
     Raises:
-        ValueError: the momentum is not allowed.
+        ValueError: a momentum is not allowed.
 
     Reference:
 
@@ -46,23 +49,29 @@ class Muon(keras.optimizers.SGD):
 
     def __init__(
         self,
-        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.05,
-        momentum: float = 0.9,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.03,
+        kernel_momentum: float = 0.6,
         newton_schulz: int = 3,
-        rate_of_others: float = 4.0,
+        rate_of_others: float = 7.0,
+        momentum: float = 0.9,
         name: str = "muon",
         **options: Any,
     ) -> None:
-        if not 0 < momentum < 1:
+        if not 0 < momentum < 1:  # without one, Keras's SGD has no variables for it
             raise ValueError(f"momentum must be above 0 and below 1, received {momentum}")
+        if not 0 <= kernel_momentum < 1:
+            raise ValueError(
+                f"kernel_momentum must be at least 0 and below 1, received {kernel_momentum}"
+            )
         options = {"nesterov": True, **options}
         super().__init__(learning_rate=learning_rate, momentum=momentum, name=name, **options)
+        self.kernel_momentum = kernel_momentum
         self.newton_schulz = newton_schulz
         self.rate_of_others = rate_of_others
 
     def get_config(self) -> dict[str, Any]:
-        own = {"newton_schulz": self.newton_schulz, "rate_of_others": self.rate_of_others}
-        return {**super().get_config(), **own}
+        own = ("kernel_momentum", "newton_schulz", "rate_of_others")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         if len(variable.shape) != 4 or variable.shape[-1] == 1:
@@ -70,9 +79,9 @@ class Muon(keras.optimizers.SGD):
             return
         momentum = self.momentums[self._get_variable_index(variable)]
         gradient = ops.cast(gradient, variable.dtype)
-        mean = self.momentum * momentum + gradient
+        mean = self.kernel_momentum * momentum + gradient
         self.assign(momentum, mean)
-        update = gradient + self.momentum * mean
+        update = gradient + self.kernel_momentum * mean
         blocks = orthogonal(_to_blocks(update), self.newton_schulz)
         direction = ops.reshape(ops.swapaxes(blocks, 0, 1), variable.shape)
         norm = (2 * variable.shape[-1]) ** 0.5  # of He initialization

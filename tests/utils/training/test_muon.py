@@ -40,10 +40,10 @@ def test_singular_values_come_near_one(rng, shape):
 
 
 def test_three_steps_of_a_kernel_in_numpy(rng):
-    rate, momentum = 0.3, 0.9
-    start = rng.normal(size=(3, 3, 2, 4)).astype("float32") * 0.3
+    rate, momentum = 0.3, 0.8
+    start = rng.normal(size=(3, 3, 2, 4)).astype("float32") * 0.32
     kernel = keras.Variable(start)
-    optimizer = Muon(rate, momentum)
+    optimizer = Muon(rate, kernel_momentum=momentum)
     optimizer.build([kernel])
     weights, mean = start.astype("float64"), 0.0
     longest = np.sqrt(2 * 4)
@@ -105,7 +105,17 @@ def test_zeros_are_no_division_by_zero():
 
 
 def test_it_is_saved_with_its_options():
-    optimizer = Muon(0.1, momentum=0.8, newton_schulz=4, rate_of_others=2, weight_decay=0.01)
+    optimizer = Muon(
+        0.1, kernel_momentum=0.5, momentum=0.8, newton_schulz=4, rate_of_others=2, weight_decay=0.01
+    )
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert type(again) is Muon
     assert again.get_config() == optimizer.get_config()
+
+
+@pytest.mark.parametrize(
+    "options", [{"momentum": 0.0}, {"momentum": 1.0}, {"kernel_momentum": 1.0}]
+)
+def test_momentum_that_is_none(options):
+    with pytest.raises(ValueError, match="momentum must be"):
+        Muon(**options)
