@@ -108,4 +108,8 @@ SCHEDULES = {
     "cosine": ScheduleEntry("keras.optimizers.schedules:CosineDecay", _cosine),
     "step": ScheduleEntry("keras.optimizers.schedules:PiecewiseConstantDecay", _drops),
     "constant": ScheduleEntry(None),
+    "linear_decay": ScheduleEntry(
+        "utils.training.schedules:OneCycle",
+        lambda peak, total_steps: {"peak": peak, "total_steps": total_steps, "warmup": 0.05},
+    ),
 }

@@ -82,11 +82,16 @@ def test_cosine_schedule():
     np.testing.assert_allclose(got[10:], 0.2 * (1 + np.cos(np.pi * progress)), atol=1e-6)
 
 
-def test_one_cycle_schedule():
-    got = rates("one_cycle")[:-1]
-    expected = np.interp(np.arange(200) + 0.5, [0, 40, 200], [0, 0.4, 0])
+@pytest.mark.parametrize(("name", "top"), [("one_cycle", 40), ("linear_decay", 10)])
+def test_schedules_of_two_lines(name, top):
+    got = rates(name)[:-1]
+    expected = np.interp(np.arange(200) + 0.5, [0, top, 200], [0, 0.4, 0])
     np.testing.assert_allclose(got, expected, atol=1e-6)
-    assert got.argmax() in (39, 40)
+    assert got.argmax() in (top - 1, top)
+
+
+def test_one_cycle_is_saved_with_its_options():
+    got = rates("one_cycle")
     again = OneCycle.from_config(OneCycle(0.4, 200).get_config())
     assert float(again(7)) == pytest.approx(got[7])
 
