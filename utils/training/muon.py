@@ -21,8 +21,8 @@ class Muon(keras.optimizers.SGD):
     third to the work of a step. The singular values of an update are brought near one: directions
     with small gradients are learned as fast as those with large ones. An update has the length
     `learning_rate` times the norm that He initialization gives the kernel, `sqrt(2 * filters)`, and
-    a kernel that has outgrown this norm is scaled down to it. Behind a normalization only its
-    direction matters, and so the rate is that at which the direction turns.
+    no update makes a kernel longer than that, or than it is already. Behind a normalization only
+    its direction matters, and so the rate is that at which the direction turns.
 
     Kernels of a single filter, among them those of depthwise convolutions, and weights that do not
     have four axes learn by Nesterov momentum alone, at a rate of their own.
@@ -87,7 +87,8 @@ class Muon(keras.optimizers.SGD):
         norm = (2 * variable.shape[-1]) ** 0.5  # of He initialization
         rate = ops.cast(learning_rate, variable.dtype) * norm
         moved = variable - direction * (rate / (_norm(direction) + EPSILON))
-        self.assign(variable, moved * (norm / ops.maximum(_norm(moved), norm)))
+        longest = ops.maximum(_norm(variable), norm)
+        self.assign(variable, moved * (longest / ops.maximum(_norm(moved), longest)))
 
 
 def _to_blocks(kernel):

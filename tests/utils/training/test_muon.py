@@ -39,26 +39,30 @@ def test_singular_values_come_near_one(rng, shape):
     assert values.max() / np.median(values) < 0.8 * np.linalg.cond(matrix)
 
 
-def test_three_steps_of_a_kernel_in_numpy(rng):
+@pytest.mark.parametrize("scale", [0.32, 0.6])
+def test_three_steps_of_a_kernel_in_numpy(rng, scale):
     rate, momentum = 0.3, 0.8
-    start = rng.normal(size=(3, 3, 2, 4)).astype("float32") * 0.32
+    start = rng.normal(size=(3, 3, 2, 4)).astype("float32") * scale
     kernel = keras.Variable(start)
     optimizer = Muon(rate, kernel_momentum=momentum)
     optimizer.build([kernel])
     weights, mean = start.astype("float64"), 0.0
     longest = np.sqrt(2 * 4)
-    lengths = []
+    lengths = [np.linalg.norm(weights)]
     for _ in range(3):
         gradient = rng.normal(size=start.shape)
         optimizer.apply([ops.convert_to_tensor(gradient.astype("float32"))])
         mean = momentum * mean + gradient
         update = (gradient + momentum * mean).reshape(-1, 4)
         update = with_polynomial_of_singular_values(update, 3).reshape(start.shape)
+        before = weights
         weights = weights - rate * longest * update / np.linalg.norm(update)
         lengths.append(np.linalg.norm(weights))
-        weights *= longest / max(lengths[-1], longest)
+        allowed = max(longest, np.linalg.norm(before))
+        weights *= allowed / max(lengths[-1], allowed)
         np.testing.assert_allclose(ops.convert_to_numpy(kernel), weights, atol=2e-5)
-    assert lengths[0] < longest < lengths[-1]  # both cases were there
+    assert lengths[-1] > longest  # an update that is held back
+    assert (lengths[0] < longest) == (scale == 0.32)
 
 
 @pytest.mark.parametrize(("filters", "width"), [(256, 128), (320, 80), (131, 131), (128, 128)])
