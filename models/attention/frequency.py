@@ -115,7 +115,8 @@ class FCA(AttentionLayer):
 
 def _cosines(frequencies, side, dtype):
     """Rows of the discrete cosine transform for an axis of a length, `(frequencies, side)`."""
-    length = ops.maximum(side, GRID)
+    # a number where it is known: JAX makes no range of a length that it computes
+    length = max(side, GRID) if isinstance(side, int) else ops.maximum(side, GRID)
     place = ops.cast(ops.arange(length, dtype="int32"), dtype) + 0.5
     oscillations = ops.convert_to_tensor(frequencies, "int32") * (length // GRID)
     phase = ops.cast(oscillations, dtype)[:, None] * place / ops.cast(length, dtype)
