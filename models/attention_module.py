@@ -12,6 +12,7 @@ from .attention.base import AttentionLayer
 from .attention.bottleneck_transformer import BoTNet, botnet_block
 from .attention.cbam import CBAM, CBAM_OFFICIAL, cbam_block
 from .attention.channel import SE, ChannelAttention, channel_attention, se_block
+from .attention.context_anchor import CAA, caa_block
 from .attention.context_transform import GCT, LCT, gct_block, lct_block
 from .attention.coordinate import CoordinateAttention, coordinate_block
 from .attention.criss_cross import CrissCross, criss_cross_block
@@ -56,6 +57,7 @@ listen(fast.install)  # attention layers have their fast forms from when they ar
 
 __all__ = [
     "BAM",
+    "CAA",
     "CBAM",
     "CBAM_OFFICIAL",
     "CSE",
@@ -100,6 +102,7 @@ __all__ = [
     "attention_options",
     "bam_block",
     "botnet_block",
+    "caa_block",
     "cbam_block",
     "channel_attention",
     "check_attention",
