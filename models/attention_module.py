@@ -31,6 +31,7 @@ from .attention.hooks import listen
 from .attention.identity import IdentityStart
 from .attention.large_kernel import LKA, LSKA, lka_block, lska_block
 from .attention.local_attention import ELA, ela_block
+from .attention.mixed_local import MLCA, mlca_block
 from .attention.non_local import NonLocal, non_local_block
 from .attention.normalization import NAM, nam_block
 from .attention.polarized import PolarizedAttention, polarized_block
@@ -73,6 +74,7 @@ __all__ = [
     "LCT",
     "LKA",
     "LSKA",
+    "MLCA",
     "NAM",
     "SCSE",
     "SE",
@@ -127,6 +129,7 @@ __all__ = [
     "list_attention",
     "lka_block",
     "lska_block",
+    "mlca_block",
     "nam_block",
     "non_local_block",
     "polarized_block",

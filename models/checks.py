@@ -22,6 +22,13 @@ def require_number(name, value, most=math.inf):
     return value
 
 
+def require_finite(name, value):
+    """Returns `value`, or raises a `ValueError` unless it is a finite number."""
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, received {value!r}")
+    return value
+
+
 def require_one_of(name, value, allowed):
     """Returns `value`, or raises a `ValueError` unless it is one of the values allowed."""
     if value not in tuple(allowed):

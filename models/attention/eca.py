@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from ..checks import require_int, require_number
+from ..checks import require_finite, require_int, require_number
 from .base import AttentionLayer, pool
 from .parts import per_channel
 from .registry import register_attention
@@ -67,9 +67,7 @@ class ECA(AttentionLayer):
         if kernel_size is not None:
             self.kernel_size = require_int("kernel_size", kernel_size, odd=True)
         self.gamma = require_number("gamma", gamma)
-        if not isinstance(b, (int, float)) or not math.isfinite(b):
-            raise ValueError(f"b must be a finite number, received {b!r}")
-        self.b = b
+        self.b = require_finite("b", b)
         self.start = start
         self.starting = start_named(start)
 
@@ -77,7 +75,7 @@ class ECA(AttentionLayer):
         super().build(input_shape)
         self.conv = layers.Conv1D(
             1,
-            self.kernel_size or self._adaptive_size(),
+            self.kernel_size or adaptive_kernel_size(self.channels, self.gamma, self.b),
             padding="same",
             use_bias=False,
             kernel_initializer=self.starting.conv,
@@ -86,10 +84,6 @@ class ECA(AttentionLayer):
             dtype=self.gate_policy,
         )
         self.conv.build((None, self.channels, 1))
-
-    def _adaptive_size(self):
-        size = int(abs(math.log2(self.channels) + self.b) / self.gamma)
-        return size if size % 2 else size + 1
 
     def attend(self, inputs, training=None):
         pooled = ops.reshape(pool(inputs, "avg", self.spatial_axes), (-1, self.channels, 1))
@@ -105,6 +99,12 @@ class ECA(AttentionLayer):
             "b": self.b,
             "start": self.start,
         }
+
+
+def adaptive_kernel_size(channels, gamma, b):
+    """The odd size of a kernel that slides along the channels, by equation 12 of the paper."""
+    size = int(abs(math.log2(channels) + b) / gamma)
+    return size if size % 2 else size + 1
 
 
 @register_attention("eca_block", layer=ECA)
