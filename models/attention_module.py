@@ -12,6 +12,7 @@ from .attention.base import AttentionLayer
 from .attention.bottleneck_transformer import BoTNet, botnet_block
 from .attention.cbam import CBAM, CBAM_OFFICIAL, cbam_block
 from .attention.channel import SE, ChannelAttention, channel_attention, se_block
+from .attention.channel_prior import CPCA, cpca_block
 from .attention.context_anchor import CAA, caa_block
 from .attention.context_transform import GCT, LCT, gct_block, lct_block
 from .attention.coordinate import CoordinateAttention, coordinate_block
@@ -61,6 +62,7 @@ __all__ = [
     "CAA",
     "CBAM",
     "CBAM_OFFICIAL",
+    "CPCA",
     "CSE",
     "ECA",
     "ELA",
@@ -109,6 +111,7 @@ __all__ = [
     "channel_attention",
     "check_attention",
     "coordinate_block",
+    "cpca_block",
     "criss_cross_block",
     "cse_block",
     "danet_block",
