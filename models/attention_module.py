@@ -22,6 +22,7 @@ from .attention.dual_attention import DANet, danet_block
 from .attention.eca import ECA, eca_block
 from .attention.effective_se import ESE, ese_block
 from .attention.ema import EMA, ema_block
+from .attention.external import ExternalAttention, external_block
 from .attention.frequency import FCA, fca_block
 from .attention.gated_transform import GatedChannelTransform, gated_transform_block
 from .attention.gather_excite import GE, ge_block
@@ -92,6 +93,7 @@ __all__ = [
     "CrissCross",
     "DANet",
     "DoubleAttention",
+    "ExternalAttention",
     "GatedChannelTransform",
     "GlobalContext",
     "IdentityStart",
@@ -120,6 +122,7 @@ __all__ = [
     "ela_block",
     "ema_block",
     "ese_block",
+    "external_block",
     "fca_block",
     "gam_block",
     "gated_transform_block",
