@@ -54,6 +54,7 @@ from .attention.spatial import SpatialAttention, spatial_attention
 from .attention.specification import AttentionSpec
 from .attention.split import SplitAttention, split_block
 from .attention.srm import SRM, srm_block
+from .attention.strip_pooling import StripPooling, strip_block
 from .attention.triplet import TripletAttention, triplet_block
 
 listen(fast.install)  # attention layers have their fast forms from when they are made
@@ -103,6 +104,7 @@ __all__ = [
     "SimAM",
     "SpatialAttention",
     "SplitAttention",
+    "StripPooling",
     "TripletAttention",
     "attach_attention_module",
     "attention_options",
@@ -150,5 +152,6 @@ __all__ = [
     "split_block",
     "srm_block",
     "sse_block",
+    "strip_block",
     "triplet_block",
 ]
