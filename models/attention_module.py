@@ -50,6 +50,7 @@ from .attention.scse import CSE, SCSE, SSE, cse_block, scse_block, sse_block
 from .attention.selective_kernel import SK, sk_block
 from .attention.shuffle import ShuffleAttention, shuffle_block
 from .attention.simam import SimAM, simam_block
+from .attention.skip_excitation import ParNetAttention, parnet_block
 from .attention.spatial import SpatialAttention, spatial_attention
 from .attention.specification import AttentionSpec
 from .attention.split import SplitAttention, split_block
@@ -99,6 +100,7 @@ __all__ = [
     "GlobalContext",
     "IdentityStart",
     "NonLocal",
+    "ParNetAttention",
     "PolarizedAttention",
     "ShuffleAttention",
     "SimAM",
@@ -140,6 +142,7 @@ __all__ = [
     "mlca_block",
     "nam_block",
     "non_local_block",
+    "parnet_block",
     "polarized_block",
     "register_attention",
     "scse_block",
