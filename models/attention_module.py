@@ -50,6 +50,7 @@ from .attention.scse import CSE, SCSE, SSE, cse_block, scse_block, sse_block
 from .attention.selective_kernel import SK, sk_block
 from .attention.shuffle import ShuffleAttention, shuffle_block
 from .attention.simam import SimAM, simam_block
+from .attention.simple_coordinate import SimpleCoordinateAttention, scoord_block
 from .attention.skip_excitation import ParNetAttention, parnet_block
 from .attention.spatial import SpatialAttention, spatial_attention
 from .attention.specification import AttentionSpec
@@ -104,6 +105,7 @@ __all__ = [
     "PolarizedAttention",
     "ShuffleAttention",
     "SimAM",
+    "SimpleCoordinateAttention",
     "SpatialAttention",
     "SplitAttention",
     "StripPooling",
@@ -145,6 +147,7 @@ __all__ = [
     "parnet_block",
     "polarized_block",
     "register_attention",
+    "scoord_block",
     "scse_block",
     "se_block",
     "sge_block",

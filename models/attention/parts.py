@@ -222,3 +222,15 @@ class SingleFilterConv2D(layers.Conv2D):
 def largest_divisor(number, most):
     """Returns the largest divisor of `number` that is at most `most`, at least 1."""
     return next((n for n in range(min(number, most), 1, -1) if number % n == 0), 1)
+
+
+def divisible(width, divisor, least_share=0.0):
+    """Returns the multiple of `divisor` that is nearest to a width, as timm rounds widths.
+
+    Args:
+        width: float.
+        divisor: int, also the least result.
+        least_share: float, share of the width that the result may not be below.
+    """
+    nearest = max(divisor, int(width + divisor / 2) // divisor * divisor)
+    return nearest + divisor * (nearest < least_share * width)

@@ -1,0 +1,71 @@
+"""Simple coordinate attention against timm's formulation in PyTorch."""
+
+import keras
+import pytest
+from torch_reference import check_sizes, compare_with_torch, weights_of
+
+from models.attention_module import SimpleCoordinateAttention, scoord_block
+from models.private_api import operation_of
+from tests.layer_checks import run_layer_test
+
+# timm's widths by channels, for the ratios 4 and 1
+WIDTHS = {
+    4: {1: 8, 3: 8, 16: 8, 40: 8, 64: 8, 72: 16, 128: 24},
+    1: {1: 8, 3: 8, 16: 8, 40: 24, 64: 40, 72: 48, 128: 88},
+}
+
+
+@pytest.mark.parametrize("ratio", [4, 1])
+def test_battery(ratio, rng):
+    def params(channels):
+        hidden = WIDTHS[ratio][channels]
+        return 3 * channels * hidden + hidden + 2 * channels
+
+    run_layer_test(SimpleCoordinateAttention, {"ratio": ratio}, params, rng)
+
+
+@pytest.mark.parametrize("ratio", [4, 1])
+def test_widths_are_timms(ratio):
+    for channels, hidden in WIDTHS[ratio].items():
+        layer = SimpleCoordinateAttention(ratio)
+        layer.build((None, None, None, channels))
+        assert layer.reduce.units == hidden
+
+
+def reference(layer, x):
+    from torch.nn import functional
+
+    def branch(strip, last):
+        hidden = functional.silu(functional.linear(strip, *weights_of(layer.reduce)))
+        return functional.linear(hidden, *weights_of(last)).transpose(1, 2)
+
+    rows = branch(x.mean(3).transpose(1, 2), layer.height)[:, :, :, None]
+    columns = branch(x.mean(2).transpose(1, 2), layer.width)[:, :, None]
+    gate = (rows + columns).sigmoid()
+    return x * gate, {"attention": gate}
+
+
+@pytest.mark.parametrize("ratio", [4, 1])
+def test_equals_timms_formulation(ratio, rng):
+    compare_with_torch(lambda: SimpleCoordinateAttention(ratio), reference, rng)
+
+
+def test_sizes(rng):
+    check_sizes(SimpleCoordinateAttention, {}, rng)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ratio": 0}, "ratio must be an integer of at least 1, received 0"),
+        ({"bias": True}, "SimpleCoordinateAttention has no option 'bias'; it takes ratio"),
+    ],
+)
+def test_refuses_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        scoord_block(None, **options)
+
+
+def test_block_is_a_call_of_its_layer():
+    layer = operation_of(scoord_block(keras.Input((8, 8, 16)), 2, name="here"))
+    assert (layer.name, layer.ratio) == ("here", 2)
