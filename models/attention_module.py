@@ -32,6 +32,7 @@ from .attention.group_enhance import SGE, sge_block
 from .attention.hooks import listen
 from .attention.identity import IdentityStart
 from .attention.large_kernel import LKA, LSKA, lka_block, lska_block
+from .attention.light_cbam import LightCBAM, lcbam_block
 from .attention.local_attention import ELA, ela_block
 from .attention.mixed_local import MLCA, mlca_block
 from .attention.non_local import NonLocal, non_local_block
@@ -100,6 +101,7 @@ __all__ = [
     "GatedChannelTransform",
     "GlobalContext",
     "IdentityStart",
+    "LightCBAM",
     "NonLocal",
     "ParNetAttention",
     "PolarizedAttention",
@@ -137,6 +139,7 @@ __all__ = [
     "ge_block",
     "get_attention",
     "grn_block",
+    "lcbam_block",
     "lct_block",
     "list_attention",
     "lka_block",
