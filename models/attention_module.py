@@ -19,7 +19,7 @@ from .attention.coordinate import CoordinateAttention, coordinate_block
 from .attention.criss_cross import CrissCross, criss_cross_block
 from .attention.double_attention import DoubleAttention, double_attention_block
 from .attention.dual_attention import DANet, danet_block
-from .attention.eca import ECA, eca_block
+from .attention.eca import ECA, ECAM, eca_block, ecam_block
 from .attention.effective_se import ESE, ese_block
 from .attention.ema import EMA, ema_block
 from .attention.external import ExternalAttention, external_block
@@ -70,6 +70,7 @@ __all__ = [
     "CPCA",
     "CSE",
     "ECA",
+    "ECAM",
     "ELA",
     "EMA",
     "ESE",
@@ -127,6 +128,7 @@ __all__ = [
     "danet_block",
     "double_attention_block",
     "eca_block",
+    "ecam_block",
     "ela_block",
     "ema_block",
     "ese_block",

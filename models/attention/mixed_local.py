@@ -3,11 +3,11 @@
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from ..checks import require_finite, require_int, require_number
 from .base import AttentionLayer
-from .eca import adaptive_kernel_size
+from .eca import adaptive_kernel_size, along_channels
 from .parts import at_least_float32, averaging, from_channels_last, to_channels_last
 from .registry import register_attention
 
@@ -73,21 +73,10 @@ class MLCA(AttentionLayer):
     def build(self, input_shape):
         super().build(input_shape)
         size = adaptive_kernel_size(self.channels, self.gamma, self.b)
-        self.local, self.whole = (self._conv(size, name) for name in ("local", "whole"))
-
-    def _conv(self, size, name):
-        conv = layers.Conv1D(
-            1,
-            size,
-            padding="same",
-            use_bias=False,
-            kernel_initializer="he_normal",
-            data_format="channels_last",  # the vectors made here are as long as there are channels
-            name=name,
-            dtype=self.dtype_policy,
+        self.local, self.whole = (
+            along_channels(1, 1, size, name, self.dtype_policy, use_bias=False)
+            for name in ("local", "whole")
         )
-        conv.build((None, self.channels, 1))
-        return conv
 
     def attend(self, inputs, training=None):
         x = at_least_float32(to_channels_last(inputs, self.data_format))

@@ -4,7 +4,7 @@ import keras
 import pytest
 from torch_reference import compare_with_torch, weights_of
 
-from models.attention_module import ECA, eca_block
+from models.attention_module import ECA, ECAM, eca_block, ecam_block
 from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
@@ -64,3 +64,58 @@ def test_refuses_options(options, message):
 def test_block_is_a_call_of_its_layer():
     layer = operation_of(eca_block(keras.Input((8, 8, 16)), 5, name="here", gamma=3))
     assert (layer.name, layer.kernel_size, layer.gamma) == ("here", 5, 3)
+
+
+# timm's widths and kernels by channels
+WIDTHS = {1: (8, 3), 3: (8, 3), 16: (8, 3), 40: (8, 3), 96: (16, 3), 128: (16, 5), 200: (24, 5)}
+
+
+@pytest.mark.parametrize("options", [{}, {"kernel_size": 5, "ratio": 1}])
+def test_battery_of_timms(options, rng):
+    def params(channels):
+        hidden, size = WIDTHS[channels]
+        if options:
+            hidden, size = max(8, channels // 8 * 8), 5
+        return 2 * hidden + size * hidden + 1
+
+    run_layer_test(ECAM, options, params, rng)
+
+
+@pytest.mark.parametrize("channels", WIDTHS)
+def test_widths_are_timms(channels):
+    layer = ECAM()
+    layer.build((None, None, None, channels))
+    assert (layer.expand.filters, *layer.reduce.kernel_size) == WIDTHS[channels]
+
+
+def timms_reference(layer, x):
+    from torch.nn import functional
+
+    hidden = functional.conv1d(x.mean((2, 3))[:, None], *weights_of(layer.expand))
+    kernel, bias = weights_of(layer.reduce)
+    logits = functional.conv1d(functional.relu(hidden), kernel, bias, padding="same")
+    gate = logits.sigmoid()[:, 0, :, None, None]
+    return x * gate, {"channel": gate}
+
+
+@pytest.mark.parametrize("options", [{}, {"kernel_size": 5, "ratio": 1}])
+def test_equals_timms_formulation(options, rng):
+    compare_with_torch(lambda: ECAM(**options), timms_reference, rng)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kernel_size": 4}, "kernel_size must be an odd integer of at least 1, received 4"),
+        ({"ratio": 0}, "ratio must be an integer of at least 1, received 0"),
+        ({"gamma": 2}, "ECAM has no option 'gamma'; it takes kernel_size, ratio"),
+    ],
+)
+def test_timms_refuses_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        ecam_block(keras.Input((8, 8, 16)), **options)
+
+
+def test_timms_block_is_a_call_of_its_layer():
+    layer = operation_of(ecam_block(keras.Input((8, 8, 16)), 5, name="here", ratio=4))
+    assert (layer.name, layer.kernel_size, layer.ratio) == ("here", 5, 4)
