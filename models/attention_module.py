@@ -15,6 +15,7 @@ from .attention.channel import SE, ChannelAttention, channel_attention, se_block
 from .attention.channel_prior import CPCA, cpca_block
 from .attention.context_anchor import CAA, caa_block
 from .attention.context_transform import GCT, LCT, gct_block, lct_block
+from .attention.contextual import CoT, cot_block
 from .attention.coordinate import CoordinateAttention, coordinate_block
 from .attention.criss_cross import CrissCross, criss_cross_block
 from .attention.double_attention import DoubleAttention, double_attention_block
@@ -94,6 +95,7 @@ __all__ = [
     "AttentionSpec",
     "BoTNet",
     "ChannelAttention",
+    "CoT",
     "CoordinateAttention",
     "CrissCross",
     "DANet",
@@ -122,6 +124,7 @@ __all__ = [
     "channel_attention",
     "check_attention",
     "coordinate_block",
+    "cot_block",
     "cpca_block",
     "criss_cross_block",
     "cse_block",
