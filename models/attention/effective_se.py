@@ -44,11 +44,11 @@ class ESE(AttentionLayer):
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.excite = dense(self.channels, self.channels, "excite", self.dtype_policy)
+        self.excite = dense(self.channels, self.channels, "excite", self.gate_policy)
 
     def attend(self, inputs, training=None):
         pooled = ops.reshape(pool(inputs, "avg", self.spatial_axes), (-1, self.channels))
-        gate = ops.hard_sigmoid(self.excite(ops.cast(pooled, self.compute_dtype)))
+        gate = ops.hard_sigmoid(self.excite(ops.cast(pooled, self.gate_dtype)))
         gate = per_channel(gate, self.channels, self.data_format)
         return self.gated(inputs, gate), {"channel": gate}
 

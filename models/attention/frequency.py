@@ -90,7 +90,7 @@ class FCA(AttentionLayer):
         self.used_frequencies = BEST[:number]
         hidden = max(1, self.channels // self.ratio)
         self.reduce, self.expand = bottleneck(
-            self.channels, hidden, self.dtype_policy, use_bias=False
+            self.channels, hidden, self.gate_policy, use_bias=False
         )
 
     def attend(self, inputs, training=None):
@@ -103,7 +103,7 @@ class FCA(AttentionLayer):
             for axis, side in enumerate((height, width))
         )
         sums = ops.einsum("bhwfc,fh,fw->bfc", x, rows, columns)
-        sums = ops.cast(ops.reshape(sums, (-1, 1, 1, self.channels)), self.compute_dtype)
+        sums = ops.cast(ops.reshape(sums, (-1, 1, 1, self.channels)), self.gate_dtype)
         gate = ops.sigmoid(self.expand(self.reduce(sums)))
         gate = from_channels_last(gate, self.data_format)
         return self.gated(inputs, gate), {"channel": gate}

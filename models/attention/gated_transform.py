@@ -79,7 +79,7 @@ class GatedChannelTransform(AttentionLayer):
         embedding = self._norm(x) * alpha
         gate = 1 + ops.tanh(gamma * self._normalized(embedding) + beta)
         gate = per_channel(gate, self.channels, self.data_format)
-        gate = ops.cast(gate, self.compute_dtype)
+        gate = ops.cast(gate, self.gate_dtype)
         return self.gated(inputs, gate), {"channel": gate}
 
     def _norm(self, x):

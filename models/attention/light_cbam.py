@@ -67,7 +67,7 @@ class LightCBAM(AttentionLayer):
         super().build(input_shape)
         hidden = divisible(self.channels / self.ratio, 1)
         self.reduce, self.expand = bottleneck(
-            self.channels, hidden, self.dtype_policy, use_bias=False
+            self.channels, hidden, self.gate_policy, use_bias=False
         )
         self.conv = SingleFilterConv2D(
             1,
@@ -77,10 +77,10 @@ class LightCBAM(AttentionLayer):
             kernel_initializer="he_normal",
             data_format="channels_last",
             name="conv",
-            dtype=self.dtype_policy,
+            dtype=self.gate_policy,
         )
         self.conv.build((None, None, None, 1))
-        self.norm = batch_norm(1, "norm", self.dtype_policy)
+        self.norm = batch_norm(1, "norm", self.gate_policy)
 
     def attend(self, inputs, training=None):
         channel = ops.sigmoid(self.expand(self.reduce(self._mid(inputs, self.spatial_axes))))
@@ -93,7 +93,7 @@ class LightCBAM(AttentionLayer):
     def _mid(self, x, axes):
         """Halfway between average and maximum over the axes, channels last."""
         values = (pool(x, "avg", axes) + pool(x, "max", axes)) / 2
-        return ops.cast(to_channels_last(values, self.data_format), self.compute_dtype)
+        return ops.cast(to_channels_last(values, self.data_format), self.gate_dtype)
 
     def get_config(self):
         options = {"ratio": self.ratio, "kernel_size": self.kernel_size}

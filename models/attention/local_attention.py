@@ -79,12 +79,12 @@ class ELA(AttentionLayer):
             channels,
             (self.kernel_size, 1),
             "conv",
-            self.dtype_policy,
+            self.gate_policy,
             groups=groups,
             use_bias=False,
         )
         norm_groups = largest_divisor(channels, self.norm_groups)
-        self.norm = group_norm(channels, norm_groups, "norm", self.dtype_policy)
+        self.norm = group_norm(channels, norm_groups, "norm", self.gate_policy)
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)
@@ -98,7 +98,7 @@ class ELA(AttentionLayer):
 
     def _gate(self, strip):
         """The gates `(batch, length, 1, channels)` of a strip of that shape."""
-        return ops.sigmoid(self.norm(self.conv(ops.cast(strip, self.compute_dtype))))
+        return ops.sigmoid(self.norm(self.conv(ops.cast(strip, self.gate_dtype))))
 
     def get_config(self):
         return {

@@ -74,7 +74,7 @@ class MLCA(AttentionLayer):
         super().build(input_shape)
         size = adaptive_kernel_size(self.channels, self.gamma, self.b)
         self.local, self.whole = (
-            along_channels(1, 1, size, name, self.dtype_policy, use_bias=False)
+            along_channels(1, 1, size, name, self.gate_policy, use_bias=False)
             for name in ("local", "whole")
         )
 
@@ -86,12 +86,12 @@ class MLCA(AttentionLayer):
         whole = self._gate(self.whole, ops.mean(windows, axis=(1, 2), keepdims=True))
         gate = self.local_weight * local + (1 - self.local_weight) * whole
         gate = _resized(gate, *(averaging(self.grid, side, x.dtype) for side in sides))
-        gate = from_channels_last(ops.cast(gate, self.compute_dtype), self.data_format)
+        gate = from_channels_last(ops.cast(gate, self.gate_dtype), self.data_format)
         return self.gated(inputs, gate), {"attention": gate}
 
     def _gate(self, conv, windows):
         """The gates of the windows, whose channels the kernel slides along."""
-        rows = ops.reshape(ops.cast(windows, self.compute_dtype), (-1, self.channels, 1))
+        rows = ops.reshape(ops.cast(windows, self.gate_dtype), (-1, self.channels, 1))
         gates = at_least_float32(ops.sigmoid(conv(rows)))
         return ops.reshape(gates, (-1, *windows.shape[1:3], self.channels))
 

@@ -63,13 +63,13 @@ class PolarizedAttention(AttentionLayer):
         super().build(input_shape)
         half = max(1, self.channels // 2)
 
-        def conv(inputs, filters, name):
-            return conv2d(inputs, filters, 1, name, self.dtype_policy, use_bias=False)
+        def conv(inputs, filters, name, dtype=self.dtype_policy):
+            return conv2d(inputs, filters, 1, name, dtype, use_bias=False)
 
         self.channel_query = conv(self.channels, 1, "channel_query")
         self.channel_value = conv(self.channels, half, "channel_value")
-        self.expand = conv(half, self.channels, "expand")
-        self.norm = layers.LayerNormalization(epsilon=1e-5, name="norm", dtype=self.dtype_policy)
+        self.expand = conv(half, self.channels, "expand", self.gate_policy)
+        self.norm = layers.LayerNormalization(epsilon=1e-5, name="norm", dtype=self.gate_policy)
         self.norm.build((None, None, None, self.channels))
         self.spatial_query = conv(self.channels, half, "spatial_query")
         self.spatial_value = conv(self.channels, half, "spatial_value")
@@ -90,13 +90,13 @@ class PolarizedAttention(AttentionLayer):
         weights = softmax(at_least_float32(rows(self.channel_query(x))), 1)
         values = at_least_float32(rows(self.channel_value(x)))
         vector = ops.sum(weights * values, axis=1)[:, None, None, :]
-        return ops.sigmoid(self.norm(self.expand(ops.cast(vector, self.compute_dtype))))
+        return ops.sigmoid(self.norm(self.expand(ops.cast(vector, self.gate_dtype))))
 
     def _spatial_gate(self, x):
         query = pool(self.spatial_query(x), "avg", (1, 2))
         value = at_least_float32(self.spatial_value(x))
         logits = ops.sum(softmax(query, -1) * value, axis=-1, keepdims=True)
-        return ops.cast(ops.sigmoid(logits), self.compute_dtype)
+        return ops.cast(ops.sigmoid(logits), self.gate_dtype)
 
     def get_config(self):
         return {**super().get_config(), "order": self.order}

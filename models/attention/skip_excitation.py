@@ -54,7 +54,7 @@ class ParNetAttention(AttentionLayer):
             for name in ("conv3_norm", "conv1_norm")
         ]
         self.norm = batch_norm(self.channels, "norm", self.dtype_policy)
-        self.excite = conv2d(self.channels, self.channels, 1, "excite", self.dtype_policy)
+        self.excite = conv2d(self.channels, self.channels, 1, "excite", self.gate_policy)
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)
@@ -63,9 +63,9 @@ class ParNetAttention(AttentionLayer):
             for conv, norm in zip(self.convs, self.norms, strict=True)
         ]
         shortcut = self.norm(x, training=training)
-        pooled = ops.cast(pool(shortcut, "avg", (1, 2)), self.compute_dtype)
+        pooled = ops.cast(pool(shortcut, "avg", (1, 2)), self.gate_dtype)
         gate = ops.sigmoid(self.excite(pooled))
-        outputs = ops.silu(sum(branches) + shortcut * gate)
+        outputs = ops.silu(sum(branches) + self.gated(shortcut, gate))
         maps = {"channel": from_channels_last(gate, self.data_format)}
         return from_channels_last(outputs, self.data_format), maps
 

@@ -83,9 +83,9 @@ class SplitAttention(AttentionLayer):
             use_bias=False,
         )
         self.norm = batch_norm(filters, "norm", self.dtype_policy)
-        shared = {"dtype": self.dtype_policy, "groups": groups}
+        shared = {"dtype": self.gate_policy, "groups": groups}
         self.reduce = conv2d(channels, hidden, 1, "reduce", **shared)
-        self.reduce_norm = batch_norm(hidden, "reduce_norm", self.dtype_policy)
+        self.reduce_norm = batch_norm(hidden, "reduce_norm", self.gate_policy)
         self.select = conv2d(hidden, filters, 1, "select", **shared)
 
     def attend(self, inputs, training=None):
@@ -94,10 +94,10 @@ class SplitAttention(AttentionLayer):
             ops.relu(self.norm(self.conv(x), training=training)), self.radix, axis=-1
         )
         # the sum of the means is the mean of the sum, and needs no map for the sum
-        pooled = ops.cast(sum(pool(u, "avg", (1, 2)) for u in splits), self.compute_dtype)
+        pooled = ops.cast(sum(pool(u, "avg", (1, 2)) for u in splits), self.gate_dtype)
         squeezed = ops.relu(self.reduce_norm(self.reduce(pooled), training=training))
         shares = self._shares(self.select(squeezed))
-        outputs = sum(share * u for share, u in zip(shares, splits, strict=True))
+        outputs = sum(self.gated(u, share) for share, u in zip(shares, splits, strict=True))
         maps = {
             f"split{number}": from_channels_last(share, self.data_format)
             for number, share in enumerate(shares, 1)

@@ -51,22 +51,23 @@ class StripPooling(AttentionLayer):
                 self.channels,
                 kernel_size,
                 f"{name}_conv",
-                self.dtype_policy,
+                self.gate_policy,
                 use_bias=False,
             )
-            self.norms[name] = batch_norm(self.channels, f"{name}_norm", self.dtype_policy)
+            self.norms[name] = batch_norm(self.channels, f"{name}_norm", self.gate_policy)
         self.mix = conv2d(self.channels, self.channels, 1, "mix", self.dtype_policy)
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)
         strips = sum(
             self.norms[name](
-                self.convs[name](ops.cast(pool(x, "avg", axis), self.compute_dtype)),
+                self.convs[name](ops.cast(pool(x, "avg", axis), self.gate_dtype)),
                 training=training,
             )
             for name, axis in (("height", 2), ("width", 1))
         )
-        gate = ops.sigmoid(self.mix(ops.relu(strips)))
+        strips = ops.cast(ops.relu(strips), self.compute_dtype)
+        gate = ops.sigmoid(self.mix(strips))
         gate = from_channels_last(gate, self.data_format)
         return self.gated(inputs, gate), {"attention": gate}
 
