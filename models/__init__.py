@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import keras
 
     from .attention_module import *  # noqa: F403
+    from .grad_cam import grad_cam as grad_cam
+    from .grad_cam import overlay as overlay
     from .saving import load_model as load_model
     from .surgery import add_attention as add_attention
     from .torch_weights import load_torch_weights as load_torch_weights
@@ -32,8 +34,10 @@ _ARCHITECTURES = {
 # public name -> file; `attention_module` has all others
 _FILES = {
     "add_attention": "surgery",
+    "grad_cam": "grad_cam",
     "load_model": "saving",
     "load_torch_weights": "torch_weights",
+    "overlay": "grad_cam",
 }
 
 

@@ -21,7 +21,7 @@ ORDER = (
 BACKENDS = {"tensorflow", "jax", "torch"}
 BACKEND_FILES = (
     "utils/system/backend*.py", "utils/system/export_formats.py", "models/fast/",
-    "models/private_api.py", "models/torch_weights.py",
+    "models/private_api.py", "models/gradients.py", "models/torch_weights.py",
 )  # fmt: skip
 # packages that are installed under another name, or along with another
 INSTALLED_AS = {"PIL": "pillow", "sklearn": "scikit-learn", "absl": "grain"}

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from models.grad_cam import grad_cam
+
 from ..config.command_settings import ExplainSettings
 from ..data.data_format import in_data_format
 from ..data.dataset import Dataset
@@ -18,7 +20,6 @@ from ..system.files import write_json
 from .explanation_plots import plot_explanations, plot_faithfulness
 from .explanations import Explanation, explain_images
 from .faithfulness import BATCH_SIZE, Faithfulness, area_under_curves, faithfulness
-from .grad_cam import grad_cam
 from .loading import display_names, load_explainable_network, read_common_config
 from .selection import SelectedImage, select_images
 

@@ -187,38 +187,6 @@ def synchronize(model: keras.Model) -> None:
     synchronize_jax_state(model)
 
 
-def gradient(function: Callable[[Any], Any], x: np.ndarray) -> np.ndarray:
-    """Computes a gradient by the backend's own functions, as Keras has none for all three.
-
-    Args:
-        function: function from a tensor to a tensor, such as a Keras model.
-        x: array.
-
-    Returns:
-        An array, the gradient of the sum of the function's outputs with respect to `x`.
-    """
-    import keras
-
-    tensor = keras.ops.convert_to_tensor(x)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            tape.watch(tensor)
-            total = keras.ops.sum(function(tensor))
-        found = tape.gradient(total, tensor)
-    elif keras.backend.backend() == "jax":
-        import jax
-
-        found = jax.grad(lambda tensor: keras.ops.sum(function(tensor)))(tensor)
-    else:
-        import torch
-
-        tensor = tensor.detach().requires_grad_()
-        (found,) = torch.autograd.grad(keras.ops.sum(function(tensor)), tensor)
-    return keras.ops.convert_to_numpy(found)
-
-
 def random_state() -> dict[str, np.ndarray]:
     """Returns the random state that the backend keeps beside Keras's seed generators.
 

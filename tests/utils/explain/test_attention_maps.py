@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from models import build_model
+from models.grad_cam import GradCAM, grad_cam, stage_layers
 from models.surgery import add_attention
 from utils.explain.attention_maps import attention_maps
-from utils.explain.grad_cam import GradCAM, grad_cam, stage_layers
 
 FAMILIES = {
     "resnet_v1": {"depth": 8},

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from utils.explain import grad_cam as grad_cam_module
-from utils.explain.grad_cam import grad_cam
+import models.grad_cam as grad_cam_module
+from models.grad_cam import grad_cam, overlay
 
 
 def network(strides=1, shape=(6, 6, 2), axis=-1, activation="relu"):
@@ -113,3 +113,63 @@ def test_refuses_a_layer_that_a_shortcut_bypasses(rng):
         ValueError, match="the logits depend on more than the output of layer 'branch'"
     ):
         grad_cam(model, rng.normal(size=(1, 6, 6, 2)), np.array([0]), layer="branch")
+
+
+def test_of_the_predicted_class_or_of_one_for_all(rng):
+    model, images = network(), rng.normal(size=(5, 6, 6, 2)).astype("float32")
+    pooled = features(model, "second", images).mean(axis=(1, 2))
+    # each class is another image's, so that not all images are of one class
+    kernel = (pooled[:3] - pooled.mean(axis=0)).T
+    model.get_layer("logits").set_weights([kernel, -pooled.mean(axis=0) @ kernel])
+    predicted = model.predict(images, verbose=0).argmax(axis=-1)
+    assert len(set(predicted)) > 1
+    np.testing.assert_array_equal(grad_cam(model, images), grad_cam(model, images, predicted))
+    np.testing.assert_array_equal(grad_cam(model, images, 2), grad_cam(model, images, [2] * 5))
+
+
+@pytest.mark.parametrize("output", ["other", 1])
+def test_of_one_of_several_outputs(output, rng):
+    first, images = network(), rng.normal(size=(4, 6, 6, 2)).astype("float32")
+    pooled = layers.GlobalMaxPooling2D()(first.get_layer("first").output)
+    other = layers.Dense(3, "softmax", name="other")(pooled)
+    both = keras.Model(first.inputs, [first.output, other])
+    alone = keras.Model(first.inputs, other)
+    np.testing.assert_array_equal(grad_cam(both, images, 1), grad_cam(first, images, 1))
+    wanted = grad_cam(alone, images, 1, "first")
+    np.testing.assert_allclose(grad_cam(both, images, 1, output=output), wanted, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"class_index": 3}, "class_index must be from 0 to 2, received"),
+        ({"class_index": [0, -1]}, "class_index must be from 0 to 2, received"),
+        ({"output": "left"}, "no output of .* is 'left'; it has"),
+        ({"output": 1}, "no output of .* is 1; it has"),
+        ({"layer": "third"}, "no layer of .* is called 'third'; it has"),
+    ],
+)
+def test_refuses(options, message, rng):
+    with pytest.raises(ValueError, match=message):
+        grad_cam(network(), rng.normal(size=(2, 6, 6, 2)), **options)
+
+
+def test_refuses_a_model_without_feature_maps():
+    image = keras.Input((4,))
+    model = keras.Model(image, layers.Dense(3)(image))
+    with pytest.raises(ValueError, match="has no layer whose output is a feature map"):
+        grad_cam(model, np.zeros((1, 4)))
+
+
+@pytest.mark.once
+def test_overlay():
+    images = np.full((2, 2, 2, 1), 100)
+    cams = np.array([[[0, 1], [2, 4]], [[0, 0], [0, 0]]], "float32")
+    pictures = overlay(images, cams)
+    assert (pictures.dtype, pictures.shape) == ("uint8", (2, 2, 2, 3))
+    brightness = pictures[0].astype(int).sum(axis=-1).ravel()
+    assert list(brightness) == sorted(set(brightness))  # lighter with every value
+    np.testing.assert_allclose(pictures[1].astype(int) - pictures[0, 0, 0], 0, atol=1)
+    np.testing.assert_array_equal(overlay(images, cams, 0.0), np.full((2, 2, 2, 3), 100))
+    with pytest.raises(ValueError, match=r"received \(2, 2, 2, 1\) and \(1, 2, 2\)"):
+        overlay(images, cams[:1])
