@@ -1,7 +1,6 @@
-"""Loads the weights of PyTorch ResNets, the CBAM authors' and torchvision's, into this zoo's."""
+"""Loads the weights of PyTorch's ResNets, for ImageNet and for CIFAR, into this zoo's."""
 
 import pickle
-import re
 import zipfile
 from collections.abc import Mapping
 from os import PathLike
@@ -12,44 +11,20 @@ import keras
 import numpy as np
 
 from .archives import check_zip, most_unpacked
+from .attention.bam import BAM
+from .attention.base import AttentionLayer
+from .attention.cbam import CBAM
+from .attention.channel import SE
+from .attention.eca import ECA
+from .torch_names import differences, no_counterpart, scheme_of, torch_name
 
-_CBAM = r"stage(\d+)_block(\d+)_attention"
-_BAM = r"stage(\d+)_attention"
-
-# the path of a weight here, without its last part -> the same place in a PyTorch state dict
-_PLACES = [
-    (r"stem_conv", "conv1"),
-    (r"stem_norm", "bn1"),
-    (r"stage(\d+)_block(\d+)_conv(\d)", "layer{0}.{1}.conv{2}"),
-    (r"stage(\d+)_block(\d+)_norm(\d)", "layer{0}.{1}.bn{2}"),
-    (r"stage(\d+)_block(\d+)_shortcut_conv", "layer{0}.{1}.downsample.0"),
-    (r"stage(\d+)_block(\d+)_shortcut_norm", "layer{0}.{1}.downsample.1"),
-    (r"logits", "fc"),
-    (rf"{_CBAM}/channel/reduce", "layer{0}.{1}.cbam.ChannelGate.mlp.1"),
-    (rf"{_CBAM}/channel/expand", "layer{0}.{1}.cbam.ChannelGate.mlp.3"),
-    (rf"{_CBAM}/spatial/conv", "layer{0}.{1}.cbam.SpatialGate.spatial.conv"),
-    (rf"{_CBAM}/spatial/norm", "layer{0}.{1}.cbam.SpatialGate.spatial.bn"),
-    (rf"{_BAM}/channel_hidden0", "bam{0}.channel_att.gate_c.gate_c_fc_0"),
-    (rf"{_BAM}/channel_norm0", "bam{0}.channel_att.gate_c.gate_c_bn_1"),
-    (rf"{_BAM}/channel_out", "bam{0}.channel_att.gate_c.gate_c_fc_final"),
-    (rf"{_BAM}/spatial_reduce", "bam{0}.spatial_att.gate_s.gate_s_conv_reduce0"),
-    (rf"{_BAM}/spatial_reduce_norm", "bam{0}.spatial_att.gate_s.gate_s_bn_reduce0"),
-    (rf"{_BAM}/spatial_dilated(\d)", "bam{0}.spatial_att.gate_s.gate_s_conv_di_{1}"),
-    (rf"{_BAM}/spatial_dilated(\d)_norm", "bam{0}.spatial_att.gate_s.gate_s_bn_di_{1}"),
-    (rf"{_BAM}/spatial_out", "bam{0}.spatial_att.gate_s.gate_s_conv_final"),
-]
-_WEIGHTS = {
-    "kernel": "weight",
-    "bias": "bias",
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
+# others have weights of the same names and shapes, but compute something else with them
+MODULES = (BAM, CBAM, ECA, SE)
 MOST_MISFITS = 5  # that a message names
 # under which training scripts save a state dict among other things
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
-_AXES = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}  # output, input, height, width -> Keras's order
+# output, input, height, width -> Keras's order
+_AXES = {4: (2, 3, 1, 0), 3: (2, 1, 0), 2: (1, 0), 1: (0,)}
 
 
 def load_torch_weights(
@@ -57,23 +32,32 @@ def load_torch_weights(
 ) -> keras.Model:
     """Copies a PyTorch ResNet's weights into the same network of this zoo.
 
-    Networks with the same options then have the same outputs. The CBAM authors' networks are
-    `build_model("resnet", stem=..., attention_module=partial(cbam_block, **CBAM_OFFICIAL))`, those
-    with BAM have `attention_module=bam_block, attention_at="stage"`, and torchvision's have no
-    attention.
+    Networks with the same options then have the same outputs:
+
+    - torchvision's and pytorchcv's for ImageNet: `build_model("resnet", stem="imagenet", ...)`
+    - the CBAM authors': `attention_module=partial(cbam_block, **CBAM_OFFICIAL)`, with BAM
+      `attention_module=bam_block, attention_at="stage"`
+    - ECA-Net's: `attention_module="eca_block(kernel_size=3)"`
+    - chenyaofo's, akamaster's and pytorchcv's for CIFAR: `build_model("resnet_v1", ...)`. Those
+      shortcuts of akamaster's that pad with zeros become convolutions that do the same, and that
+      learn if the network is trained further.
+    - moskomule's with SE: `attention_module="se_block(ratio=16, use_bias=False)"`, pytorchcv's with
+      SE: `"se_block(ratio=16)"`
 
     Args:
-        model: a model of `build_model("resnet", ...)`; it is filled in place.
+        model: a model of `build_model("resnet", ...)` or `build_model("resnet_v1", ...)`; it is
+            filled in place.
         state_dict: path of a file (`.safetensors`, or one that `torch.save` wrote, which is read
-            with `weights_only=True`); or a dictionary from the names of the authors' code or of
-            torchvision, with or without `module.` before them, to arrays or tensors.
+            with `weights_only=True`); or a dictionary from the names of that code, with or without
+            `module.` before them, to arrays or tensors.
 
     Returns:
         The model.
 
     Raises:
         ValueError: the file cannot be read, or weights are missing, left over, or of another shape.
-            The error names the first five of these, and nothing is copied.
+            The error names the first five of these, and how the networks differ as far as that
+            can be told; nothing is copied.
 
     Example:
 
@@ -85,7 +69,12 @@ def load_torch_weights(
 
     - the CBAM and BAM authors'
       [code](https://github.com/Jongchan/attention-module/blob/master/MODELS/model_resnet.py)
-    - [torchvision](https://github.com/pytorch/vision/blob/main/torchvision/models/resnet.py)
+    - [torchvision](https://github.com/pytorch/vision/blob/main/torchvision/models/resnet.py),
+      [chenyaofo](https://github.com/chenyaofo/pytorch-cifar-models),
+      [akamaster](https://github.com/akamaster/pytorch_resnet_cifar10),
+      [moskomule](https://github.com/moskomule/senet.pytorch),
+      [pytorchcv](https://github.com/osmr/pytorchcv),
+      [ECA-Net](https://github.com/BangguWu/ECANet)
     """
     if not isinstance(state_dict, Mapping):
         state_dict = read_state_dict(state_dict)
@@ -94,14 +83,22 @@ def load_torch_weights(
         for name, value in state_dict.items()
         if not name.endswith("num_batches_tracked")  # a counter that Keras does not have
     }
+    for layer in model.layers:
+        if isinstance(layer, AttentionLayer) and not isinstance(layer, MODULES):
+            raise no_counterpart(layer.weights[0].path if layer.weights else layer.name)
+    scheme = scheme_of(given, [weight.path for weight in model.weights])
+    if scheme.plain_shortcuts:
+        given = {**_plain_shortcuts(model, given, scheme), **given}
     values, misfits = [], []
     for weight in model.weights:
-        name = torch_name(weight.path)
+        name = torch_name(weight.path, scheme)
         if name not in given:
             misfits.append(f"missing {name}")
             continue
         value = _copy(given.pop(name))
         found = value.shape
+        if value.ndim == 4 and found[2:] == (1, 1) and len(weight.shape) == 2:
+            value = value[:, :, 0, 0]  # a dense layer, written as a convolution
         if value.ndim in _AXES:
             value = value.transpose(_AXES[value.ndim])
         if value.shape != tuple(weight.shape):
@@ -112,12 +109,43 @@ def load_torch_weights(
     misfits += [f"left over {name}" for name in given]
     if misfits:
         more = f"; and {len(misfits) - MOST_MISFITS} more" if len(misfits) > MOST_MISFITS else ""
+        fits = len(values) > len(model.weights) / 2  # otherwise it is another network altogether
+        why = "".join(f"; {text}" for text in differences(misfits)) if fits else ""
         raise ValueError(
-            f"the weights do not fit {model.name}: {'; '.join(misfits[:MOST_MISFITS])}{more}"
+            f"the weights do not fit {model.name}: {'; '.join(misfits[:MOST_MISFITS])}{more}{why}"
         )
     for weight, value in zip(model.weights, values, strict=True):
         weight.assign(value)
     return model
+
+
+def _plain_shortcuts(model, given, scheme):
+    """Weights for the shortcuts of a model whose state dict has none.
+
+    Such a shortcut takes every second pixel, and puts as many channels of zeros before its channels
+    as after them. A convolution of 1x1 that copies channels does the same.
+    """
+    made: dict[str, np.ndarray] = {}
+    names = [scheme.name(w.path) for w in model.weights if "_shortcut_" in w.path]
+    if any(name in given for name in names):  # option B
+        return made
+    for weight in model.weights:
+        layer, _, kind = weight.path.rpartition("/")
+        name = scheme.name(weight.path)
+        if not layer.endswith("_shortcut_conv") or kind != "kernel":
+            continue
+        inputs, outputs = weight.shape[2:]
+        kernel = np.zeros((outputs, inputs, 1, 1), "float32")
+        before = (outputs - inputs) // 2
+        kernel[np.arange(inputs) + before, np.arange(inputs)] = 1
+        norm = model.get_layer(layer.removesuffix("conv") + "norm")
+        rest = dict.fromkeys(("beta", "moving_mean"), np.zeros(outputs, "float32"))
+        # divided by its square root, with epsilon added, every value stays what it is
+        rest["moving_variance"] = np.full(outputs, 1 - norm.epsilon, "float32")
+        rest["gamma"] = np.ones(outputs, "float32")
+        made[name] = kernel
+        made |= {scheme.name(f"{norm.name}/{part}"): value for part, value in rest.items()}
+    return made
 
 
 def _copy(value):
@@ -125,30 +153,6 @@ def _copy(value):
     if hasattr(value, "detach"):  # a tensor, which may be trained, in bfloat16 or on a GPU
         value = value.detach().float().cpu()
     return np.array(value, dtype="float32")
-
-
-def torch_name(path: str) -> str:
-    """Returns the name that the weight at `path` of a ResNet has in a PyTorch state dict.
-
-    Args:
-        path: string, a Keras weight's path such as `"stage1_block1_conv1/kernel"`.
-
-    Raises:
-        ValueError: PyTorch's ResNets have no such layer.
-    """
-    place, _, kind = path.rpartition("/")
-    for pattern, name in _PLACES:
-        match = re.fullmatch(pattern, place)
-        if match and kind in _WEIGHTS:
-            stage, *numbers = match.groups() or ("",)
-            if "_block" in place:  # PyTorch counts blocks from zero
-                numbers[0] = int(numbers[0]) - 1
-            return f"{name.format(stage, *numbers)}.{_WEIGHTS[kind]}"
-    raise ValueError(
-        f"{path} has no counterpart in PyTorch's ResNets: only networks of "
-        "build_model('resnet', ...) without attention, with cbam_block at 'block' or bam_block at "
-        "'stage' can take these weights"
-    )
 
 
 def read_state_dict(path: str | PathLike[str]) -> dict[str, np.ndarray]:

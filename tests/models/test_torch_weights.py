@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from models import build_model
-from models.attention_module import CBAM_OFFICIAL, cbam_block, se_block
-from models.torch_weights import load_torch_weights, read_state_dict, torch_name
+from models.attention_module import CBAM_OFFICIAL, cbam_block
+from models.torch_names import torch_name
+from models.torch_weights import load_torch_weights, read_state_dict
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.once
@@ -254,7 +255,7 @@ def test_networks_without_counterpart():
     with pytest.raises(
         ValueError, match="stage1_block1_attention/reduce/kernel has no counterpart"
     ):
-        load_torch_weights(our_network(18, attention_module=se_block), {})
+        load_torch_weights(our_network(18, attention_module="channel_attention"), {})
     assert torch_name("stage2_block3_shortcut_norm/beta") == "layer2.2.downsample.1.bias"
 
 

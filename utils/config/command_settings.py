@@ -165,9 +165,13 @@ class ImportTorchSettings(OnBackend, AttentionSettings, ArchitectureSettings):
     group = "import"
 
     file: str = setting(dataclasses.MISSING, path, "file with a PyTorch state dict, or safetensors")
-    model: str = setting("resnet", choice("resnet"), "architecture")
+    model: str = setting(
+        "resnet", choice("resnet", "resnet_v1"), "architecture; resnet_v1: of networks for CIFAR"
+    )
     attention: str = setting(
-        "none", choice("none", "cbam_block", "bam_block"), "attention module in the file's network"
+        "none",
+        choice("none", "cbam_block", "bam_block", "se_block", "eca_block"),
+        "attention module in the file's network",
     )
     input_size: int | None = setting(
         None, optional(integer(1, limit=4096)), "side of the image; any size if not given"

@@ -8,7 +8,7 @@ from main import main
 from models import build_model
 from models.attention_module import CBAM_OFFICIAL, get_attention
 from models.saving import load_model
-from models.torch_weights import torch_name
+from models.torch_names import torch_name
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.once
@@ -18,7 +18,7 @@ def torch_state(model, rng):
     """Random weights under PyTorch's names and in its order of axes."""
     state = {}
     for weight in model.weights:
-        axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[len(weight.shape)]
+        axes = {4: (3, 2, 0, 1), 3: (2, 1, 0), 2: (1, 0), 1: (0,)}[len(weight.shape)]
         value = rng.uniform(0.5, 1, weight.shape).astype("float32").transpose(axes)
         state[torch_name(weight.path)] = torch.tensor(np.ascontiguousarray(value))
     return state
@@ -51,3 +51,25 @@ def test_import_torch(tmp_path, rng, capsys):
         assert err.count("\n") == 1
         assert message in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["weights.keras", "weights.pth"]
+
+
+@pytest.mark.parametrize(
+    ("attention", "words"),
+    [
+        ("se_block(ratio=16)", ["se_block"]),
+        ("se_block(ratio=16, use_bias=False)", ["se_block"]),
+        ("se_block(ratio=4)", ["se_block", "--ratio", "4"]),
+        ("eca_block(kernel_size=3)", ["eca_block"]),
+        ("none", ["none"]),
+    ],
+)
+def test_networks_for_cifar(attention, words, tmp_path, rng):
+    network = build_model("resnet_v1", depth=8, attention_module=attention)
+    torch.save(torch_state(network, rng), tmp_path / "weights.pth")
+    main(["import-torch", str(tmp_path / "weights.pth"), "--model", "resnet_v1", "--depth", "8",
+          "--classes", "10", "--attention", *words])  # fmt: skip
+    model = load_model(tmp_path / "weights.keras")
+    kernel = model.get_layer("stage3_block1_conv2").kernel
+    wanted = torch.load(tmp_path / "weights.pth")["layer3.0.conv2.weight"].numpy()
+    found = keras.ops.convert_to_numpy(kernel).transpose(3, 2, 0, 1)
+    np.testing.assert_array_equal(found, wanted)
