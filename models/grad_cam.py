@@ -185,7 +185,7 @@ def _feature_map(
         seen = {node.operation.name: node.outputs[0] for node in calls(_up_to(network, scores))}
         maps = [output for output in seen.values() if len(output.shape) == 4]
         if not maps:
-            raise ValueError(f"{network.name!r} has no layer whose output is a feature map")
+            raise ValueError(f"{network.name!r} has no feature map, a tensor of rank 4")
         return maps[-1]
     if layer not in outputs:
         raise ValueError(

@@ -157,7 +157,7 @@ def test_refuses(options, message, rng):
 def test_refuses_a_model_without_feature_maps():
     image = keras.Input((4,))
     model = keras.Model(image, layers.Dense(3)(image))
-    with pytest.raises(ValueError, match="has no layer whose output is a feature map"):
+    with pytest.raises(ValueError, match="has no feature map, a tensor of rank 4"):
         grad_cam(model, np.zeros((1, 4)))
 
 

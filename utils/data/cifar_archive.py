@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..system.errors import UserError
-from ..system.files import SizeLimitedFile
+from ..system.files import SizeLimitedFile, temporary_path
 from .cifar_files import CifarFiles
 
 LARGEST_ARCHIVE = 256 * 2**20  # bytes, packed or not; the official ones hold 186 MB
@@ -57,7 +57,8 @@ def unpack(path: Path, editions: Sequence[CifarFiles], cache: Path) -> tuple[Cif
 
 
 def _unpack_to(place: Path, path: Path, editions: Sequence[CifarFiles]) -> tuple[CifarFiles, Path]:
-    temporary = Path(tempfile.mkdtemp(dir=place, prefix=f".{editions[0].folder}-"))
+    beside = temporary_path(place / editions[0].folder)  # and removes what killed processes left
+    temporary = Path(tempfile.mkdtemp(dir=place, prefix=f"{beside.name}-"))
     try:
         edition = _extract(path, editions, temporary)
         _install(temporary, place / edition.folder, edition)

@@ -65,7 +65,7 @@ class Explainer:
 
     Args:
         name: string, the network's name.
-        network: Keras model from raw pixels to class probabilities, with a layer `"logits"`.
+        network: Keras model from raw pixels to class probabilities.
     """
 
     def __init__(self, name: str, network: keras.Model) -> None:

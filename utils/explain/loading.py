@@ -11,6 +11,7 @@ from ..data.dataset import Dataset
 from ..evaluation.networks import load_network
 from ..runs.run_folder import read_config
 from ..system.errors import UserError
+from .grad_cam import GradCAM
 
 
 def read_common_config(runs: Sequence[Path]) -> dict[str, Any]:
@@ -37,14 +38,14 @@ def load_explainable_network(run: Path, dataset: Dataset | None = None) -> keras
         dataset: the `Dataset` that the network must fit, or `None`.
 
     Returns:
-        A Keras model from raw pixels to class probabilities, with a layer `"logits"`.
+        A Keras model from raw pixels to class probabilities.
 
     Raises:
-        UserError: the network cannot be loaded, does not fit the data, or has no such layer.
+        UserError: the network cannot be loaded, does not fit the data, or has no feature map.
     """
     try:
         network = load_network(run, dataset)
-        network.get_layer("logits")
+        GradCAM(network)
     except ValueError as error:
         raise UserError(f"{run}/best.keras cannot be explained: {error}") from error
     return network

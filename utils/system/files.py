@@ -1,10 +1,15 @@
 """Files that are written whole or not at all, and files that are read within limits."""
 
 import contextlib
+import errno
+import glob
+import hashlib
 import io
+import itertools
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -12,6 +17,7 @@ from typing import IO, Any
 from .errors import UserError
 
 LARGEST_JSON = 2**20  # bytes
+_count = itertools.count()  # of temporary files of this process
 
 
 @contextlib.contextmanager
@@ -32,7 +38,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     ...     model.save(temporary)
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    temporary = temporary_path(path)
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -56,10 +62,7 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         The path of the temporary folder, beside the other and with the same suffix.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
-    old = path.with_name(f".{path.stem}.old{path.suffix}")
-    for leftover in (temporary, old):  # of a process that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
+    temporary, old = temporary_path(path), temporary_path(path)
     temporary.mkdir()
     try:
         yield temporary
@@ -67,13 +70,60 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             if file.is_file():
                 with open(file, "rb+") as opened:
                     os.fsync(opened.fileno())
-        if path.exists():  # a folder cannot be renamed over another
-            os.replace(path, old)
-        os.replace(temporary, path)
+        while True:
+            with contextlib.suppress(FileNotFoundError):  # there is none, or no longer
+                os.replace(path, old)  # a folder cannot be renamed over another
+            try:
+                os.replace(temporary, path)
+                break
+            except OSError as error:  # another process has put its own there meanwhile
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
     flush_folder(path.parent)
+
+
+def temporary_path(path: Path) -> Path:
+    """Returns a path beside another, with the same suffix, that nothing else in the world uses.
+
+    What processes of this machine that were killed left at such a path is removed.
+    """
+    for leftover in _leftovers(path):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                leftover.unlink()
+    return path.with_name(f"{_temporary_prefix(path)}{os.getpid()}-{next(_count)}{path.suffix}")
+
+
+def _temporary_prefix(path: Path) -> str:
+    # processes of other machines may have the same numbers, and this one cannot see if they live
+    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    return f".{path.stem}.partial-{host}-"
+
+
+def _leftovers(path: Path) -> Iterator[Path]:
+    prefix = _temporary_prefix(path)
+    for found in path.parent.glob(f"{glob.escape(prefix)}*"):
+        process = found.name.removeprefix(prefix).partition("-")[0]
+        if process.isascii() and process.isdecimal() and not _is_alive(int(process)):
+            yield found
+
+
+def _is_alive(process: int) -> bool:
+    if os.name == "nt":  # there, such a signal is Ctrl-C
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is someone else's
+        return True
+    return True
 
 
 def flush_folder(path: str | os.PathLike[str]) -> None:

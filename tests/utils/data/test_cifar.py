@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import colored_images, write_batch
+from tests.processes import run_python
 from utils.data import cifar, cifar_archive
 from utils.data.datasets import load_dataset
 from utils.system.errors import UserError
@@ -431,3 +432,19 @@ def test_unpacks_to_the_cache_where_the_folder_cannot_be_written_to(
     broken.append(cache)
     with pytest.raises(UserError, match=r"cannot be unpacked: .*read-only.*nor in the cache"):
         load_dataset("auto", place)
+
+
+def test_what_a_killed_unpacking_left_is_removed(cifar10_dir, tmp_path):
+    pack(cifar10_dir / "cifar-10-batches-py", tmp_path / "cifar-10-python.tar.gz")
+    script = (
+        "import os, sys\n"
+        "from utils.data import cifar_archive\n"
+        "from utils.data.datasets import load_dataset\n"
+        "cifar_archive._install = lambda *_: os.kill(os.getpid(), 9)\n"
+        "load_dataset('cifar10', sys.argv[1])\n"
+    )
+    run_python("-c", script, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    load_dataset("cifar10", tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"cifar-10-batches-py", "cifar-10-python.tar.gz"}

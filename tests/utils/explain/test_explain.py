@@ -200,4 +200,17 @@ def test_refuses_runs(run, cifar10, tmp_path, capsys):
     keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(image))).save(
         copy / "best.keras"
     )
-    assert "No such layer: logits" in refused(capsys, copy)
+    assert "has no feature map" in refused(capsys, copy)
+
+
+@pytest.mark.once
+def test_a_network_needs_no_layer_of_a_certain_name(run, tmp_path):
+    """The scores are what its last layer computes before its activation."""
+    copy = shutil.copytree(run, tmp_path / "copy")
+    image = keras.Input((32, 32, 3))
+    maps = keras.layers.Conv2D(8, 3, strides=2, activation="relu", name="maps")(image)
+    pooled = keras.layers.GlobalAveragePooling2D()(maps)
+    scores = keras.layers.Dense(10, activation="softmax", name="scores")(pooled)
+    keras.Model(image, scores).save(copy / "best.keras")
+    main(["explain", str(copy), "--images", "0", "--faithfulness", "0"])
+    assert (copy / "explanation.png").exists()

@@ -72,3 +72,20 @@ def test_an_epochs_time_is_told_once(tmp_path, capsys, steps, seconds, said):
 def test_a_short_epoch_is_over_before_that(tmp_path, capsys):
     assert recorder(tmp_path, 100, 0.01, capsys) == ""
     assert recorder(tmp_path, 100, 1.8, capsys, write_files=False) == ""
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [(0.1, ""), (0.6931, "a loss of 0.69 is that of guessing (0.69): try"),
+     (1.23, "a loss of 1.23 is above that of guessing (0.69): try")],
+)  # fmt: skip
+def test_a_network_that_learned_nothing_is_told_by_its_loss(tmp_path, capsys, loss, said):
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
+    made = RunRecorder(tmp_path, network, Progress(), 1, 1, 1)
+    made.on_train_begin()
+    for _ in range(2):
+        made._hint(loss)
+    made.close()
+    found = capsys.readouterr().out
+    assert found.startswith(said)
+    assert found.count("guessing") == bool(said)

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.processes import run_python
 from utils.system.errors import UserError
 from utils.system.files import read_json, replacing, replacing_folder, write_json
 
@@ -97,3 +98,41 @@ def test_reads_nothing_that_does_not_end(tmp_path):
     for path in (tmp_path / "pipe", "/dev/zero", tmp_path, tmp_path / "none", tmp_path / "\0"):
         with pytest.raises(UserError, match="there is no such file"):
             read_json(path)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_writers_at_once_do_not_meet(kind, tmp_path):
+    """Each has a place of its own, and the last one stays whole."""
+    path, make = tmp_path / "a.txt", replacing if kind == "file" else replacing_folder
+    with make(path) as first, make(path) as second:
+        assert first != second
+        for place, word in ((first, "first"), (second, "second")):
+            (place if kind == "file" else place / "inner.txt").write_text(word)
+    assert (path if kind == "file" else path / "inner.txt").read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    script = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from utils.system.files import replacing, replacing_folder\n"
+        "with replacing(Path(sys.argv[1], 'a.txt')) as file, \\\n"
+        "        replacing_folder(Path(sys.argv[1], 'b.txt')) as folder:\n"
+        "    file.write_text('half')\n"
+        "    (folder / 'inner.txt').write_text('half')\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    run_python("-c", script, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    other = tmp_path / ".a.partial-00000000-1-0.txt"  # of another machine
+    other.touch()
+    with replacing(tmp_path / "a.txt") as mine:
+        assert set(tmp_path.glob(".a.*")) == {other}
+        mine.touch()
+        with replacing(tmp_path / "a.txt") as again:
+            assert mine.exists()  # this process lives
+            again.touch()
+    with replacing_folder(tmp_path / "b.txt") as mine:
+        assert list(tmp_path.glob(".b.*")) == [mine]
+    assert {each.name for each in tmp_path.iterdir()} == {"a.txt", "b.txt", other.name}
