@@ -7,11 +7,12 @@ from typing import Any
 
 import keras
 
+from models.grad_cam import GradCAM
+
 from ..data.dataset import Dataset
 from ..evaluation.networks import load_network
 from ..runs.run_folder import read_config
 from ..system.errors import UserError
-from .grad_cam import GradCAM
 
 
 def read_common_config(runs: Sequence[Path]) -> dict[str, Any]:
