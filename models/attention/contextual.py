@@ -8,6 +8,7 @@ from keras import ops
 from ..checks import require_int
 from .base import AttentionLayer, pool
 from .parts import (
+    at_least_float32,
     batch_norm,
     conv2d,
     from_channels_last,
@@ -122,18 +123,21 @@ class CoT(AttentionLayer):
 
     def _sum_neighbors(self, values, weights):
         """The sum over each position's neighborhood, weighted by weights of its own."""
+        # in float32, as the products of many neighbors take each other off
+        values, weights = at_least_float32(values), at_least_float32(weights)
         size, margin = self.kernel_size, self.kernel_size // 2
         height, width = ops.shape(values)[1:3]
         values = ops.pad(values, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
         shape = (-1, height, width, self.channels // self.shares, self.shares)
         weights = ops.reshape(weights, (-1, height, width, 1, self.shares, size * size))
-        total = 0
+        total: Any = 0
         for row in range(size):
             for column in range(size):
                 neighbors = values[:, row : row + height, column : column + width]
                 weight = weights[..., row * size + column]
                 total = total + ops.reshape(neighbors, shape) * weight
-        return ops.reshape(total, (-1, height, width, self.channels))
+        total = ops.reshape(total, (-1, height, width, self.channels))
+        return ops.cast(total, self.compute_dtype)
 
     def get_config(self):
         return {**super().get_config(), "kernel_size": self.kernel_size}
