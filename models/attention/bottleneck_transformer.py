@@ -74,12 +74,7 @@ class BoTNet(AttentionLayer):
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.heads = require_int("heads", heads)
-        self.size = size
-        if size is not None:
-            sides = tuple(size) if isinstance(size, Sequence) else (size, size)
-            if len(sides) != 2:
-                raise ValueError(f"size must be a height and a width, received {size!r}")
-            self.size = tuple(require_int("size", side) for side in sides)
+        self.size = None if size is None else _height_and_width(size)
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -161,6 +156,13 @@ class BoTNet(AttentionLayer):
 
     def get_config(self):
         return {**super().get_config(), "heads": self.heads, "size": self.size}
+
+
+def _height_and_width(size):
+    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(sides) != 2:
+        raise ValueError(f"size must be a height and a width, received {size!r}")
+    return tuple(require_int("size", side) for side in sides)
 
 
 @register_attention("botnet_block", layer=BoTNet)

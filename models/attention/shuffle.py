@@ -67,8 +67,11 @@ class ShuffleAttention(AttentionLayer):
         group = self.channels // self.used_groups
         first, second = group - group // 2, group // 2
         self.channel = self._scale_and_shift("channel", first)
-        self.spatial = self._scale_and_shift("spatial", second) if second else None
-        self.norm = group_norm(second, second, "norm", self.dtype_policy) if second else None
+        self.spatial: Any = None
+        self.norm: Any = None
+        if second:
+            self.spatial = self._scale_and_shift("spatial", second)
+            self.norm = group_norm(second, second, "norm", self.dtype_policy)
         # the channels of the first half of the map and those of the second in turn
         half = self.channels - self.channels // 2
         pairs = [(i, half + i) for i in range(half)]
