@@ -42,7 +42,7 @@ OPTIMIZERS = {
     ),
     "muon": OptimizerEntry(
         "utils.training.muon:Muon",
-        learning_rate=0.03,
+        learning_rate=0.05,
         help="orthogonal updates of convolution kernels, Nesterov momentum 0.9 for the rest",
     ),
 }

@@ -28,12 +28,12 @@ class Muon(keras.optimizers.SGD):
     have four axes learn by Nesterov momentum alone, at a rate of their own.
 
     Args:
-        learning_rate: float or `LearningRateSchedule`. Defaults to 0.03.
+        learning_rate: float or `LearningRateSchedule`. Defaults to 0.05.
         kernel_momentum: float in [0, 1), Nesterov momentum of the updates that are made orthogonal.
-            Defaults to 0.6.
+            Defaults to 0.9.
         newton_schulz: int, how often the polynomial is applied. Defaults to 3.
         rate_of_others: float, the rate of the other weights as a multiple of `learning_rate`.
-            Defaults to 7.
+            Defaults to 4.
         momentum: float above 0 and below 1, Nesterov momentum of the other weights. Defaults to
             0.9.
         name: string, the optimizer's name. Defaults to `"muon"`.
@@ -49,10 +49,10 @@ class Muon(keras.optimizers.SGD):
 
     def __init__(
         self,
-        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.03,
-        kernel_momentum: float = 0.6,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.05,
+        kernel_momentum: float = 0.9,
         newton_schulz: int = 3,
-        rate_of_others: float = 7.0,
+        rate_of_others: float = 4.0,
         momentum: float = 0.9,
         name: str = "muon",
         **options: Any,
@@ -73,8 +73,16 @@ class Muon(keras.optimizers.SGD):
         own = ("kernel_momentum", "newton_schulz", "rate_of_others")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
+    def bounds_norm(self, variable: Any) -> bool:
+        """Returns whether the updates of a variable are made orthogonal, and its norm bounded.
+
+        Such a kernel needs no L2 penalty; where the gradient is small, orthogonal updates would
+        consist of little else.
+        """
+        return len(variable.shape) == 4 and variable.shape[-1] > 1
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        if len(variable.shape) != 4 or variable.shape[-1] == 1:
+        if not self.bounds_norm(variable):
             super().update_step(gradient, variable, learning_rate * self.rate_of_others)
             return
         momentum = self.momentums[self._get_variable_index(variable)]

@@ -19,7 +19,8 @@ class _L2Penalty(keras.optimizers.Optimizer):
     Keras's own `weight_decay` is decoupled: it shrinks the weights separately from the update. In
     the published recipes the penalty is part of the gradient, and so of the momentum. Adding it
     here rather than by regularizers keeps it out of the reported loss, and takes less time. It
-    applies to kernels only (weights of two or more axes), as in the seed's recipe.
+    applies to kernels only (weights of two or more axes), as in the seed's recipe, and not to those
+    whose norm the optimizer bounds itself: a method `bounds_norm` of its own says which.
 
     Args:
         l2: float, weight of the penalty. Defaults to 0.
@@ -40,11 +41,15 @@ class _L2Penalty(keras.optimizers.Optimizer):
             variables = trainable_variables = list(trainable_variables)
         l2 = self.l2 / replicas()  # the replicas' gradients are added up after this
         grads = [
-            grad if grad is None or len(variable.shape) < 2
-            else grad + l2 * ops.cast(variable, grad.dtype)
+            grad + l2 * ops.cast(variable, grad.dtype)
+            if grad is not None and self._is_penalized(variable) else grad
             for grad, variable in zip(grads, variables, strict=True)
         ]  # fmt: skip
         super().apply(grads, trainable_variables)
+
+    def _is_penalized(self, variable):
+        bounds_norm = getattr(self, "bounds_norm", None)
+        return len(variable.shape) >= 2 and not (bounds_norm and bounds_norm(variable))
 
 
 @functools.cache
