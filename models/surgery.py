@@ -39,7 +39,8 @@ def add_attention(
     every attention weight has its full gradient from the first step: the layer `IdentityStart`
     keeps the module's initial weights w0 and computes `x + a(x; w) - a(x; w0)`. This suits any
     module, gated or not, and costs the module's computation twice. The module is the layer's
-    attribute `module`.
+    attribute `module`. Modules with a start of their own do without: `start="standard"` and
+    `"cbam_block(start='identity')"`.
 
     Args:
         model: a Functional or Sequential Keras model, such as those of `keras.applications`. Models
