@@ -157,7 +157,7 @@ class RunRecorder(keras.callbacks.Callback):
         is_early = 5 * epochs_done <= self.epochs
         if loss > 0.998 * guessing and not is_early and not self.hinted:
             self.hinted = True
-            than = "that" if loss < 1.1 * guessing else "above that"
+            than = "that" if loss < 1.5 * guessing else "above that"
             self.bar.write(
                 f"a loss of {loss:.2f} is {than} of guessing ({guessing:.2f}): try a lower "
                 "--learning-rate, --optimizer adam, or, with CBAM, --attention-batch-norm"
