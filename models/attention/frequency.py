@@ -122,7 +122,8 @@ def _cosines(frequencies, side, dtype):
     phase = ops.cast(oscillations, dtype)[:, None] * place / ops.cast(length, dtype)
     factor = ops.convert_to_tensor([math.sqrt(2 if f else 1) for f in frequencies], dtype)
     cosines = ops.cos(math.pi * phase) * factor[:, None] / ops.sqrt(ops.cast(length, dtype))
-    return ops.matmul(cosines, averaging(side, length, dtype))
+    # `ops.matmul` makes float64 float32 on PyTorch
+    return ops.einsum("fl,ls->fs", cosines, averaging(side, length, dtype))
 
 
 @register_attention("fca_block", layer=FCA)

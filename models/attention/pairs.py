@@ -31,4 +31,5 @@ def mix_by(logits, value):
     weights = ops.softmax(logits, axis=-1)
     count = ops.cast(ops.shape(value)[-2], weights.dtype)
     mass = ops.mean(weights, axis=-2) * count
-    return ops.matmul(ops.cast(weights, value.dtype), value), mass
+    y = ops.matmul(ops.cast(weights, value.dtype), value)
+    return ops.cast(y, value.dtype), mass  # on PyTorch the product of float64 is float32
