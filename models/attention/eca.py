@@ -112,6 +112,9 @@ class ECAM(AttentionLayer):
             but at least 3.
         ratio: int: every average is expanded to `channels / ratio` numbers, rounded to a multiple
             of 8, at least 8. Defaults to 8, as in timm.
+        start: how the gate starts. `None` (default): with random weights, as published. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -139,6 +142,7 @@ class ECAM(AttentionLayer):
         self,
         kernel_size: int | None = None,
         ratio: int = 8,
+        start: str | None = None,
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -147,22 +151,31 @@ class ECAM(AttentionLayer):
         if kernel_size is not None:
             self.kernel_size = require_int("kernel_size", kernel_size, odd=True)
         self.ratio = require_int("ratio", ratio)
+        self.start = start
+        self.starting = start_named(start)
 
     def build(self, input_shape):
         super().build(input_shape)
         hidden = divisible(self.channels / self.ratio, 8, least_share=0.9)
         size = self.kernel_size or max(3, adaptive_kernel_size(self.channels, gamma=2, b=1))
         self.expand = along_channels(1, hidden, 1, "expand", self.gate_policy, activation="relu")
-        self.reduce = along_channels(hidden, 1, size, "reduce", self.gate_policy)
+        self.reduce = along_channels(
+            hidden, 1, size, "reduce", self.gate_policy, kernel_initializer=self.starting.conv
+        )
 
     def attend(self, inputs, training=None):
         pooled = ops.reshape(pool(inputs, "avg", self.spatial_axes), (-1, self.channels, 1))
-        gate = ops.sigmoid(self.reduce(self.expand(ops.cast(pooled, self.gate_dtype))))
+        gate = self.starting.gate(self.reduce(self.expand(ops.cast(pooled, self.gate_dtype))))
         gate = per_channel(gate, self.channels, self.data_format)
         return self.gated(inputs, gate), {"channel": gate}
 
     def get_config(self):
-        return {**super().get_config(), "kernel_size": self.kernel_size, "ratio": self.ratio}
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "ratio": self.ratio,
+            "start": self.start,
+        }
 
 
 def along_channels(inputs, filters, size, name, dtype, **options):
@@ -227,7 +240,7 @@ def ecam_block(
         x: Keras tensor of rank 4, `(batch, height, width, channels)`.
         kernel_size: int, odd, or `None` (default), adapted to the number of channels.
         name: string, the layer's name.
-        **options: the further options of `ECAM`: `ratio`.
+        **options: the further options of `ECAM`: `ratio`, `start`.
 
     Returns:
         A Keras tensor of the shape of `x`.

@@ -9,6 +9,7 @@ from ..checks import require_int
 from .base import AttentionLayer, pool
 from .parts import dense, divisible, from_channels_last, to_channels_last
 from .registry import register_attention
+from .starts import start_named
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -22,6 +23,9 @@ class SimpleCoordinateAttention(AttentionLayer):
     Args:
         ratio: int, reduction of the hidden layer: `channels * 2 / (3 * ratio)` units, rounded to a
             multiple of 8, at least 8. Defaults to 4, as in timm.
+        start: how the gate starts. `None` (default): with random weights, as published. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -45,26 +49,42 @@ class SimpleCoordinateAttention(AttentionLayer):
       [Coordinate Attention](https://arxiv.org/abs/2103.02907).
     """
 
-    def __init__(self, ratio: int = 4, data_format: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        ratio: int = 4,
+        start: str | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.ratio = require_int("ratio", ratio)
+        self.start = start
+        self.starting = start_named(start)
 
     def build(self, input_shape):
         super().build(input_shape)
         hidden = divisible(self.channels * 2 / (3 * self.ratio), 8)
         self.reduce = dense(self.channels, hidden, "reduce", self.dtype_policy, activation="silu")
-        self.height = dense(hidden, self.channels, "height", self.dtype_policy)
-        self.width = dense(hidden, self.channels, "width", self.dtype_policy)
+        self.height, self.width = (
+            dense(
+                hidden,
+                self.channels,
+                name,
+                self.dtype_policy,
+                kernel_initializer=self.starting.dense,
+            )
+            for name in ("height", "width")
+        )
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)
         rows, columns = (ops.cast(pool(x, "avg", axis), self.compute_dtype) for axis in (2, 1))
         logits = self.height(self.reduce(rows)) + self.width(self.reduce(columns))
-        gate = from_channels_last(ops.sigmoid(logits), self.data_format)
+        gate = from_channels_last(self.starting.gate(logits), self.data_format)
         return self.gated(inputs, gate), {"attention": gate}
 
     def get_config(self):
-        return {**super().get_config(), "ratio": self.ratio}
+        return {**super().get_config(), "ratio": self.ratio, "start": self.start}
 
 
 @register_attention("scoord_block", layer=SimpleCoordinateAttention)

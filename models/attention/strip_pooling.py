@@ -8,6 +8,7 @@ from keras import ops
 from .base import AttentionLayer, pool
 from .parts import batch_norm, conv2d, from_channels_last, to_channels_last
 from .registry import register_attention
+from .starts import start_named
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -19,6 +20,9 @@ class StripPooling(AttentionLayer):
     `x * sigmoid(mix(relu(norm(conv(rows)) + norm(conv(columns)))))`.
 
     Args:
+        start: how the gate starts. `None` (default): with random weights, as published. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -42,6 +46,13 @@ class StripPooling(AttentionLayer):
       module of that paper is not here.
     """
 
+    def __init__(
+        self, start: str | None = None, data_format: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(data_format=data_format, **kwargs)
+        self.start = start
+        self.starting = start_named(start)
+
     def build(self, input_shape):
         super().build(input_shape)
         self.convs, self.norms = {}, {}
@@ -55,7 +66,8 @@ class StripPooling(AttentionLayer):
                 use_bias=False,
             )
             self.norms[name] = batch_norm(self.channels, f"{name}_norm", self.gate_policy)
-        self.mix = conv2d(self.channels, self.channels, 1, "mix", self.dtype_policy)
+        initial = {"kernel_initializer": self.starting.conv}
+        self.mix = conv2d(self.channels, self.channels, 1, "mix", self.dtype_policy, **initial)
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)
@@ -67,9 +79,12 @@ class StripPooling(AttentionLayer):
             for name, axis in (("height", 2), ("width", 1))
         )
         strips = ops.cast(ops.relu(strips), self.compute_dtype)
-        gate = ops.sigmoid(self.mix(strips))
+        gate = self.starting.gate(self.mix(strips))
         gate = from_channels_last(gate, self.data_format)
         return self.gated(inputs, gate), {"attention": gate}
+
+    def get_config(self):
+        return {**super().get_config(), "start": self.start}
 
 
 @register_attention("strip_block", layer=StripPooling)
