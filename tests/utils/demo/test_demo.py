@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from utils.explain.grad_cam import grad_cam
 
 from main import main
 from models.saving import load_model
@@ -22,7 +23,6 @@ from utils.data.datasets import load_dataset
 from utils.demo.demo_runs import load_demo_runs
 from utils.demo.explainer import Query
 from utils.demo.server import demo, free_port
-from utils.explain.grad_cam import grad_cam
 from utils.explain.selection import SelectedImage
 from utils.system.errors import UserError
 from utils.system.files import write_json
