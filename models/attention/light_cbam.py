@@ -16,6 +16,7 @@ from .parts import (
     to_channels_last,
 )
 from .registry import register_attention
+from .starts import start_named
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -30,6 +31,9 @@ class LightCBAM(AttentionLayer):
         ratio: int, reduction of the hidden layer: `channels / ratio` units, rounded, at least 1.
             Defaults to 16, as in timm.
         kernel_size: int, odd, of the convolution. Defaults to 7, as in timm.
+        start: how the gates start. `None` (default): with random weights, as published. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; a gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -56,18 +60,21 @@ class LightCBAM(AttentionLayer):
         self,
         ratio: int = 16,
         kernel_size: int = 7,
+        start: str | None = None,
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.ratio = require_int("ratio", ratio)
         self.kernel_size = require_int("kernel_size", kernel_size, odd=True)
+        self.start = start
+        self.starting = start_named(start)
 
     def build(self, input_shape):
         super().build(input_shape)
         hidden = divisible(self.channels / self.ratio, 1)
         self.reduce, self.expand = bottleneck(
-            self.channels, hidden, self.gate_policy, use_bias=False
+            self.channels, hidden, self.gate_policy, use_bias=False, start=self.starting
         )
         self.conv = SingleFilterConv2D(
             1,
@@ -80,14 +87,15 @@ class LightCBAM(AttentionLayer):
             dtype=self.gate_policy,
         )
         self.conv.build((None, None, None, 1))
-        self.norm = batch_norm(1, "norm", self.gate_policy)
+        self.norm = batch_norm(1, "norm", self.gate_policy, self.starting.gamma)
 
     def attend(self, inputs, training=None):
-        channel = ops.sigmoid(self.expand(self.reduce(self._mid(inputs, self.spatial_axes))))
+        logits = self.expand(self.reduce(self._mid(inputs, self.spatial_axes)))
+        channel = self.starting.gate(logits)
         channel = from_channels_last(channel, self.data_format)
         attended = self.gated(inputs, channel)
         logits = self.norm(self.conv(self._mid(attended, self.channel_axis)), training=training)
-        spatial = from_channels_last(ops.sigmoid(logits), self.data_format)
+        spatial = from_channels_last(self.starting.gate(logits), self.data_format)
         return self.gated(attended, spatial), {"channel": channel, "spatial": spatial}
 
     def _mid(self, x, axes):
@@ -96,8 +104,12 @@ class LightCBAM(AttentionLayer):
         return ops.cast(to_channels_last(values, self.data_format), self.gate_dtype)
 
     def get_config(self):
-        options = {"ratio": self.ratio, "kernel_size": self.kernel_size}
-        return {**super().get_config(), **options}
+        return {
+            **super().get_config(),
+            "ratio": self.ratio,
+            "kernel_size": self.kernel_size,
+            "start": self.start,
+        }
 
 
 @register_attention("lcbam_block", layer=LightCBAM)

@@ -9,6 +9,7 @@ from ..checks import require_int
 from .base import AttentionLayer, pool
 from .parts import conv2d, from_channels_last, group_norm, largest_divisor, to_channels_last
 from .registry import register_attention
+from .starts import start_named
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -33,6 +34,9 @@ class ELA(AttentionLayer):
             itself. If it does not divide the channels, the largest divisor below it is taken.
         norm_groups: int, groups of the normalization. Defaults to 16. If it does not divide the
             channels, the largest divisor below it is taken.
+        start: how the gates start. `None` (default): with random weights, as published. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; a gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -62,6 +66,7 @@ class ELA(AttentionLayer):
         kernel_size: int = 7,
         group_width: int = 1,
         norm_groups: int = 16,
+        start: str | None = None,
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -69,6 +74,8 @@ class ELA(AttentionLayer):
         self.kernel_size = require_int("kernel_size", kernel_size, odd=True)
         self.group_width = require_int("group_width", group_width)
         self.norm_groups = require_int("norm_groups", norm_groups)
+        self.start = start
+        self.starting = start_named(start)
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -84,7 +91,7 @@ class ELA(AttentionLayer):
             use_bias=False,
         )
         norm_groups = largest_divisor(channels, self.norm_groups)
-        self.norm = group_norm(channels, norm_groups, "norm", self.gate_policy)
+        self.norm = group_norm(channels, norm_groups, "norm", self.gate_policy, self.starting.gamma)
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)
@@ -98,7 +105,7 @@ class ELA(AttentionLayer):
 
     def _gate(self, strip):
         """The gates `(batch, length, 1, channels)` of a strip of that shape."""
-        return ops.sigmoid(self.norm(self.conv(ops.cast(strip, self.gate_dtype))))
+        return self.starting.gate(self.norm(self.conv(ops.cast(strip, self.gate_dtype))))
 
     def get_config(self):
         return {
@@ -106,6 +113,7 @@ class ELA(AttentionLayer):
             "kernel_size": self.kernel_size,
             "group_width": self.group_width,
             "norm_groups": self.norm_groups,
+            "start": self.start,
         }
 
 
@@ -119,7 +127,7 @@ def ela_block(
         x: Keras tensor of rank 4, `(batch, height, width, channels)`.
         kernel_size: int, odd, length of the kernel along a strip. Defaults to 7.
         name: string, the layer's name.
-        **options: the further options of `ELA`: `group_width`, `norm_groups`.
+        **options: the further options of `ELA`: `group_width`, `norm_groups`, `start`.
 
     Returns:
         A Keras tensor of the shape of `x`.

@@ -48,7 +48,7 @@ def batch_norm(channels, name, dtype, gamma_initializer="ones"):
     return announce(layer)
 
 
-def group_norm(channels, groups, name, dtype):
+def group_norm(channels, groups, name, dtype, gamma_initializer="ones"):
     """Returns a built group normalization of channels-last maps or strips, as PyTorch's.
 
     Args:
@@ -56,8 +56,11 @@ def group_norm(channels, groups, name, dtype):
         groups: int, divides the channels; as many as there are channels for one group each.
         name: string, the layer's name.
         dtype: dtype policy of the attention layer that it belongs to.
+        gamma_initializer: initial scale. Defaults to `"ones"`.
     """
-    layer = layers.GroupNormalization(groups, epsilon=1e-5, name=name, dtype=dtype)
+    layer = layers.GroupNormalization(
+        groups, epsilon=1e-5, gamma_initializer=gamma_initializer, name=name, dtype=dtype
+    )
     layer.build((None, None, None, channels))
     return layer
 
