@@ -65,7 +65,7 @@ def test_options_of_modules_of_ones_own():
     register_attention("layer")(SE)
     assert attention_options("closed") == ["ratio"]
     assert attention_options("open") is None
-    assert attention_options("layer") == ["ratio", "use_bias", "data_format"]
+    assert attention_options("layer") == ["ratio", "use_bias", "start", "data_format"]
     assert attention_options("none") == []
     with pytest.raises(ValueError, match="Did you mean 'cbam_block'"):
         attention_options("cbam")
