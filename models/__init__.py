@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import keras
 
     from .attention_module import *  # noqa: F403
-    from .grad_cam import grad_cam as grad_cam
-    from .grad_cam import overlay as overlay
+    from .class_activation import grad_cam as grad_cam
+    from .class_activation import overlay as overlay
     from .saving import load_model as load_model
     from .surgery import add_attention as add_attention
     from .torch_weights import load_torch_weights as load_torch_weights
@@ -34,10 +34,10 @@ _ARCHITECTURES = {
 # public name -> file; `attention_module` has all others
 _FILES = {
     "add_attention": "surgery",
-    "grad_cam": "grad_cam",
+    "grad_cam": "class_activation",
     "load_model": "saving",
     "load_torch_weights": "torch_weights",
-    "overlay": "grad_cam",
+    "overlay": "class_activation",
 }
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from models.grad_cam import GradCAM, stage_layers
+from models.class_activation import GradCAM, stage_layers
 
 from ..data.data_format import in_data_format
 from ..explain.attention_maps import AttentionMapExtractor, AttentionMaps

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from models.grad_cam import grad_cam
+from models.class_activation import grad_cam
 
 from ..config.command_settings import ExplainSettings
 from ..data.data_format import in_data_format

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from models.grad_cam import GradCAM
+from models.class_activation import GradCAM
 
 from ..data.data_format import in_data_format
 from .attention_maps import AttentionMaps, attention_maps

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from models.grad_cam import GradCAM
+from models.class_activation import GradCAM
 
 from ..data.dataset import Dataset
 from ..evaluation.networks import load_network

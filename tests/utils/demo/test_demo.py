@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from utils.explain.grad_cam import grad_cam
 
 from main import main
+from models.class_activation import grad_cam
 from models.saving import load_model
 from tests.run_folders import write_run
 from utils.config.command_settings import DemoSettings

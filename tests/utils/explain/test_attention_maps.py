@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models import build_model
-from models.grad_cam import GradCAM, grad_cam, stage_layers
+from models.class_activation import GradCAM, grad_cam, stage_layers
 from models.surgery import add_attention
 from utils.explain.attention_maps import attention_maps
 

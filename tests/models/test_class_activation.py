@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-import models.grad_cam as grad_cam_module
-from models.grad_cam import grad_cam, overlay
+import models.class_activation as grad_cam_module
+from models.class_activation import grad_cam, overlay
 
 
 def network(strides=1, shape=(6, 6, 2), axis=-1, activation="relu"):
