@@ -4,9 +4,24 @@ import json
 
 import keras
 import numpy as np
+import pytest
 
 from models.blocks import channel_axis
 from utils.system.backend import jit_compile
+
+
+def one_always(cases, unpack=False):
+    """Returns the cases of a battery, all but the first for `--everything`: it takes seconds.
+
+    Args:
+        cases: list of the values of a parameter, or of several.
+        unpack: bool, whether a case is a tuple of the values of several parameters. Defaults to
+            `False`.
+    """
+    return [
+        pytest.param(*(case if unpack else (case,)), marks=pytest.mark.long if number else [])
+        for number, case in enumerate(cases)
+    ]
 
 
 def run_layer_test(layer_class, options, params, rng, steps=1, idle=(), large=160):

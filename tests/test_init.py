@@ -12,7 +12,7 @@ from models.saving import load_model
 
 SMALL = ["--depth", "8", "--epochs", "1", "--batch-size", "20", "--precision", "float32"]
 # so small a rate that the weights stay what they were
-STAND_STILL = ["--learning-rate", "1e-12", "--weight-decay", "0"]
+STAND_STILL = ["--recipe", "plain", "--learning-rate", "1e-12", "--weight-decay", "0"]
 
 
 @pytest.fixture(scope="module")

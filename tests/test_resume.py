@@ -3,6 +3,7 @@
 import os
 import random
 
+import keras
 import pytest
 
 from tests.processes import run_killed
@@ -10,7 +11,8 @@ from tests.run_folders import contents
 
 KILLS = int(os.environ.get("KILLS", "1"))  # on every backend, in every run of the suite
 KILLS_PER_RUN = min(KILLS, 3)
-PRECISIONS = ("float32", "mixed_bfloat16")
+# JAX takes float32 on a processor
+PRECISIONS = ("float32", *(["mixed_bfloat16"] if keras.backend.backend() != "jax" else []))
 # attention, dropout, batch statistics and a moving average of the weights: all that has a state
 ARGUMENTS = ["--model", "densenet", "--depth", "7", "--growth-rate", "4", "--dropout-rate", "0.2",
              "--attention", "cbam_block", "--attention-at", "stage", "--ema", "0.9",

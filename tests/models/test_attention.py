@@ -49,7 +49,9 @@ BATTERY = [
 
 @pytest.mark.parametrize(("layer_class", "options", "params"), BATTERY)
 def test_battery(layer_class, options, params, rng):
-    run_layer_test(layer_class, options, params, rng)
+    # the scale of a normalization that starts at zero lets a gradient through after one step
+    steps = 2 if options.get("start") == "authors" else 1
+    run_layer_test(layer_class, options, params, rng, steps)
 
 
 def sigmoid(x):

@@ -190,7 +190,8 @@ def test_turned_off_by_the_environment(monkeypatch):
 def test_a_run_is_not_resumed_with_other_forms():
     settings = types.SimpleNamespace(resume="runs/a", force=False, epochs=1)
     state = {"config": {}, "data": "", "progress": {"epoch": 0}}
-    now = {"config": TrainSettings().config(), "data": "", "environment": {"fast_forms": False}}
+    config = TrainSettings(model="resnet_v1").config()
+    now = {"config": config, "data": "", "environment": {"fast_forms": False}}
     for before in ({}, {"fast_forms": True}):  # older runs do not say that they had them
         message = "runs/a would not continue exactly: fast_forms was true, is false; --force"
         with pytest.raises(UserError, match=message):

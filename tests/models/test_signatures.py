@@ -94,7 +94,13 @@ def test_help_is_a_short_phrase_from_the_docstring():
     assert architecture_options("mobilenet")["alpha"].help == "factor on the channels of all layers"
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long if name == "inception_resnet_v2" else [])
+        for name in list_models()
+    ],
+)
 def test_places_are_those_that_the_network_has(name):
     options = {"depth": 20} if name in ("resnet_v1", "resnet_v2") else {}
     with pytest.raises(ValueError, match=r"attention_at of .* must be one or more of") as refused:

@@ -7,7 +7,7 @@ from torch_reference import batch_norm, compare_with_torch, weights_of
 
 from models.attention_module import BAM, bam_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 
 def params(ratio, dilated_convs=2, num_layers=1):
@@ -28,7 +28,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("options", "params"), CASES)
+@pytest.mark.parametrize(("options", "params"), one_always(CASES, unpack=True))
 def test_battery(options, params, rng):
     # a batch normalization takes away what a bias before it adds
     dilated = [f"spatial_dilated{n}/bias" for n in range(options.get("dilated_convs", 2))]

@@ -7,10 +7,12 @@ from torch_reference import check_sizes, compare_with_torch, weights_of
 
 from models.attention_module import BoTNet, botnet_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 
-@pytest.mark.parametrize("options", [{"size": (64, 70)}, {"heads": 1, "size": (64, 64)}])
+@pytest.mark.parametrize(
+    "options", one_always([{"size": (64, 70)}, {"heads": 1, "size": (64, 64)}])
+)
 def test_battery(options, rng):
     def params(channels):
         heads = max(n for n in range(1, options.get("heads", 4) + 1) if channels % n == 0)

@@ -6,10 +6,10 @@ from torch_reference import check_sizes, compare_with_torch, weights_of
 
 from models.attention_module import CAA, caa_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 
-@pytest.mark.parametrize("kernel_size", [11, 3])
+@pytest.mark.parametrize("kernel_size", one_always([11, 3]))
 def test_battery(kernel_size, rng):
     def params(channels):
         return 2 * channels**2 + 4 * channels + 2 * (kernel_size + 1) * channels

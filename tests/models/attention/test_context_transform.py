@@ -86,7 +86,7 @@ def test_sizes(layer_class, options, rng):
     ("block", "options", "message"),
     [
         (lct_block, {"groups": 0}, "groups must be an integer of at least 1, received 0"),
-        (lct_block, {"ratio": 4}, "LCT has no option 'ratio'; it takes groups, data_format"),
+        (lct_block, {"ratio": 4}, "LCT has no option 'ratio'; it takes groups, start, data_format"),
         (gct_block, {"c": 0}, "c must be a number above 0, received 0"),
         (gct_block, {"c": 4, "learnable": True}, "c must be between 1 and 4 where it is learned"),
         (gct_block, {"ratio": 4}, "GCT has no option 'ratio'; it takes c, learnable"),

@@ -14,12 +14,12 @@ from torch_reference import (
 
 from models.attention_module import CrissCross, criss_cross_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 CASES = [{}, {"recurrence": 1, "ratio": 2}]
 
 
-@pytest.mark.parametrize("options", CASES)
+@pytest.mark.parametrize("options", one_always(CASES))
 def test_battery(options, rng):
     def params(channels):
         hidden = max(1, channels // options.get("ratio", 8))

@@ -7,7 +7,7 @@ from torch_reference import check_sizes, compare_with_torch, to_numpy, weights_o
 
 from models.attention_module import DANet, danet_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 
 def params(parts=("position", "channel"), ratio=8):
@@ -22,7 +22,7 @@ def params(parts=("position", "channel"), ratio=8):
 CASES = [{}, {"parts": ("position",), "ratio": 2}, {"parts": ("channel",)}]
 
 
-@pytest.mark.parametrize("options", CASES)
+@pytest.mark.parametrize("options", one_always(CASES))
 def test_battery(options, rng):
     # 64x64 positions, and not 160x160, whose pairs would fill 2.6 GB
     run_layer_test(DANet, options, params(**options), rng, steps=2, large=64)

@@ -6,10 +6,10 @@ from torch_reference import batch_norm, check_sizes, compare_with_torch, weights
 
 from models.attention_module import ExternalAttention, external_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 
-@pytest.mark.parametrize("memory", [64, 3])
+@pytest.mark.parametrize("memory", one_always([64, 3]))
 def test_battery(memory, rng):
     def params(channels):
         return 2 * channels**2 + 2 * channels * memory + 2 * channels

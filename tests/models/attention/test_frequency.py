@@ -10,7 +10,7 @@ from torch_reference import check_sizes, compare_with_torch, to_numpy, weights_o
 from models.attention.frequency import BEST
 from models.attention_module import FCA, SE, fca_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 
 def test_frequencies_are_distinct_and_on_the_grid():
@@ -18,7 +18,7 @@ def test_frequencies_are_distinct_and_on_the_grid():
     assert all(0 <= f < 7 for pair in BEST for f in pair)
 
 
-@pytest.mark.parametrize("options", [{}, {"frequencies": 4, "ratio": 2}])
+@pytest.mark.parametrize("options", one_always([{}, {"frequencies": 4, "ratio": 2}]))
 def test_battery(options, rng):
     def params(channels):
         return 2 * channels * max(1, channels // options.get("ratio", 16))

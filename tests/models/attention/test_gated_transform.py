@@ -7,12 +7,12 @@ from torch_reference import compare_with_torch, to_numpy, weights_of
 
 from models.attention_module import GCT, GatedChannelTransform, gated_transform_block, gct_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 CASES = [{}, {"norm": "l1", "epsilon": 1e-3}]
 
 
-@pytest.mark.parametrize("options", CASES)
+@pytest.mark.parametrize("options", one_always(CASES))
 def test_battery(options, rng):
     run_layer_test(GatedChannelTransform, options, lambda channels: 3 * channels, rng, steps=2)
 

@@ -5,7 +5,7 @@ import pytest
 from torch_reference import batch_norm, check_sizes, compare_with_torch, to_numpy, weights_of
 
 from models.attention_module import GE, ge_block
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 
 def params(extent=0, extra_params=False, use_mlp=False, ratio=16):
@@ -30,7 +30,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("options", CASES)
+@pytest.mark.parametrize("options", one_always(CASES))
 def test_battery(options, rng):
     # while a shift is zero, the next normalization takes off what its scale does: channel by
     # channel, neither rectifier nor convolution changes the sign or the mixture

@@ -6,7 +6,7 @@ from torch_reference import batch_norm, check_sizes, compare_with_torch, weights
 
 from models.attention_module import GAM, gam_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 
 def params(ratio=4, kernel_size=7):
@@ -21,7 +21,7 @@ def params(ratio=4, kernel_size=7):
 CASES = [{}, {"ratio": 2, "kernel_size": 3}]
 
 
-@pytest.mark.parametrize("options", CASES)
+@pytest.mark.parametrize("options", one_always(CASES))
 def test_battery(options, rng):
     # a batch normalization takes away what a bias before it adds
     idle = ("conv1/bias", "conv2/bias")

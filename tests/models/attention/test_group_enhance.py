@@ -7,14 +7,14 @@ from torch_reference import SHAPES, check_sizes, compare_with_torch, input_gradi
 
 from models.attention_module import SGE, sge_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 
 def divisor(number, most):
     return max(n for n in range(1, most + 1) if number % n == 0)
 
 
-@pytest.mark.parametrize("groups", [64, 4])
+@pytest.mark.parametrize("groups", one_always([64, 4]))
 def test_battery(groups, rng):
     run_layer_test(SGE, {"groups": groups}, lambda channels: 2 * divisor(channels, groups), rng)
 

@@ -6,7 +6,7 @@ from torch_reference import check_sizes, compare_with_torch, weights_of
 
 from models.attention_module import LKA, LSKA, lka_block, lska_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 # the numbers of the papers: weights of the depthwise kernels of a channel
 CASES = [
@@ -17,7 +17,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("layer_class", "options", "kernels"), CASES)
+@pytest.mark.parametrize(("layer_class", "options", "kernels"), one_always(CASES, unpack=True))
 def test_battery(layer_class, options, kernels, rng):
     def params(channels):
         convs = 2 if layer_class is LKA else 4

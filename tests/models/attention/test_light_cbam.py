@@ -6,11 +6,11 @@ from torch_reference import batch_norm, check_sizes, compare_with_torch, weights
 
 from models.attention_module import LightCBAM, lcbam_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 
 # more than one hidden unit, as the rectifier may shut a single one for good
-@pytest.mark.parametrize("options", [{"ratio": 4}, {"ratio": 2, "kernel_size": 3}])
+@pytest.mark.parametrize("options", one_always([{"ratio": 4}, {"ratio": 2, "kernel_size": 3}]))
 def test_battery(options, rng):
     def params(channels):
         hidden = max(1, int(channels / options["ratio"] + 0.5))

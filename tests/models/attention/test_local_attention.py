@@ -6,7 +6,7 @@ from torch_reference import check_sizes, compare_with_torch, weights_of
 
 from models.attention_module import ELA, ela_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 CASES = [{}, {"kernel_size": 5, "group_width": 8, "norm_groups": 2}]
 
@@ -15,7 +15,7 @@ def divisor(number, most):
     return max(n for n in range(1, most + 1) if number % n == 0)
 
 
-@pytest.mark.parametrize("options", CASES)
+@pytest.mark.parametrize("options", one_always(CASES))
 def test_battery(options, rng):
     def params(channels):
         width = divisor(channels, options.get("group_width", 1))

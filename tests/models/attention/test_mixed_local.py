@@ -6,13 +6,13 @@ from torch_reference import check_sizes, compare_with_torch, weights_of
 
 from models.attention_module import MLCA, mlca_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 # the paper's equation, at gamma 2 and b 1, twice
 PARAMS = {1: 2, 3: 2, 16: 6, 40: 6}
 
 
-@pytest.mark.parametrize("options", [{}, {"grid": 2, "local_weight": 0.2}])
+@pytest.mark.parametrize("options", one_always([{}, {"grid": 2, "local_weight": 0.2}]))
 def test_battery(options, rng):
     run_layer_test(MLCA, options, PARAMS.get, rng)
 

@@ -7,10 +7,10 @@ from torch_reference import check_sizes, compare_with_torch, input_gradient, to_
 
 from models.attention_module import GRN, grn_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 
-@pytest.mark.parametrize("options", [{}, {"epsilon": 0.1}])
+@pytest.mark.parametrize("options", one_always([{}, {"epsilon": 0.1}]))
 def test_battery(options, rng):
     run_layer_test(GRN, options, lambda channels: 2 * channels, rng)
 

@@ -6,7 +6,7 @@ from torch_reference import check_sizes, compare_with_torch, weights_of
 
 from models.attention_module import ShuffleAttention, shuffle_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 
 def params(groups):
@@ -18,7 +18,7 @@ def params(groups):
     return count
 
 
-@pytest.mark.parametrize("groups", [64, 4])
+@pytest.mark.parametrize("groups", one_always([64, 4]))
 def test_battery(groups, rng):
     run_layer_test(ShuffleAttention, {"groups": groups}, params(groups), rng, steps=2)
 

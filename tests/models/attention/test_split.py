@@ -6,7 +6,7 @@ from torch_reference import batch_norm, compare_with_torch, weights_of
 
 from models.attention_module import SplitAttention, split_block
 from models.private_api import operation_of
-from tests.layer_checks import run_layer_test
+from tests.layer_checks import one_always, run_layer_test
 
 
 def divisor(number, most):
@@ -27,7 +27,7 @@ def params(radix=2, cardinality=1, ratio=4):
 CASES = [{}, {"radix": 1}, {"radix": 3, "cardinality": 4, "ratio": 2}]
 
 
-@pytest.mark.parametrize("options", CASES)
+@pytest.mark.parametrize("options", one_always(CASES))
 def test_battery(options, rng):
     # a batch normalization takes away what a bias before it adds
     run_layer_test(SplitAttention, options, params(**options), rng, idle=("reduce/bias",))

@@ -50,5 +50,5 @@ def test_sizes(rng):
 
 
 def test_refuses_options():
-    with pytest.raises(ValueError, match="SRM has no option 'ratio'; it takes data_format"):
+    with pytest.raises(ValueError, match="SRM has no option 'ratio'; it takes start, data_format"):
         srm_block(None, ratio=4)

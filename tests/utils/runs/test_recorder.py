@@ -84,7 +84,7 @@ def test_a_network_that_learned_nothing_is_told_by_its_loss(tmp_path, capsys, lo
     made = RunRecorder(tmp_path, network, Progress(), 1, 1, 1)
     made.on_train_begin()
     for _ in range(2):
-        made._hint(loss)
+        made._hint(loss, epochs_done=1)
     made.close()
     found = capsys.readouterr().out
     assert found.startswith(said)

@@ -19,7 +19,7 @@ from utils.training.devices import Devices, cluster_settings
 BACKEND = keras.backend.backend()
 # 179 images to train on and 21 to validate with: some batches need padding
 ARGUMENTS = ["--model", "resnet_v1", "--depth", "8", "--attention", "none", "--epochs", "2",
-             "--batch-size", "20", "--learning-rate", "1e-4",
+             "--batch-size", "20", "--learning-rate", "1e-4", "--precision", "float32",
              "--validation-split", "0.105"]  # fmt: skip
 TRAINS = "import sys; from main import main; [main(words.split()) for words in sys.argv[1:]]"
 # made of the CPU
