@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from models import build_model
+from models.class_activation import grad_cam
 from utils.explain.explanations import explain_images
-from utils.explain.grad_cam import grad_cam
 from utils.explain.selection import SelectedImage
 
 pytestmark = pytest.mark.once
