@@ -97,6 +97,25 @@ def test_other_weights_learn_as_with_sgd(rng):
         )
 
 
+def test_the_penalty_leaves_out_what_is_made_orthogonal(rng):
+    """Even with a penalty far above the gradient; a matrix has it, as with SGD."""
+    shapes = [(3, 3, 2, 4), (3, 3, 6, 1), (4, 3)]
+    starts = [rng.normal(size=shape).astype("float32") for shape in shapes]
+    gradients = [rng.normal(size=shape).astype("float32") for shape in shapes]
+    found = []
+    for l2 in (0.0, 100.0):
+        variables = [keras.Variable(start) for start in starts]
+        optimizer = make_optimizer("muon", 0.1, l2=l2)
+        optimizer.build(variables)
+        optimizer.apply([ops.convert_to_tensor(gradient) for gradient in gradients])
+        found.append([ops.convert_to_numpy(variable) for variable in variables])
+    without, penalized = found
+    np.testing.assert_array_equal(without[0], penalized[0])
+    for start, one, other in zip(starts[1:], without[1:], penalized[1:], strict=True):
+        # the first step of Nesterov momentum 0.9, at four times the rate
+        np.testing.assert_allclose(one - other, 1.9 * 0.4 * 100 * start, rtol=1e-4)
+
+
 def test_zeros_are_no_division_by_zero():
     """A kernel that starts at zero learns; one without a gradient stays."""
     kernels = [keras.Variable(np.zeros((1, 1, 2, 3), "float32")) for _ in range(2)]
