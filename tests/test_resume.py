@@ -16,6 +16,7 @@ PRECISIONS = ("float32", *(["mixed_bfloat16"] if keras.backend.backend() != "jax
 # attention, dropout, batch statistics and a moving average of the weights: all that has a state
 ARGUMENTS = ["--model", "densenet", "--depth", "7", "--growth-rate", "4", "--dropout-rate", "0.2",
              "--attention", "cbam_block", "--attention-at", "stage", "--ema", "0.9",
+             "--optimizer", "muon",
              "--batch-size", "32", "--epochs", "3", "--checkpoint-every", "2"]  # fmt: skip
 
 

@@ -26,10 +26,10 @@ class RecipeEntry:
 PLAIN = "plain"  # of settings that name no recipe, among them those of runs before there were any
 RECIPES = {
     "quick": RecipeEntry(
-        "learns the most in a few epochs",
+        "Muon, for a few epochs",
         {"optimizer": "muon"},
     ),
-    PLAIN: RecipeEntry("SGD with Nesterov momentum; what a file stands on that names no recipe"),
+    PLAIN: RecipeEntry("SGD with Nesterov momentum; also of a file that names no recipe"),
     "seed": RecipeEntry(
         "Adam for 200 epochs, as the Keras code that this project began with",
         {
@@ -54,7 +54,7 @@ RECIPES = {
         },
     ),
 }
-DEFAULT_RECIPE = "quick"  # of a command that is given neither a recipe nor a file
+DEFAULT_RECIPE = PLAIN  # of a command that is given neither a recipe nor a file
 
 
 def recipe_settings(name: Any) -> dict[str, Any]:
