@@ -56,7 +56,7 @@ def trained(tmp_path_factory):
 def copy(trained, tmp_path, monkeypatch):
     """A copy of the run, used from another folder."""
     monkeypatch.chdir(tmp_path)
-    run = trained / "runs" / "digits-tiny-filters3-halve-recipe_quick-epochs1-seed0"
+    run = trained / "runs" / "digits-tiny-filters3-halve-epochs1-seed0"
     return shutil.copytree(run, tmp_path / "run")
 
 
