@@ -10,6 +10,8 @@ import pytest
 from main import main
 from models.saving import load_model
 
+pytestmark = pytest.mark.once
+
 SMALL = ["--depth", "8", "--epochs", "1", "--batch-size", "20", "--precision", "float32"]
 # so small a rate that the weights stay what they were
 STAND_STILL = ["--recipe", "plain", "--learning-rate", "1e-12", "--weight-decay", "0"]

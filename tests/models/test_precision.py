@@ -10,6 +10,8 @@ from models.precision import FLOAT32_LAYERS, as_float32, in_precision, precision
 from models.private_api import all_layers
 from models.saving import load_model, save_model
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def mixed():

@@ -7,6 +7,8 @@ import pytest
 from models import build_model
 from models.transfer import transfer_weights
 
+pytestmark = pytest.mark.once
+
 
 def network(classes=10, attention=None, **options):
     return build_model(

@@ -9,6 +9,8 @@ from models.attention_module import BoTNet, botnet_block
 from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     "options", one_always([{"size": (64, 70)}, {"heads": 1, "size": (64, 64)}])

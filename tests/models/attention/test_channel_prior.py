@@ -8,6 +8,8 @@ from models.attention_module import CPCA, cpca_block
 from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("ratio", one_always([4, 1]))
 def test_battery(ratio, rng):

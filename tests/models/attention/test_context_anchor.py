@@ -8,6 +8,8 @@ from models.attention_module import CAA, caa_block
 from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("kernel_size", one_always([11, 3]))
 def test_battery(kernel_size, rng):

@@ -16,6 +16,8 @@ from models.attention_module import CrissCross, criss_cross_block
 from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
+pytestmark = pytest.mark.once
+
 CASES = [{}, {"recurrence": 1, "ratio": 2}]
 
 

@@ -9,6 +9,8 @@ from models.attention_module import DANet, danet_block
 from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
+pytestmark = pytest.mark.once
+
 
 def params(parts=("position", "channel"), ratio=8):
     def count(channels):

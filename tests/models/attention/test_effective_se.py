@@ -8,6 +8,8 @@ from models.attention_module import ESE, ese_block
 from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
+pytestmark = pytest.mark.once
+
 
 def test_battery(rng):
     run_layer_test(ESE, {}, lambda channels: channels**2 + channels, rng)

@@ -8,6 +8,8 @@ from models.attention_module import EMA, ema_block
 from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
+pytestmark = pytest.mark.once
+
 
 def params(groups):
     def count(channels):

@@ -12,6 +12,8 @@ from models.attention_module import FCA, SE, fca_block
 from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
+pytestmark = pytest.mark.once
+
 
 def test_frequencies_are_distinct_and_on_the_grid():
     assert len(set(BEST)) == len(BEST) == 32

@@ -9,6 +9,8 @@ from models.attention_module import GCT, GatedChannelTransform, gated_transform_
 from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
+pytestmark = pytest.mark.once
+
 CASES = [{}, {"norm": "l1", "epsilon": 1e-3}]
 
 

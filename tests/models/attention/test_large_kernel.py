@@ -8,6 +8,8 @@ from models.attention_module import LKA, LSKA, lka_block, lska_block
 from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
+pytestmark = pytest.mark.once
+
 # the numbers of the papers: weights of the depthwise kernels of a channel
 CASES = [
     (LKA, {}, 5**2 + 7**2),

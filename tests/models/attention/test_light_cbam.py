@@ -8,6 +8,8 @@ from models.attention_module import LightCBAM, lcbam_block
 from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
+pytestmark = pytest.mark.once
+
 
 # more than one hidden unit, as the rectifier may shut a single one for good
 @pytest.mark.parametrize("options", one_always([{"ratio": 4}, {"ratio": 2, "kernel_size": 3}]))

@@ -8,6 +8,8 @@ from models.attention_module import ELA, ela_block
 from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
+pytestmark = pytest.mark.once
+
 CASES = [{}, {"kernel_size": 5, "group_width": 8, "norm_groups": 2}]
 
 

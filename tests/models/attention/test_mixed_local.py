@@ -8,6 +8,8 @@ from models.attention_module import MLCA, mlca_block
 from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
+pytestmark = pytest.mark.once
+
 # the paper's equation, at gamma 2 and b 1, twice
 PARAMS = {1: 2, 3: 2, 16: 6, 40: 6}
 

@@ -9,6 +9,8 @@ from models.attention_module import GRN, grn_block
 from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("options", one_always([{}, {"epsilon": 0.1}]))
 def test_battery(options, rng):

@@ -8,6 +8,8 @@ from models.attention_module import SimpleCoordinateAttention, scoord_block
 from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
+pytestmark = pytest.mark.once
+
 # timm's widths by channels, for the ratios 4 and 1
 WIDTHS = {
     4: {1: 8, 3: 8, 16: 8, 40: 8, 64: 8, 72: 16, 128: 24},

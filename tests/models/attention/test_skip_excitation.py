@@ -8,6 +8,8 @@ from models.attention_module import ParNetAttention, parnet_block
 from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
+pytestmark = pytest.mark.once
+
 
 def test_battery(rng):
     run_layer_test(ParNetAttention, {}, lambda channels: 11 * channels**2 + 7 * channels, rng)

@@ -8,6 +8,8 @@ from models.attention_module import SplitAttention, split_block
 from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
+pytestmark = pytest.mark.once
+
 
 def divisor(number, most):
     return max(n for n in range(1, most + 1) if number % n == 0)

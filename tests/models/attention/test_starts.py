@@ -19,6 +19,8 @@ from models.attention_module import (
 )
 from models.saving import load_model
 
+pytestmark = pytest.mark.once
+
 MODULES = [name for name in list_attention() if "start" in (attention_options(name) or [])]
 
 
