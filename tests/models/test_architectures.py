@@ -155,8 +155,8 @@ def test_attention_at_other_places(variant):
 def training_marks(variant):
     if variant in ON_EVERY_BACKEND:
         return []
-    # one of a family is trained every time, and the ResNets' bottleneck
-    others = " " in variant and variant != "resnet bottleneck"
+    # one of a family is trained every time, but for the one that takes longest
+    others = " " in variant or variant == "inception_v3"
     return [pytest.mark.once, *([pytest.mark.long] if others else [])]
 
 
