@@ -3,6 +3,7 @@
 import dataclasses
 
 from ..system.backend import BACKENDS
+from ..system.backend_precision import AUTO
 from ..system.export_formats import EXPORT_FORMATS, INT8_FORMATS
 from .fields import Settings, setting
 from .parsing import (
@@ -17,7 +18,6 @@ from .parsing import (
     text,
 )
 from .settings import (
-    AUTO_PRECISION,
     PRECISION_HELP,
     PRECISIONS,
     RUN_PRECISION_HELP,
@@ -44,7 +44,7 @@ class InPrecision(OnBackend):
 
     group = "devices"
 
-    precision: str = setting(AUTO_PRECISION, choice(*PRECISIONS), RUN_PRECISION_HELP)
+    precision: str = setting(AUTO, choice(*PRECISIONS), RUN_PRECISION_HELP)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -153,7 +153,7 @@ class ProfileSettings(OnBackend, ModelSettings):
         "side of the image; the architecture's own if not given",
     )
     classes: int = setting(10, integer(1), "classes to tell apart")
-    precision: str = setting(AUTO_PRECISION, choice(*PRECISIONS), PRECISION_HELP)
+    precision: str = setting(AUTO, choice(*PRECISIONS), PRECISION_HELP)
     batch_size: int = setting(32, integer(1), "images per batch that is timed")
     rounds: int = setting(5, integer(0), "rounds in which every network is timed once; 0: no times")
 

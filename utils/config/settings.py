@@ -13,6 +13,7 @@ from models.signatures import Option, all_architecture_options
 
 from ..data.datasets import DATASETS
 from ..system.backend import BACKENDS
+from ..system.backend_precision import AUTO, BFLOAT16, FLOAT32
 from ..system.errors import UserError
 from .default_model import MODEL_HELP
 from .fields import (
@@ -44,8 +45,7 @@ from .parsing import (
 )
 from .recipes import PLAIN, RECIPES, recipe_help
 
-AUTO_PRECISION = "auto"
-PRECISIONS = (AUTO_PRECISION, "float32", "mixed_bfloat16", "mixed_float16")
+PRECISIONS = (AUTO, FLOAT32, BFLOAT16, "mixed_float16")
 PRECISION_HELP = "of the computation; auto: mixed_bfloat16 where the device computes faster in it"
 RUN_PRECISION_HELP = (
     "of the computation; auto: the run's own, float32 on devices without units for it"
@@ -266,7 +266,7 @@ class DeviceSettings(Settings):
     backend: str | None = setting(
         None, optional(choice(*BACKENDS)), "Keras backend; KERAS_BACKEND if not given"
     )
-    precision: str = setting(AUTO_PRECISION, choice(*PRECISIONS), PRECISION_HELP)
+    precision: str = setting(AUTO, choice(*PRECISIONS), PRECISION_HELP)
     devices: int = setting(
         1, integer(1), "of this host, or of each, to share a batch; TensorFlow and JAX"
     )

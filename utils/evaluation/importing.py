@@ -59,9 +59,8 @@ def import_torch(settings: ImportTorchSettings) -> Path:
 
 def _authors_options(module: str, state: Mapping[str, Any]) -> dict[str, Any]:
     """The options that an attention module has in its authors' code."""
-    has_biases = any(
-        re.search(r"\.se\..*\.bias$", name) for name in state
-    )  # pytorchcv has, moskomule not
+    # pytorchcv's SE has biases, moskomule's has none
+    has_biases = any(re.search(r"\.se\..*\.bias$", name) for name in state)
     options: dict[str, dict[str, Any]] = {
         "cbam_block": CBAM_OFFICIAL,
         "se_block": {"ratio": 16, "use_bias": has_biases},

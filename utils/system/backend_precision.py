@@ -3,10 +3,9 @@
 import os
 from pathlib import Path
 
-import keras
-
 from .backend import on_accelerator
 
+AUTO = "auto"
 FLOAT32, BFLOAT16 = "float32", "mixed_bfloat16"
 # names in Linux's list of a processor's features
 UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}
@@ -28,7 +27,7 @@ def chosen_precision(asked: str, trained: str | None = None) -> tuple[str, str]:
     Returns:
         The policy and a short reason for people, which is empty if the policy was asked for.
     """
-    if asked != "auto":
+    if asked != AUTO:
         return asked, ""
     if on_accelerator():
         return _of_accelerator()
@@ -43,7 +42,7 @@ def precision_of_run(asked: str, trained_in: str) -> str:
             are the same, unless this device has no units for it.
         trained_in: string, the dtype policy of the training.
     """
-    if asked != "auto":
+    if asked != AUTO:
         return asked
     has_units = trained_in == chosen_precision(asked)[0]
     if trained_in == "mixed_float16":
@@ -62,6 +61,8 @@ def _of_accelerator():
 
 def _compute_capability():
     """Of an NVIDIA GPU, such as 8.6; infinite for a TPU, `None` for other devices."""
+    import keras
+
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -86,8 +87,10 @@ def _compute_capability():
 
 
 def _of_processor(trained):
+    import keras
+
     if keras.backend.backend() == "jax":
-        return FLOAT32, "jax gains nothing from bfloat16 on a processor"
+        return FLOAT32, "on a processor, bfloat16 is for tensorflow and torch"
     if keras.backend.backend() == "tensorflow" and os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
         return FLOAT32, "oneDNN, which computes in bfloat16, is turned off"
     units = bfloat16_units()

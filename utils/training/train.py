@@ -35,7 +35,7 @@ from ..runs.progress import Progress
 from ..runs.resuming import check_settings, environment
 from ..runs.run_folder import check_run_dir, create_run_dir, locked, read_config
 from ..system.backend import versions
-from ..system.backend_precision import chosen_precision
+from ..system.backend_precision import AUTO, chosen_precision
 from ..system.errors import Interrupted, RunError, UserError
 from ..system.files import write_json
 from ..system.provenance import provenance
@@ -267,7 +267,7 @@ def _architecture(settings):
 
 
 def _precision(settings):
-    chosen, why = chosen_precision("auto", _architecture(settings))
+    chosen, why = chosen_precision(AUTO, _architecture(settings))
     return f"{chosen} ({why})" if settings.precision == chosen else settings.precision
 
 

@@ -1,5 +1,8 @@
 """Where gates start: at one, at a half, or as their authors have them."""
 
+import re
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -112,3 +115,9 @@ def test_a_start_is_saved(tmp_path):
     layer = load_model(tmp_path / "model.keras").get_layer("attention")
     assert (layer.channel.starting.gain, layer.spatial.starting.gain) == (2.0, 2.0)
     assert layer.get_config()["start"] == "identity"
+
+
+def test_the_page_names_the_modules_that_have_the_option():
+    page = (Path(__file__).parents[3] / "docs" / "modules.md").read_text("utf-8")
+    sentence = page.partition("The option `start` of ")[2].partition(":")[0]
+    assert re.findall(r"`(\w+)`", sentence) == MODULES
