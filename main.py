@@ -11,6 +11,7 @@ try:
         ExportSettings,
         ImportTorchSettings,
         ListSettings,
+        PredictSettings,
         ProfileSettings,
     )
     from utils.config.compare_settings import CompareSettings
@@ -48,6 +49,12 @@ def evaluate(settings):
     for name, accuracy in result.class_accuracies.items():
         print(f"{name:>20} {'no test image' if accuracy is None else f'{accuracy:.4f}'}")
     print(f"test accuracy {result.accuracy:.4f}, loss {result.loss:.4f}, in {result.precision}")
+
+
+def predict(settings):
+    from utils.predict.predict import predict
+
+    predict(settings)
 
 
 def explain(settings):
@@ -105,6 +112,7 @@ COMMANDS = {
     "train": (train, TrainSettings, "train a network, then evaluate it once on the test set"),
     "compare": (compare, CompareSettings, "train with several modules and seeds, and compare"),
     "evaluate": (evaluate, EvaluateSettings, "evaluate the best network of a run again"),
+    "predict": (predict, PredictSettings, "say what trained networks see in image files"),
     "explain": (explain, ExplainSettings, "show what trained networks look at, and score it"),
     "demo": (demo, DemoSettings, "show trained networks at work, on a page in the browser"),
     "export": (export, ExportSettings, "write a run's network as a file for another runtime"),

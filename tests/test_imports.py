@@ -15,8 +15,8 @@ pytestmark = pytest.mark.once
 
 # a package of `utils` imports only itself and those before it
 ORDER = (
-    "system", "plots", "data", "config", "runs", "feeding", "evaluation", "training", "explain",
-    "compare", "demo",
+    "system", "plots", "data", "config", "runs", "feeding", "evaluation", "predict", "training",
+    "explain", "compare", "demo",
 )  # fmt: skip
 BACKENDS = {"tensorflow", "jax", "torch"}
 BACKEND_FILES = (

@@ -77,7 +77,7 @@ def test_resumes_without_the_file(first, cifar10_dir, tmp_path):
     ("arguments", "message"),
     [
         (["--depth", "14"], "stage1_block2_conv1 is 3x3x16x16 here and not there"),
-        (["--init", "missing.keras"], "--init takes the folder of a run or a .keras file"),
+        (["--init", "missing.keras"], "--init must be the folder of a run or a .keras file"),
     ],
 )
 def test_refuses(arguments, message, first, cifar10_dir, tmp_path, capsys):

@@ -16,6 +16,7 @@ from .parsing import (
     several,
     specification,
     text,
+    trained_network,
 )
 from .settings import (
     PRECISION_HELP,
@@ -132,6 +133,34 @@ class DemoSettings(OfRuns, InPrecision):
     )
     port: int | None = setting(
         None, optional(integer(1, 65535)), "port to listen on; 7860 or the next that is free"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictSettings(InPrecision):
+    """Which network predicts which images, and how the result is written."""
+
+    group = "predict"
+
+    network: str = setting(
+        dataclasses.MISSING, trained_network, "folder of a run, or a .keras file"
+    )
+    images: tuple[str, ...] = setting(
+        dataclasses.MISSING,
+        several(path),
+        "image files, folders, patterns such as 'photos/**/*.jpg', or - for a list on standard "
+        "input",
+        many=True,
+    )
+    top: int = setting(5, integer(1), "most probable classes to show of each image")
+    format: str = setting("table", choice("table", "csv", "json"), "of the result")
+    image_size: int | None = setting(
+        None,
+        optional(integer(1, 4096)),
+        "height and width to resize to, for a .keras file that takes any size",
+    )
+    output: str | None = setting(
+        None, optional(path), "new folder for predictions.csv and the confusion matrix"
     )
 
 

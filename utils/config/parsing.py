@@ -215,6 +215,15 @@ def _check_run(value):
     return value
 
 
+def _check_trained_network(value):
+    found = Path(text(value))
+    if found.is_dir():
+        return _check_run(value)
+    if found.suffix != ".keras" or not found.is_file():
+        raise SettingError(f"must be the folder of a run, or a .keras file; received {value!r}")
+    return value
+
+
 def _check_boolean(value):
     if isinstance(value, str):  # from a flag that takes a word
         value = {"true": True, "false": False}.get(value, value)
@@ -254,6 +263,7 @@ path = Kind(_check_text, "PATH", None)
 run_folder = Kind(
     _check_run, "RUN", None
 )  # checked before a backend is loaded, which takes seconds
+trained_network = Kind(_check_trained_network, "RUN|FILE.keras", None)
 boolean = Kind(_check_boolean, "true|false")
 words = Kind(_check_words, "WORD[,WORD...]", None)
 descriptor = Kind(_check_descriptor, "WORD[,WORD...]", None)  # words, or "conv" alone

@@ -1,6 +1,5 @@
 """The evaluation of a trained network on the test set."""
 
-import csv
 import dataclasses
 from os import PathLike
 from pathlib import Path
@@ -18,7 +17,8 @@ from ..runs.predictions import Predictions, write_predictions
 from ..runs.run_folder import load_run_dataset, read_config
 from ..system.backend_precision import precision_of_run
 from ..system.errors import UserError
-from ..system.files import replacing, spreadsheet_text, write_json
+from ..system.files import write_json
+from .confusion import write_confusion
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,17 +121,7 @@ def evaluate_run(
         },
     )
     write_predictions(run, result.predictions)
-    _write_confusion(run / "confusion_matrix.csv", result)
+    write_confusion(run / "confusion_matrix.csv", result.confusion, result.class_names)
     title = f"{run.name}: test accuracy {result.accuracy:.2%}"
     plot_confusion_matrix(run / "confusion_matrix.png", result.confusion, result.class_names, title)
     return result
-
-
-def _write_confusion(path: Path, result: Evaluation) -> None:
-    with (
-        replacing(path) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(map(spreadsheet_text, result.class_names))
-        writer.writerows(result.confusion.tolist())

@@ -93,6 +93,40 @@ def hint_of_size(settings: ModelSettings, size: int) -> str:
     )
 
 
+def run_of(source: str | PathLike[str]) -> Path | None:
+    """Returns the folder of the run that a network is from, or `None`.
+
+    Args:
+        source: path of a run's folder, or of a `.keras` file, which may be in such a folder.
+    """
+    path = Path(source)
+    folder = path if path.is_dir() else path.parent
+    return folder if (folder / "config.json").is_file() else None
+
+
+def load_trained(source: str | PathLike[str], asked_by: str = "") -> keras.Model:
+    """Loads the network of a run, or of a file.
+
+    Args:
+        source: path of a run's folder, for its best network, or of a `.keras` file.
+        asked_by: string, the flag that named it, for messages.
+
+    Returns:
+        A `keras.Model`.
+
+    Raises:
+        UserError: there is no such run or file, or it cannot be loaded.
+    """
+    path = Path(source)
+    try:
+        return load_model(path / "best.keras" if path.is_dir() else path)
+    except ValueError as error:
+        raise UserError(
+            f"{asked_by or 'the network'} must be the folder of a run or a .keras file; received "
+            f"{source}: {error}"
+        ) from error
+
+
 def load_network(run: str | PathLike[str], dataset: Dataset | None = None) -> keras.Model:
     """Loads the best network of a run.
 

@@ -237,4 +237,9 @@ def read_class_names(run: str | PathLike[str], count: int) -> tuple[str, ...]:
     names = summary.get("class_names") if isinstance(summary, dict) else None
     if isinstance(names, list) and len(names) == len(set(map(str, names))) == count:
         return tuple(map(str, names))
+    return numbered_class_names(count)
+
+
+def numbered_class_names(count: int) -> tuple[str, ...]:
+    """Returns names for classes that have none: `"class 0"`, `"class 1"` and so on."""
     return tuple(f"class {n}" for n in range(count))

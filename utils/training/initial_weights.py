@@ -2,17 +2,16 @@
 
 import dataclasses
 import functools
-from pathlib import Path
 
 import keras
 
 from models.attention.base import AttentionLayer
 from models.attention.specification import AttentionSpec
 from models.attention_module import attention_options
-from models.saving import load_model
 from models.transfer import transfer_weights
 
 from ..config.settings import TrainSettings
+from ..evaluation.networks import load_trained
 from ..system.errors import UserError
 
 
@@ -29,15 +28,7 @@ def source_network(init: str) -> keras.Model:
     Raises:
         UserError: there is no such run or file, or it cannot be loaded.
     """
-    path = Path(init)
-    if path.is_dir():
-        path /= "best.keras"
-    try:
-        return load_model(path)
-    except ValueError as error:
-        raise UserError(
-            f"--init takes the folder of a run or a .keras file; received {init}: {error}"
-        ) from error
+    return load_trained(init, "--init")
 
 
 def with_identity_start(settings: TrainSettings) -> TrainSettings:

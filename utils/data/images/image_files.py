@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...system.backend import threads
-from .decoding import JPEG_ENDINGS, Window, read_image, read_jpeg
+from .decoding import Window, read_file
 
 
 class ImageFiles:
@@ -59,6 +59,4 @@ class ImageFiles:
         Raises:
             UserError: the image cannot be read.
         """
-        path = self.paths[number]
-        read = read_jpeg if path.suffix.lower() in JPEG_ENDINGS else read_image
-        return read(path, self.shape[1:], window)
+        return read_file(self.paths[number], self.shape[1:], window)

@@ -1,0 +1,232 @@
+"""`predict`: any image files, as a table, CSV or JSON, from runs and from files."""
+
+import csv
+import io
+import json
+import sys
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import confusion_matrix
+
+from main import main
+from models.saving import load_model, save_model
+from tests.run_folders import write_run
+from utils.data.dataset import Dataset
+from utils.predict.predictions import as_probabilities
+from utils.system.files import write_json
+
+CLASSES = ("flower", "temple", "=SUM(A1)")
+SIZE = 16
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of three classes, whose network was not trained."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (6, SIZE, SIZE, 3)).astype("uint8")
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    dataset = Dataset("digits", images, labels, images, labels, CLASSES, 0, flips=False)
+    folder = write_run(tmp_path_factory.mktemp("runs") / "run", dataset, attention="none")
+    write_json(folder / "summary.json", {"class_names": list(CLASSES)})
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Images of the network's size, so that nothing is resized, in folders of classes."""
+    rng = np.random.default_rng(1)
+    for name in ("flower", "temple"):
+        (tmp_path / "photos" / name / "more").mkdir(parents=True)
+        for number in range(3):
+            pixels = rng.integers(0, 256, (SIZE, SIZE, 3)).astype("uint8")
+            place = "more/" if number == 2 else ""
+            Image.fromarray(pixels).save(tmp_path / f"photos/{name}/{place}{number}.png")
+    return tmp_path / "photos"
+
+
+def predicted(*arguments, code=0):
+    """Runs the command; its exit code is 0 unless another one is given."""
+    if code == 0:
+        main(["predict", *map(str, arguments)])
+        return
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", *map(str, arguments)])
+    assert stop.value.code == code
+
+
+def probabilities_of(run, paths):
+    """What the network says, without the command."""
+    pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
+    if keras.config.image_data_format() == "channels_first":
+        pixels = pixels.transpose(0, 3, 1, 2)
+    return np.asarray(load_model(run / "best.keras")(pixels))
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_csv_has_what_the_network_says(run, photos, capsys):
+    predicted(run, photos, "--format", "csv", "--top", "2", "--precision", "float32")
+    rows = rows_of(capsys.readouterr().out)
+    assert list(rows[0]) == ["path", "rank", "class", "probability"]
+    assert [row["rank"] for row in rows] == ["1", "2"] * 6
+    paths = list(dict.fromkeys(row["path"] for row in rows))
+    assert paths == [str(path) for path in sorted(photos.rglob("*.png"))]
+    expected = probabilities_of(run, paths)
+    numbers = [["flower", "temple", "'=SUM(A1)"].index(row["class"]) for row in rows]
+    np.testing.assert_array_equal(np.reshape(numbers, (6, 2)), np.argsort(-expected, axis=1)[:, :2])
+    found = np.reshape([float(row["probability"]) for row in rows], (6, 2))
+    np.testing.assert_allclose(found, np.sort(expected, axis=1)[:, :0:-1], atol=2e-6)
+
+
+def test_json(run, photos, capsys):
+    predicted(run, photos / "flower" / "0.png", "--format", "json")
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["path"] == str(photos / "flower" / "0.png")
+    assert found["label"] == "flower"
+    assert [each["rank"] for each in found["predictions"]] == [1, 2, 3]
+    assert {each["class"] for each in found["predictions"]} == set(CLASSES)
+    assert sum(each["probability"] for each in found["predictions"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_folders_of_classes_are_scored(run, photos, tmp_path, capsys):
+    predicted(run, photos, "--output", tmp_path / "new" / "result", "--precision", "float32")
+    said = capsys.readouterr().out
+    paths = sorted(photos.rglob("*.png"))
+    found = probabilities_of(run, paths).argmax(axis=1)
+    truth = [0, 0, 0, 1, 1, 1]
+    assert f"accuracy {np.mean(found == truth):.4f} of 6 images in folders of classes" in said
+    with open(tmp_path / "new" / "result" / "confusion_matrix.csv", newline="") as file:
+        head, *matrix = csv.reader(file)
+    assert head == ["flower", "temple", "'=SUM(A1)"]
+    np.testing.assert_array_equal(
+        np.array(matrix, int), confusion_matrix(truth, found, labels=[0, 1, 2])
+    )
+    with open(tmp_path / "new" / "result" / "predictions.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 6 * 3
+    assert Image.open(tmp_path / "new" / "result" / "confusion_matrix.png").size[0] > 100
+
+
+def test_results_are_not_replaced(run, photos, tmp_path, capsys):
+    (tmp_path / "predictions.csv").write_text("mine")
+    predicted(run, photos, "--output", tmp_path, code=2)
+    assert "has predictions.csv already" in capsys.readouterr().err
+    assert (tmp_path / "predictions.csv").read_text() == "mine"
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_done(run, photos, capsys):
+    (photos / "flower" / "1.png").write_bytes(b"no image")
+    predicted(run, photos, "--format", "csv", "--top", "1", code=1)
+    said = capsys.readouterr()
+    assert len(rows_of(said.out)) == 5
+    assert f"not read: {photos / 'flower' / '1.png'} is no image" in said.err
+    assert said.err.endswith("error: 1 of 6 images could not be read; the rest is predicted\n")
+    predicted(run, photos, "--format", "json", code=1)
+    found = json.loads(capsys.readouterr().out)
+    assert [("error" in each, "predictions" in each) for each in found].count((True, False)) == 1
+
+
+def test_nothing_that_can_be_read(run, photos, capsys):
+    file = photos / "note.txt"
+    file.write_text("text")
+    predicted(run, file, "--format", "json", code=1)
+    assert "error" in json.loads(capsys.readouterr().out)[0]
+
+
+def test_names_patterns_and_standard_input(run, photos, capsys, monkeypatch):
+    odd = photos / "[a] *.png"
+    (photos / "temple" / "0.png").rename(odd)
+    listed = f"{photos / 'flower' / '0.png'}\n\n{odd}\r\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(listed))
+    sources = (odd, "-", photos / "**" / "2.png", photos / "flower")
+    predicted(run, *sources, "--format", "csv", "--top", "1")
+    paths = [row["path"] for row in rows_of(capsys.readouterr().out)]
+    more = [photos / name / "more" / "2.png" for name in ("flower", "temple")]
+    expected = [odd, photos / "flower" / "0.png", *more, photos / "flower" / "1.png"]
+    assert paths == list(map(str, expected))
+
+
+def test_a_table_is_for_people(run, photos, capsys):
+    predicted(run, photos / "flower" / "0.png", "--top", "3")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(str(photos / "flower" / "0.png"))
+    assert all(line.endswith("%") for line in lines[:3])
+    assert "true class, by predicted class:" in lines
+
+
+def small_network(activation=None, size=SIZE, channels=3):
+    image = keras.Input(
+        (size, size, channels)
+        if keras.config.image_data_format() == "channels_last"
+        else (channels, size, size)
+    )
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
+    return keras.Model(image, keras.layers.Dense(4, activation=activation)(x))
+
+
+def test_a_file_without_a_run(photos, tmp_path, capsys):
+    network = small_network()
+    save_model(network, tmp_path / "network.keras")
+    predicted(tmp_path / "network.keras", photos / "flower" / "0.png", "--format", "json")
+    (found,) = json.loads(capsys.readouterr().out)
+    pixels = np.asarray(Image.open(photos / "flower" / "0.png"))[None]
+    if keras.config.image_data_format() == "channels_first":
+        pixels = pixels.transpose(0, 3, 1, 2)
+    scores = np.exp(np.asarray(network(pixels), "float64"))[0]  # it ends without a softmax
+    by_name = {each["class"]: each["probability"] for each in found["predictions"]}
+    for number, expected in enumerate(scores / scores.sum()):
+        assert by_name[f"class {number}"] == pytest.approx(expected, abs=2e-6)
+
+
+def test_a_file_in_the_folder_of_a_run_has_its_classes(run, photos, capsys):
+    predicted(run / "best.keras", photos / "flower" / "0.png")
+    assert "temple" in capsys.readouterr().out
+
+
+def test_any_size_and_gray(photos, tmp_path, capsys):
+    save_model(small_network("softmax", None, 1), tmp_path / "network.keras")
+    arguments = (tmp_path / "network.keras", photos / "flower" / "0.png")
+    predicted(*arguments, code=2)
+    assert "give --image-size" in capsys.readouterr().err
+    predicted(*arguments, "--image-size", "20", "--format", "json")
+    assert len(json.loads(capsys.readouterr().out)[0]["predictions"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["{run}", "missing.png"], "nothing called 'missing.png'"),
+        (["{run}", "{run}/no*.png"], "matches no file"),
+        (["{run}", "{empty}"], "file in or below it"),
+        (["{empty}", "{photos}"], "must be the folder of a run"),
+        (["missing.keras", "{photos}"], "must be the folder of a run, or a .keras file"),
+        (["{photos}/flower/0.png", "{photos}"], "must be the folder of a run, or a .keras file"),
+        (["{run}", "{photos}", "--top", "0"], "top"),
+        (["{run}", "{photos}", "--format", "xml"], "must be one of table, csv, json"),
+        (["{run}", "{photos}", "--image-size", "20"], "leave --image-size out"),
+        (["{map}", "{photos}"], "must return a score for each of two or more classes"),
+        (["{run}"], "required: IMAGES"),
+    ],
+)
+def test_refusals(words, says, run, photos, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    image = keras.Input((SIZE, SIZE, 3))
+    no_classes = keras.Model(image, keras.layers.Rescaling(1 / 255)(image))
+    save_model(no_classes, tmp_path / "map.keras")
+    places = {"run": run, "photos": photos, "empty": tmp_path / "empty"}
+    places["map"] = tmp_path / "map.keras"
+    predicted(*(word.format(**places) for word in words), code=2)
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+
+
+def test_probabilities_stay_and_logits_become_some():
+    probabilities = np.array([[0.25, 0.75], [1.0, 0.0]])
+    np.testing.assert_array_equal(as_probabilities(probabilities), probabilities)
+    logits = np.array([[0.0, np.log(3)], [1000.0, 0.0]])
+    np.testing.assert_allclose(as_probabilities(logits), probabilities, atol=1e-12)

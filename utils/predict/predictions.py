@@ -1,0 +1,99 @@
+"""Predictions for image files, read ahead of the network; those that cannot be read are named."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from ..data.data_format import in_data_format
+from ..data.images.decoding import read_file
+from ..system.backend import threads
+from ..system.errors import UserError
+from .image_paths import ImagePath
+from .trained_network import TrainedNetwork
+
+# at most so many images, of together about so many pixels, are in a batch
+LARGEST_BATCH, BATCH_PIXELS = 128, 2**21
+ALIKE = 1e-3  # probabilities in bfloat16 add up to 1 within less
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a network says of an image.
+
+    Args:
+        image: an `ImagePath`.
+        probabilities: float array `(classes,)`; `None` for an image that cannot be read.
+        error: string, why it cannot be read, or empty.
+    """
+
+    image: ImagePath
+    probabilities: np.ndarray | None
+    error: str = ""
+
+    def top(self, count: int) -> list[tuple[int, float]]:
+        """Returns the most probable classes, as pairs of a class's number and its probability."""
+        assert self.probabilities is not None
+        order = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [(int(number), float(self.probabilities[number])) for number in order]
+
+
+def predictions(trained: TrainedNetwork, images: Sequence[ImagePath]) -> Iterator[Prediction]:
+    """Yields the prediction for every image, in order.
+
+    Args:
+        trained: a `TrainedNetwork`.
+        images: sequence of `ImagePath`s.
+
+    Yields:
+        A `Prediction` each.
+    """
+    height, width, _ = trained.shape
+    size = int(np.clip(BATCH_PIXELS // (height * width), 1, LARGEST_BATCH))
+    batches = [images[first : first + size] for first in range(0, len(images), size)]
+    with ThreadPoolExecutor(threads()) as pool:
+
+        def start(batch):
+            return [pool.submit(_read, image.path, trained.shape) for image in batch]
+
+        reading = start(batches[0]) if batches else []
+        for number, batch in enumerate(batches):
+            read = [each.result() for each in reading]
+            reading = start(batches[number + 1]) if number + 1 < len(batches) else []
+            yield from _predict_batch(trained, batch, read)
+
+
+def _read(path: Path, shape: Sequence[int]) -> np.ndarray | UserError:
+    try:
+        return read_file(path, shape)
+    except UserError as error:
+        return error
+
+
+def _predict_batch(trained, images, read):
+    pixels = [each for each in read if not isinstance(each, UserError)]
+    scores = iter(())
+    if pixels:
+        batch = in_data_format(np.stack(pixels))
+        outputs = np.asarray(trained.network.predict_on_batch(batch), "float64")
+        scores = iter(as_probabilities(outputs))
+    for image, each in zip(images, read, strict=True):
+        if isinstance(each, UserError):
+            yield Prediction(image, None, str(each))
+        else:
+            yield Prediction(image, next(scores))
+
+
+def as_probabilities(scores: np.ndarray) -> np.ndarray:
+    """Returns scores as probabilities: logits by a softmax, and probabilities as they are.
+
+    Args:
+        scores: float array `(batch, classes)`, of a network that ends in a softmax or without one.
+    """
+    sums = scores.sum(axis=1)
+    if scores.min() >= 0 and np.all(np.abs(sums - 1) < ALIKE):
+        return scores
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
