@@ -97,7 +97,9 @@ def build_model(name: str, /, **options: Any) -> "keras.Model":
         name: string, one of `list_models()`, or such a name with options,
             `"resnet(depth=50, stem='imagenet')"`. For a network of your own,
             `"my_models.py:my_network"` or `"package.module:my_network"`, with or without options:
-            a function that takes the same options as the architectures and returns a model.
+            a function that takes the same options as the architectures and returns a model. For
+            a model of Keras, `"keras.applications/EfficientNetV2B0"` or the path of a `.keras`
+            file; see `models.keras_models.keras_model`.
         **options: options of the architecture (`depth`, `width`, ...) and the options common to
             all: `include_top`, `weights`, `input_tensor`, `input_shape`, `pooling`, `classes`,
             `classifier_activation`, `name`, `attention_module`, `attention_at`, `features_only`
@@ -132,13 +134,17 @@ def architecture(name: str) -> Callable[..., "keras.Model"]:
     Raises:
         ValueError: if the name is unknown or malformed, or its function cannot be imported.
     """
-    from .specification import is_reference, load_reference, parse_specification
+    from .specification import is_keras_model, is_reference, load_reference, parse_specification
 
     try:
         base, options = parse_specification(str(name))
     except ValueError as error:
         raise ValueError(f"model {error}") from None
-    if is_reference(base):
+    if is_keras_model(base):
+        from .keras_models import keras_model
+
+        function = keras_model(base)
+    elif is_reference(base):
         from .builder import with_checks
 
         function = with_checks(load_reference(base), base)

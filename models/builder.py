@@ -185,22 +185,47 @@ class Builder:
         return install(model)
 
     def _head(self, x, dropout):
-        if self.include_top or self.pooling == "avg":
-            # float32 under mixed precision too, as the reductions of attention are
-            x = layers.GlobalAveragePooling2D(dtype="float32", name="avg_pool")(x)
-        elif self.pooling == "max":
-            x = layers.GlobalMaxPooling2D(name="max_pool")(x)
-        if not self.include_top:
-            return x
-        if dropout:
-            x = layers.Dropout(dropout, name="dropout")(x)
-        # float32 under mixed precision too: softmax needs its range
-        x = layers.Dense(self.classes, dtype="float32", name="logits")(x)
-        if self.classifier_activation is not None:
-            x = layers.Activation(self.classifier_activation, dtype="float32", name="predictions")(
-                x
-            )
+        if self.include_top:
+            return classifier_head(x, self.classes, self.classifier_activation, dropout)
+        if self.pooling == "avg":
+            return average_pool(x)
+        if self.pooling == "max":
+            return layers.GlobalMaxPooling2D(name="max_pool")(x)
         return x
+
+
+def average_pool(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Averages a feature map over its positions, in float32 under mixed precision too."""
+    return layers.GlobalAveragePooling2D(dtype="float32", name="avg_pool")(x)
+
+
+def classifier_head(
+    x: keras.KerasTensor,
+    classes: int,
+    activation: str | Callable[..., Any] | None = "softmax",
+    dropout: float = 0.0,
+) -> keras.KerasTensor:
+    """Adds a classifier: the layer `"logits"`, and `"predictions"` if it has an activation.
+
+    Args:
+        x: Keras tensor, a feature map `(batch, height, width, channels)`, which is averaged over
+            its positions, or features `(batch, channels)`.
+        classes: int, number of classes.
+        activation: activation of the classifier; `None` returns logits. Defaults to `"softmax"`.
+        dropout: float, dropout rate of the features. Defaults to 0.0.
+
+    Returns:
+        A Keras tensor `(batch, classes)` in float32.
+    """
+    if len(x.shape) == 4:
+        x = average_pool(x)
+    if dropout:
+        x = layers.Dropout(dropout, name="dropout")(x)
+    # float32 under mixed precision too: softmax needs its range
+    x = layers.Dense(classes, dtype="float32", name="logits")(x)
+    if activation is None:
+        return x
+    return layers.Activation(activation, dtype="float32", name="predictions")(x)
 
 
 def check_places(name: str | None, at: Sequence[str], places: Sequence[str]) -> None:

@@ -17,6 +17,8 @@ from .private_api import all_layers
 # in float32 in every model of this package: raw pixels have too many digits for half precision, as
 # have sums over a map, the loss and the probabilities
 FLOAT32_LAYERS = ("normalization", "avg_pool", "logits", "predictions")
+# likewise, whatever they are called in a model of others
+OF_PIXELS = (keras.layers.Normalization, keras.layers.Rescaling)
 
 
 def is_mixed(layer: keras.layers.Layer) -> bool:
@@ -57,7 +59,10 @@ def in_precision(model: keras.Model, policy: str) -> keras.Model:
         return model
 
     def copy(layer):
-        own = "float32" if layer.name in FLOAT32_LAYERS else policy
+        if not isinstance(layer, keras.layers.Layer):
+            return layer  # a function of keras.ops, without any state
+        is_float32 = layer.name in FLOAT32_LAYERS or isinstance(layer, OF_PIXELS)
+        own = "float32" if is_float32 else policy
         return type(layer).from_config({**layer.get_config(), "dtype": own})
 
     with deep_graphs():

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 LONGEST = 2000  # characters
+APPLICATIONS = "keras.applications/"  # before the name of one of Keras's own networks
 EXAMPLE = "cbam_block(ratio=4, order='parallel')"
 
 
@@ -63,6 +64,11 @@ def is_reference(name: str) -> bool:
     return ":" in name
 
 
+def is_keras_model(name: str) -> bool:
+    """Returns whether a name is that of a model of Keras: one of its own, or a `.keras` file."""
+    return name.startswith(APPLICATIONS) or name.endswith(".keras")
+
+
 def load_reference(name: str) -> Callable[..., Any]:
     """Imports what a reference points to.
 
@@ -91,12 +97,16 @@ def load_reference(name: str) -> Callable[..., Any]:
 
 def absolute_reference(name: str) -> str:
     """Returns a reference to a file with the file's absolute path; other names as they are."""
+    if name.endswith(".keras"):
+        return str(Path(name).resolve())
     place, _, attribute = name.rpartition(":")
     return f"{Path(place).resolve()}:{attribute}" if place.endswith(".py") else name
 
 
 def short_name(name: str) -> str:
-    """Returns a name without the file or the module that it is in."""
+    """Returns a name without the file, the module or the folder that it is in."""
+    if is_keras_model(name):
+        return name.rpartition("/")[2].removesuffix(".keras")
     return name.rpartition(":")[2]
 
 
@@ -106,8 +116,9 @@ def reference_checksum(name: str) -> str:
     Raises:
         ValueError: there is no such file or module.
     """
-    place = name.rpartition(":")[0]
-    path = Path(place) if place.endswith(".py") else _file_of_module(place)
+    place = name if name.endswith(".keras") else name.rpartition(":")[0]
+    is_file = place.endswith((".py", ".keras"))
+    path = Path(place) if is_file else _file_of_module(place)
     if path is None or not path.is_file():
         raise ValueError(f"{name!r} points to no file: {place!r} is not there")
     return hashlib.sha256(path.read_bytes()).hexdigest()

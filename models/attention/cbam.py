@@ -38,7 +38,7 @@ class CBAM(AttentionLayer):
         batch_norm: bool, batch normalization in the spatial gate. Defaults to `False`, but is worth
             having in a network without shortcuts: a large step can close the gate everywhere.
         use_bias: bool, biases in the channel MLP. Defaults to `True`.
-        start: how both gates start. `None` (default): with random weights, as in the Keras
+        start: how both gates start. `"published"` (default): with random weights, as in the Keras
             reproduction. `"half"`: at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the
             layer returns its input until it learns; the gates are then `2 * sigmoid`, between 0 and
             2. `"authors"`: with the authors' random weights, and at 0.5 for all positions where
@@ -82,7 +82,7 @@ class CBAM(AttentionLayer):
         batch_norm: bool = False,
         use_bias: bool = True,
         order: str = "channel_first",
-        start: str | None = None,
+        start: str = "published",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:

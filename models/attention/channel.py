@@ -27,7 +27,7 @@ class ChannelAttention(AttentionLayer):
         pools: tuple of `"avg"`, `"max"`, `"lp"` (L2 norm), `"lse"` (log-sum-exp). Defaults to
             `("avg", "max")`. The paper's Table 1 compares `("avg",)`, `("max",)` and both.
         use_bias: bool, biases in the MLP. Defaults to `True`.
-        start: how the gate starts. `None` (default): with random weights, as published. `"half"`:
+        start: how the gate starts. `"published"` (default): with random weights. `"half"`:
             at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
             until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
             `"authors"`: with the random weights of CBAM's authors.
@@ -59,7 +59,7 @@ class ChannelAttention(AttentionLayer):
         ratio: int = 8,
         pools: str | Sequence[str] = ("avg", "max"),
         use_bias: bool = True,
-        start: str | None = None,
+        start: str = "published",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -107,7 +107,7 @@ class SE(ChannelAttention):
             the paper's default is 16.
         use_bias: bool, biases in the two dense layers. Defaults to `True`, as in the paper's
             section 4 and its authors' Caffe code.
-        start: how the gate starts, as in `ChannelAttention`. Defaults to `None`, random weights.
+        start: how the gate starts, as in `ChannelAttention`. Defaults to `"published"`.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -134,7 +134,7 @@ class SE(ChannelAttention):
         self,
         ratio: int = 8,
         use_bias: bool = True,
-        start: str | None = None,
+        start: str = "published",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:

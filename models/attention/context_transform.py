@@ -53,7 +53,7 @@ class LCT(_ContextTransform):
             If it does not divide the channels, the largest divisor below it is taken. Groups have
             at least two channels if that is possible: alone in its group, a channel always equals
             the average.
-        start: how the gate starts. `None` (default): at 0.73, see below. `"half"`: at 0.5.
+        start: how the gate starts. `"published"` (default): at 0.73, see below. `"half"`: at 0.5.
             `"identity"`: at 1 everywhere, so that the layer returns its input until it learns; the
             gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
@@ -82,7 +82,7 @@ class LCT(_ContextTransform):
     def __init__(
         self,
         groups: int = 8,
-        start: str | None = None,
+        start: str = "published",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -96,7 +96,7 @@ class LCT(_ContextTransform):
         # not cast to half precision, as they are applied to normalized averages in float32
         shared = {"shape": (self.channels,), "autocast": False}
         self.w = self.add_weight(name="w", initializer="zeros", **shared)
-        b = "ones" if self.start is None else "zeros"
+        b = "ones" if self.start == "published" else "zeros"
         self.b = self.add_weight(name="b", initializer=b, **shared)
         self.used_groups = largest_divisor(
             self.channels, min(self.groups, max(1, self.channels // 2))

@@ -26,7 +26,7 @@ class CoordinateAttention(AttentionLayer):
         ratio: int, reduction of the hidden layer: `max(8, channels // ratio)` channels, 8 at least
             as in the authors' code. Defaults to 32, as in the paper and the code (there
             `reduction`).
-        start: how both gates start. `None` (default): with random weights, as published. `"half"`:
+        start: how both gates start. `"published"` (default): with random weights. `"half"`:
             at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
             until it learns; the gates are then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
@@ -56,7 +56,7 @@ class CoordinateAttention(AttentionLayer):
     def __init__(
         self,
         ratio: int = 32,
-        start: str | None = None,
+        start: str = "published",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:

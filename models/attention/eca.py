@@ -26,7 +26,7 @@ class ECA(AttentionLayer):
             that is even. The authors' code leaves the size to the caller, 3 where none is given.
         gamma: number above 0, of the adaptive size. Defaults to 2, as in the paper.
         b: number, of the adaptive size. Defaults to 1, as in the paper.
-        start: how the gate starts. `None` (default): with random weights, as published. `"half"`:
+        start: how the gate starts. `"published"` (default): with random weights. `"half"`:
             at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
             until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
@@ -58,7 +58,7 @@ class ECA(AttentionLayer):
         kernel_size: int | None = None,
         gamma: float = 2,
         b: float = 1,
-        start: str | None = None,
+        start: str = "published",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -112,7 +112,7 @@ class ECAM(AttentionLayer):
             but at least 3.
         ratio: int: every average is expanded to `channels / ratio` numbers, rounded to a multiple
             of 8, at least 8. Defaults to 8, as in timm.
-        start: how the gate starts. `None` (default): with random weights, as published. `"half"`:
+        start: how the gate starts. `"published"` (default): with random weights. `"half"`:
             at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
             until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
@@ -142,7 +142,7 @@ class ECAM(AttentionLayer):
         self,
         kernel_size: int | None = None,
         ratio: int = 8,
-        start: str | None = None,
+        start: str = "published",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:

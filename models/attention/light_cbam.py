@@ -31,7 +31,7 @@ class LightCBAM(AttentionLayer):
         ratio: int, reduction of the hidden layer: `channels / ratio` units, rounded, at least 1.
             Defaults to 16, as in timm.
         kernel_size: int, odd, of the convolution. Defaults to 7, as in timm.
-        start: how the gates start. `None` (default): with random weights, as published. `"half"`:
+        start: how the gates start. `"published"` (default): with random weights. `"half"`:
             at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
             until it learns; a gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
@@ -60,7 +60,7 @@ class LightCBAM(AttentionLayer):
         self,
         ratio: int = 16,
         kernel_size: int = 7,
-        start: str | None = None,
+        start: str = "published",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:

@@ -34,7 +34,7 @@ class ELA(AttentionLayer):
             itself. If it does not divide the channels, the largest divisor below it is taken.
         norm_groups: int, groups of the normalization. Defaults to 16. If it does not divide the
             channels, the largest divisor below it is taken.
-        start: how the gates start. `None` (default): with random weights, as published. `"half"`:
+        start: how the gates start. `"published"` (default): with random weights. `"half"`:
             at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
             until it learns; a gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
@@ -66,7 +66,7 @@ class ELA(AttentionLayer):
         kernel_size: int = 7,
         group_width: int = 1,
         norm_groups: int = 16,
-        start: str | None = None,
+        start: str = "published",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:

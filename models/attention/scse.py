@@ -23,7 +23,7 @@ class CSE(SE):
         ratio: int, reduction of the hidden layer: `max(1, channels // ratio)` units. Defaults to 2,
             as in the papers and the authors' code.
         use_bias: bool, biases in the two dense layers. Defaults to `True`, as in the authors' code.
-        start: how the gate starts, as in `ChannelAttention`. Defaults to `None`, random weights.
+        start: how the gate starts, as in `ChannelAttention`. Defaults to `"published"`.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -50,7 +50,7 @@ class CSE(SE):
         self,
         ratio: int = 2,
         use_bias: bool = True,
-        start: str | None = None,
+        start: str = "published",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -66,7 +66,7 @@ class SSE(AttentionLayer):
     Args:
         use_bias: bool, a bias in the convolution. Defaults to `True`, as in the authors' code; the
             papers' formula has none.
-        start: how the gate starts. `None` (default): with random weights, as published. `"half"`:
+        start: how the gate starts. `"published"` (default): with random weights. `"half"`:
             at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
             until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
@@ -94,7 +94,7 @@ class SSE(AttentionLayer):
     def __init__(
         self,
         use_bias: bool = True,
-        start: str | None = None,
+        start: str = "published",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -138,7 +138,7 @@ class SCSE(AttentionLayer):
         combine: `"max"` (default), value by value the larger of both, as in the authors' code and
             among the variants of the second paper; or `"add"`, as in the first paper.
         use_bias: bool, biases in both halves. Defaults to `True`, as in the authors' code.
-        start: how the gates start, as in `SSE`. Defaults to `None`, random weights. With
+        start: how the gates start, as in `SSE`. Defaults to `"published"`. With
             `combine="add"`, `"identity"` has both gates at 0.5, and their sum at 1.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
@@ -169,7 +169,7 @@ class SCSE(AttentionLayer):
         ratio: int = 2,
         combine: str = "max",
         use_bias: bool = True,
-        start: str | None = None,
+        start: str = "published",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:

@@ -23,7 +23,7 @@ class SimpleCoordinateAttention(AttentionLayer):
     Args:
         ratio: int, reduction of the hidden layer: `channels * 2 / (3 * ratio)` units, rounded to a
             multiple of 8, at least 8. Defaults to 4, as in timm.
-        start: how the gate starts. `None` (default): with random weights, as published. `"half"`:
+        start: how the gate starts. `"published"` (default): with random weights. `"half"`:
             at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
             until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
@@ -52,7 +52,7 @@ class SimpleCoordinateAttention(AttentionLayer):
     def __init__(
         self,
         ratio: int = 4,
-        start: str | None = None,
+        start: str = "published",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:

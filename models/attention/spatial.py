@@ -30,7 +30,7 @@ class SpatialAttention(AttentionLayer):
             `("max", "avg")`.
         batch_norm: bool, batch normalization (momentum 0.99, epsilon 1e-5) between the convolution
             and the sigmoid, as in the authors' code. Defaults to `False`.
-        start: how the gate starts. `None` (default): with random weights, as published. `"half"`:
+        start: how the gate starts. `"published"` (default): with random weights. `"half"`:
             at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
             until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
             `"authors"`: with the random weights of CBAM's authors, and at 0.5 for all positions
@@ -62,7 +62,7 @@ class SpatialAttention(AttentionLayer):
         kernel_size: int = 7,
         descriptor: str | Sequence[str] = ("avg", "max"),
         batch_norm: bool = False,
-        start: str | None = None,
+        start: str = "published",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:

@@ -51,7 +51,7 @@ class SRM(AttentionLayer):
     """
 
     def __init__(
-        self, start: str | None = None, data_format: str | None = None, **kwargs: Any
+        self, start: str = "published", data_format: str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.start = start

@@ -43,7 +43,7 @@ class Start:
 
 PUBLISHED = Start()
 STARTS = {
-    None: PUBLISHED,
+    "published": PUBLISHED,
     "half": Start(dense="zeros", conv="zeros", gamma="zeros"),
     "identity": Start(dense="zeros", conv="zeros", gamma="zeros", gain=2.0),
 }
@@ -65,11 +65,11 @@ AUTHORS = Start(
 CBAM_STARTS = {**STARTS, "authors": AUTHORS}
 
 
-def start_named(name: str | None, starts: Mapping[str | None, Start] = STARTS) -> Start:
+def start_named(name: str, starts: Mapping[str, Start] = STARTS) -> Start:
     """Returns a `Start` by its name.
 
     Args:
-        name: string or `None`.
+        name: string.
         starts: dictionary of those that are allowed. Defaults to `STARTS`.
 
     Raises:

@@ -20,7 +20,7 @@ class StripPooling(AttentionLayer):
     `x * sigmoid(mix(relu(norm(conv(rows)) + norm(conv(columns)))))`.
 
     Args:
-        start: how the gate starts. `None` (default): with random weights, as published. `"half"`:
+        start: how the gate starts. `"published"` (default): with random weights. `"half"`:
             at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
             until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
@@ -47,7 +47,7 @@ class StripPooling(AttentionLayer):
     """
 
     def __init__(
-        self, start: str | None = None, data_format: str | None = None, **kwargs: Any
+        self, start: str = "published", data_format: str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.start = start

@@ -33,7 +33,7 @@ class TripletAttention(AttentionLayer):
             code.
         no_spatial: bool, leaves out the branch over height and width. Defaults to `False`, as in
             the authors' code.
-        start: how the gates start. `None` (default): with random weights, as published. `"half"`:
+        start: how the gates start. `"published"` (default): with random weights. `"half"`:
             at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
             until it learns; the gates are then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
@@ -67,7 +67,7 @@ class TripletAttention(AttentionLayer):
         self,
         kernel_size: int = 7,
         no_spatial: bool = False,
-        start: str | None = None,
+        start: str = "published",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:

@@ -28,7 +28,7 @@ pytestmark = [
 
 CASES = {  # options, shape of the map
     "CBAM": ({}, (9, 7, 16)),
-    "authors'": ({**CBAM_OFFICIAL, "ratio": 4, "start": None}, (8, 8, 12)),
+    "authors'": ({**CBAM_OFFICIAL, "ratio": 4, "start": "published"}, (8, 8, 12)),
 }
 MORE_CASES = {
     "many channels": ({}, (7, 6, 160)),

@@ -12,11 +12,13 @@ from typing import Any, NoReturn, TypeVar
 from ..system.errors import UserError
 from ..system.files import read_json
 from ..system.terminal import printable
-from .fields import Settings
-from .recipes import DEFAULT_RECIPE, PLAIN, recipe_settings
-from .settings import NOT_RECORDED
+from .fields import Settings, option_names
+from .recipes import DEFAULT_RECIPE, FINE_TUNING, PLAIN, recipe_settings
+from .settings import NOT_RECORDED, TrainSettings
 
 LONGEST_ERROR = 4000  # characters
+NO_WEIGHTS: tuple[Any, ...] = (None, "none", [], ["none"])  # values of `init` and `weights`
+OF_ATTENTION = ("attention", "attention_at", *option_names(TrainSettings, "attention"))
 Chosen = TypeVar("Chosen", bound=Settings)
 
 
@@ -55,6 +57,7 @@ def parse_settings(
     known = [field.name for field in settings_class.fields()]
     for file in reversed(files):
         values = {**_read_config(file, known), **values}
+    values = {**_of_initial_run(values, known), **values}
     resumed = values.get("resume")
     if resumed:  # the settings of that run stand below all others
         # its folder may come from anybody: it does not say where to connect to or what to force
@@ -63,9 +66,23 @@ def parse_settings(
         values = {**own, **values}
     if "recipe" in known:
         # what a file or a run does not say is what it was before there were recipes
-        name = values.get("recipe", PLAIN if files or resumed else DEFAULT_RECIPE)
+        from_weights = any(values.get(name) not in NO_WEIGHTS for name in ("init", "weights"))
+        default = FINE_TUNING if from_weights else DEFAULT_RECIPE
+        name = values.get("recipe", PLAIN if files or resumed else default)
         values = {**recipe_settings(name), **values}
     return settings_class(**values)
+
+
+def _of_initial_run(values: dict[str, Any], known: list[str]) -> dict[str, Any]:
+    """The network and the attention of the run that is started from, where none are given."""
+    init = values.get("init")
+    if not isinstance(init, str) or not (Path(init) / "config.json").is_file():
+        return {}
+    config = read_json(Path(init) / "config.json")
+    names = [] if "model" in values else ["model", *option_names(TrainSettings, "architecture")]
+    names += [] if "attention" in values else OF_ATTENTION
+    found = {name: config.get(name) for name in names} if isinstance(config, dict) else {}
+    return {name: value for name, value in found.items() if name in known and value is not None}
 
 
 def _parser(settings_class: type[Settings], prog: str, description: str) -> _Parser:

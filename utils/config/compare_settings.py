@@ -11,6 +11,7 @@ from .parsing import integer, optional, path, seeds, several, specification, tex
 from .settings import (
     ArchitectureSettings,
     AugmentationSettings,
+    FineTuningSettings,
     ModelSettings,
     OptimizationSettings,
     RecipeSettings,
@@ -18,7 +19,12 @@ from .settings import (
 
 # settings of the attention module, and others of a recipe, that a comparison may vary
 _VARIED_ATTENTION = ("attention", *option_names(ModelSettings, "attention"), "attention_at")
-_VARIED_PARTS = (ArchitectureSettings, OptimizationSettings, AugmentationSettings)
+_VARIED_PARTS = (
+    ArchitectureSettings,
+    OptimizationSettings,
+    AugmentationSettings,
+    FineTuningSettings,
+)
 VARIED_RECIPE = (
     *(field.name for part in _VARIED_PARTS for field in dataclasses.fields(part)),
     "precision",

@@ -75,3 +75,9 @@ def given_options(settings: Settings, of: str) -> dict[str, Any]:
     """Returns the options of an `"architecture"` or of `"attention"` that have a value."""
     values = {name: getattr(settings, name) for name in option_names(settings, of)}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def filled_in(value: int | None) -> int:
+    """Returns a setting whose default depends on the data, once that is known."""
+    assert value is not None, "with_defaults fills in what depends on the data"
+    return value

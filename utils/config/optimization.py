@@ -18,12 +18,15 @@ class OptimizerEntry:
         learning_rate: float, the peak of the learning rate if none is given.
         options: dictionary of arguments for the class. Defaults to none.
         help: string, what `--help` adds to the name. Defaults to nothing.
+        scales: bool, whether the learning rate is that of a batch of 128 images, and smaller for
+            fewer, in proportion. Defaults to `False`.
     """
 
     path: str
     learning_rate: float
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     help: str = ""
+    scales: bool = False
 
 
 OPTIMIZERS = {
@@ -32,6 +35,7 @@ OPTIMIZERS = {
         learning_rate=0.2,
         options={"momentum": 0.9, "nesterov": True},
         help="Nesterov momentum 0.9",
+        scales=True,
     ),
     "adam": OptimizerEntry("keras.optimizers:Adam", learning_rate=1e-3),
     "momentum": OptimizerEntry(
@@ -39,11 +43,13 @@ OPTIMIZERS = {
         learning_rate=0.1,
         options={"momentum": 0.9},
         help="SGD with momentum 0.9, as in PyTorch",
+        scales=True,
     ),
     "muon": OptimizerEntry(
         "utils.training.muon:Muon",
         learning_rate=0.05,
         help="orthogonal updates of convolution kernels, Nesterov momentum 0.9 for the rest",
+        scales=True,
     ),
 }
 
@@ -53,6 +59,22 @@ def optimizer_help() -> str:
     return ", ".join(
         f"{name} ({entry.help})" if entry.help else name for name, entry in OPTIMIZERS.items()
     )
+
+
+BATCH_SIZE = 128  # images of a batch, for which the learning rates are
+
+
+def default_learning_rate(optimizer: str, chosen_batch: int | None = None) -> float:
+    """Returns the peak of the learning rate if none is given.
+
+    Args:
+        optimizer: string, one of `OPTIMIZERS`.
+        chosen_batch: int, images of a batch whose size the program has chosen, as there are few
+            images. Defaults to `None`: the user gave it, or it is the usual one.
+    """
+    entry = OPTIMIZERS[optimizer]
+    share = chosen_batch / BATCH_SIZE if chosen_batch is not None and entry.scales else 1.0
+    return entry.learning_rate * share
 
 
 def learning_rate_help() -> str:

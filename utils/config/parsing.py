@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from models.specification import is_reference, parse_specification
+from models.specification import is_keras_model, is_reference, parse_specification
 
 from ..system.errors import UserError
 
@@ -112,9 +112,10 @@ def choice_or_own(*names: str, metavar: str) -> Kind:
 
     def check(value):
         name, _ = _parsed(value)
-        if name not in names and not is_reference(name):
+        if name not in names and not is_reference(name) and not is_keras_model(name):
             raise SettingError(
-                f"must be one of {', '.join(names)}, or FILE.py:FUNCTION; received {value!r}"
+                f"must be one of {', '.join(names)}, keras.applications/NAME, FILE.keras, or "
+                f"FILE.py:FUNCTION; received {value!r}"
             )
         return value
 

@@ -23,6 +23,7 @@ class RecipeEntry:
         object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
 
 
+FINE_TUNING = "finetune"  # of a command that starts from weights and is given no recipe
 PLAIN = "plain"  # of settings that name no recipe, among them those of runs before there were any
 RECIPES = {
     "quick": RecipeEntry(
@@ -30,6 +31,17 @@ RECIPES = {
         {"optimizer": "muon"},
     ),
     PLAIN: RecipeEntry("SGD with Nesterov momentum; also of a file that names no recipe"),
+    FINE_TUNING: RecipeEntry(
+        "Adam for 20 epochs, at a tenth of the rate for the backbone, to start from weights",
+        {
+            "epochs": 20,
+            "optimizer": "adam",
+            "learning_rate": 1e-3,
+            "schedule": "cosine",
+            "weight_decay": 0.0,
+            "backbone_rate": 0.1,
+        },
+    ),
     "seed": RecipeEntry(
         "Adam for 200 epochs, as the Keras code that this project began with",
         {

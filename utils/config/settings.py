@@ -87,7 +87,8 @@ class _ArchitectureName(Settings):
         None,
         optional(choice_or_own(*list_models(), metavar="MODEL")),
         f"architecture: {', '.join(list_models())}, alone or with any of its options, as in "
-        f"'resnet(depth=50)'; or a function of your own, FILE.py:FUNCTION; {MODEL_HELP}",
+        "'resnet(depth=50)'; a network of Keras, keras.applications/NAME or FILE.keras, that takes "
+        f"raw pixels; or a function of your own, FILE.py:FUNCTION; {MODEL_HELP}",
     )
 
 
@@ -191,6 +192,11 @@ class DataSettings(Settings):
     corrupt: str = setting(
         "refuse", choice("refuse", "skip"), "folder: what to do about files that cannot be read"
     )
+    test_split: float | None = setting(
+        None,
+        optional(number(0, below=1, above=True)),
+        "folder: share of each class to test on if there is no test folder; 0.2 if not given",
+    )
 
     def load_options(self) -> dict[str, Any]:
         """Returns what `load_dataset` takes of these settings, as a dictionary."""
@@ -199,6 +205,7 @@ class DataSettings(Settings):
             "data_dir": self.data_dir,
             "image_size": self.image_size,
             "corrupt": self.corrupt,
+            "test_split": self.test_split,
         }
 
 
@@ -233,7 +240,11 @@ class OptimizationSettings(Settings):
     group = "training"
 
     epochs: int = setting(30, integer(1), "passes over the training set")
-    batch_size: int = setting(128, integer(1), "images per step")
+    batch_size: int | None = setting(
+        None,
+        optional(integer(1)),
+        "images per step; 128 if not given, fewer for a folder of less than 2,560 images",
+    )
     optimizer: str = setting("sgd", choice(*OPTIMIZERS), optimizer_help())
     learning_rate: float | None = setting(
         None, optional(number(0, above=True)), learning_rate_help()
@@ -242,18 +253,57 @@ class OptimizationSettings(Settings):
     weight_decay: float = setting(
         5e-4, number(0), "L2 penalty on kernels, through the gradient as in PyTorch"
     )
-    init: str | None = setting(
-        None,
-        optional(path),
-        "run or .keras file whose weights to start from; attention and a classifier of other "
-        "classes may be new",
-    )
     label_smoothing: float = setting(0.0, number(0, below=1), "share of the label spread out")
     ema: float = setting(
         0.0, number(0, below=1), "momentum of an average of the weights to evaluate and save; or 0"
     )
     validation_split: float = setting(
         0.1, number(0, below=1), "share of the training set to select the best epoch on; or 0"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FineTuningSettings(Settings):
+    """Which weights a training starts from, and which of them learn, and how fast."""
+
+    group = "fine-tuning"
+
+    init: str | None = setting(
+        None,
+        optional(path),
+        "run or .keras file whose weights to start from; attention and a classifier of other "
+        "classes may be new",
+    )
+    weights: str | None = setting(
+        None,
+        optional(choice("imagenet", "none")),
+        "of a network of keras.applications: imagenet, which Keras downloads, or none",
+    )
+    freeze: str = setting(
+        "none",
+        choice("none", "backbone"),
+        "what does not learn: backbone, all but attention and the classifier",
+    )
+    freeze_until: str | None = setting(
+        None, optional(text), "last layer, from the image on, that does not learn"
+    )
+    unfreeze_after: int | None = setting(
+        None, optional(integer(1)), "epochs after which all layers learn"
+    )
+    backbone_rate: float = setting(
+        1.0,
+        number(0, above=True),
+        "learning rate of the backbone, as a multiple of that of attention and the classifier",
+    )
+    class_weights: str = setting(
+        "none",
+        choice("none", "balanced"),
+        "of the classes in the loss; balanced: the rarer a class, the more its images count",
+    )
+    patience: int | None = setting(
+        None,
+        optional(integer(1)),
+        "epochs without a better validation accuracy after which a run ends",
     )
 
 
@@ -290,6 +340,7 @@ class RecipeName(Settings):
 class RecipeSettings(
     DeviceSettings,
     AugmentationSettings,
+    FineTuningSettings,
     OptimizationSettings,
     RecipeName,
     DataSettings,

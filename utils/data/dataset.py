@@ -111,6 +111,8 @@ class LoadOptions:
         announce: function that takes a line of text.
         image_size: int, height and width in pixels to which images from a folder are resized.
         corrupt: `"refuse"` or `"skip"`, what to do with files that cannot be read.
+        test_split: float in (0, 1), the share of images without a test folder to test on; `None`
+            for the default.
         download: bool, whether to download what is not on this machine.
     """
 
@@ -118,4 +120,5 @@ class LoadOptions:
     announce: Callable[[str], object]
     image_size: int
     corrupt: str
+    test_split: float | None
     download: bool

@@ -65,6 +65,7 @@ def load_dataset(
     announce: Callable[[str], object] = print,
     image_size: int | None = IMAGE_SIZE,
     corrupt: str | None = "refuse",
+    test_split: float | None = None,
     download: bool = True,
 ) -> Dataset:
     """Loads a data set.
@@ -78,6 +79,8 @@ def load_dataset(
             Defaults to 224.
         corrupt: what to do with files in a folder that cannot be read: `"refuse"` (the default) the
             whole data set, or `"skip"` the files.
+        test_split: float in (0, 1), the share of each class to test on, of images from a folder
+            that has none for testing. Defaults to 0.2.
         download: bool, whether to download what is not on this machine. Defaults to `True`.
 
     Returns:
@@ -96,7 +99,7 @@ def load_dataset(
     from .dataset import LoadOptions
 
     options = LoadOptions(
-        data_dir, announce, image_size or IMAGE_SIZE, corrupt or "refuse", download
+        data_dir, announce, image_size or IMAGE_SIZE, corrupt or "refuse", test_split, download
     )
     return DATASETS[name].load(options)
 

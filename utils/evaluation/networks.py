@@ -12,7 +12,7 @@ from models.attention_module import check_attention
 from models.builder import check_options, check_places
 from models.saving import load_model
 from models.signatures import architecture_places
-from models.specification import is_reference, parse_specification
+from models.specification import is_keras_model, is_reference, parse_specification
 
 from ..config.default_model import LARGE, default_model
 from ..config.settings import ArchitectureSettings, ModelSettings
@@ -70,7 +70,7 @@ def check_network(settings: ModelSettings) -> None:
             return
         check_options(architecture(settings.model), **settings.architecture_options())
         name, _ = parse_specification(settings.model)
-        if not is_reference(name):
+        if not is_reference(name) and not is_keras_model(name):
             check_places(name, settings.attention_at, architecture_places(name))
     except ValueError as error:
         raise UserError(str(error)) from error

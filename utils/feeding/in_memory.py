@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
+from ..config.fields import filled_in
+from ..config.optimization import BATCH_SIZE
 from ..config.settings import TrainSettings
 from ..data.data_format import in_data_format
 from ..data.dataset import Dataset
@@ -34,7 +36,10 @@ class InMemory:
     def data_defaults(self, settings: TrainSettings) -> dict[str, Any]:
         """Returns the settings whose default depends on the data, with the values in force."""
         given = settings.crop_padding
-        return {"crop_padding": self.dataset.crop_padding if given is None else given}
+        return {
+            "crop_padding": self.dataset.crop_padding if given is None else given,
+            "batch_size": settings.batch_size or BATCH_SIZE,
+        }
 
     def images_for_statistics(self, indices: np.ndarray) -> np.ndarray:
         """Returns the training images that mean and variance of the pixels are computed from."""
@@ -57,7 +62,7 @@ class InMemory:
         return EpochBatches(
             indices,
             self.dataset.y_train,
-            settings.batch_size,
+            filled_in(settings.batch_size),
             size=self.dataset.image_shape[:2],
             seed=settings.seed,
             shuffle=True,

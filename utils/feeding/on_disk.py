@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from ..config.fields import filled_in
+from ..config.optimization import BATCH_SIZE
 from ..config.settings import TrainSettings
 from ..data.data_format import shape_in_data_format
 from ..data.dataset import Dataset, ImagesOnDisk
@@ -16,6 +18,8 @@ from .image_batches import ImageAugmentation, ImageBatches
 from .shares import WHOLE, Share
 from .streaming import StreamedBatches, reading_images
 
+# a batch, if none is given, has as many images as leave so many steps in an epoch
+LEAST_BATCH, STEPS = 8, 20
 # at most so many images, of together so many pixels, represent all in the statistics
 STATISTICS_IMAGES, STATISTICS_PIXELS = 500, 2**27
 # at most so many images, of about so many pixels, are in a batch to validate or test on
@@ -32,6 +36,7 @@ class OnDisk:
     own_settings: ClassVar[tuple[str, ...]] = (
         "image_size",
         "corrupt",
+        "test_split",
         "workers",
         "crop",
         "rand_augment",
@@ -47,7 +52,12 @@ class OnDisk:
 
     def data_defaults(self, settings: TrainSettings) -> dict[str, Any]:
         """Returns the settings whose default depends on the data, with the values in force."""
-        return {"image_size": self.dataset.image_shape[0]}
+        size = {"image_size": self.dataset.image_shape[0]}
+        if settings.batch_size is not None:
+            return size
+        devices = settings.devices * settings.hosts
+        fitting = min(BATCH_SIZE, max(LEAST_BATCH, len(self.dataset.y_train) // STEPS))
+        return {**size, "batch_size": max(1, fitting // devices) * devices}
 
     def images_for_statistics(self, indices: np.ndarray) -> np.ndarray:
         """Returns the training images that mean and variance of the pixels are computed from.
@@ -82,7 +92,7 @@ class OnDisk:
             self._x_train,
             self.dataset.y_train,
             indices,
-            min(settings.batch_size, len(indices)),
+            min(filled_in(settings.batch_size), len(indices)),
             self.dataset.classes,
             settings.seed,
             shuffle=True,

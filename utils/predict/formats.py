@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from ..system.files import spreadsheet_text
 from .predictions import Prediction
@@ -51,7 +52,7 @@ def json_lines(found: Iterable[Prediction], class_names: Sequence[str], top: int
     """
     before = "["
     for prediction in found:
-        row = {"path": str(prediction.image.path)}
+        row: dict[str, Any] = {"path": str(prediction.image.path)}
         if prediction.image.label is not None:
             row["label"] = prediction.image.label
         if prediction.probabilities is None:

@@ -8,6 +8,7 @@ from typing import Any
 from models.specification import (
     absolute_reference,
     format_specification,
+    is_keras_model,
     is_reference,
     load_reference,
     parse_specification,
@@ -39,7 +40,7 @@ def with_own_code(settings: TrainSettings) -> dict[str, Any]:
         name, options = parse_specification(getattr(settings, setting))
         name = absolute_reference(name)
         found[setting] = format_specification(name, options)
-        if is_reference(name):
+        if is_reference(name) or name.endswith(".keras"):
             found["code"][name] = _checksum(name)
     found["code"] = found["code"] or None
     return found
@@ -88,7 +89,7 @@ def _references(config: Mapping[str, Any]) -> list[str]:
             name, _ = parse_specification(str(config.get(setting, "")))
         except ValueError:  # of another version, or of nobody
             continue
-        if is_reference(name):
+        if is_reference(name) and not is_keras_model(name):  # a run has its network's layers
             found.append(name)
     return list(dict.fromkeys(found))
 

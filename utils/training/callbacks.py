@@ -173,6 +173,36 @@ class Checkpointer(keras.callbacks.Callback):
             raise Interrupted("interrupted", signum)
 
 
+def lacks_progress(progress: Progress, patience: int | None) -> bool:
+    """Returns whether the validation accuracy has not become better for as long as is allowed.
+
+    Args:
+        progress: a `Progress`.
+        patience: int, epochs that are allowed; `None`: any number.
+    """
+    if patience is None or progress.best_epoch is None:
+        return False
+    return progress.epoch - progress.best_epoch >= patience
+
+
+class StopWithoutProgress(keras.callbacks.Callback):
+    """Ends a training whose validation accuracy has not become better for a number of epochs.
+
+    Args:
+        progress: a `Progress`.
+        patience: int, that number.
+    """
+
+    def __init__(self, progress: Progress, patience: int) -> None:
+        super().__init__()
+        self.progress = progress
+        self.patience = patience
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if lacks_progress(self.progress, self.patience):
+            self.model.stop_training = True
+
+
 class RestoreVariables(keras.callbacks.Callback):
     """Restores the variables of a checkpoint once, at the point of an epoch where it was written.
 

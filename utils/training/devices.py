@@ -250,7 +250,8 @@ def find_devices(settings: TrainSettings) -> Devices:
             "training on several hosts works with JAX alone: Keras 3 on TensorFlow cannot do it "
             "(https://github.com/keras-team/keras/issues/20585); use --backend jax"
         )
-    Devices(settings.devices, hosts).check_batch(settings.batch_size)
+    if settings.batch_size is not None:
+        Devices(settings.devices, hosts).check_batch(settings.batch_size)
     host = backend_devices.join_hosts(coordinator, hosts, host_id) if hosts > 1 else 0
     devices = Devices(settings.devices, hosts, host)
     with devices.exiting_without_barrier_on_error():

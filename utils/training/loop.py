@@ -11,16 +11,25 @@ import numpy as np
 
 from ..config.settings import TrainSettings
 from ..runs.checkpoint import CHECKPOINTS, newest_checkpoint
-from ..runs.progress import Progress, progress_from
+from ..runs.progress import Progress, progress_from, restore
 from ..runs.recorder import RunRecorder
 from ..runs.resuming import check_state
 from ..system.backend_batches import keras_input
 from ..system.files import replacing, write_json
 from ..system.signals import StopSignals
 from .averaging import WeightAverages
-from .callbacks import Checkpointer, CountSteps, FiniteLoss, RestoreVariables, SetEpoch
+from .callbacks import (
+    Checkpointer,
+    CountSteps,
+    FiniteLoss,
+    RestoreVariables,
+    SetEpoch,
+    StopWithoutProgress,
+    lacks_progress,
+)
 from .devices import Devices
-from .setup import Setup
+from .fine_tuning import all_trainable
+from .setup import Setup, unfreeze
 
 
 def fit(
@@ -46,7 +55,7 @@ def fit(
     Returns:
         The `Progress` at the end.
     """
-    steps = len(setup.batches)
+    steps = setup.steps
     averages = [WeightAverages()] if settings.ema else []
     with StopSignals() as signals:
         progress, values = Progress(), None
@@ -80,6 +89,7 @@ def fit(
             *averages,
             recorder,
             checkpointer,
+            *([StopWithoutProgress(progress, settings.patience)] if settings.patience else []),
         ]
         if settings.tensorboard and devices.is_chief:
             # without the graph, which Keras cannot write of a model with layers of its own kind
@@ -87,7 +97,7 @@ def fit(
                 keras.callbacks.TensorBoard(str(run_dir / "tensorboard"), write_graph=False)
             )
         with contextlib.closing(recorder), setup.source.reading(setup.batches, setup.validation):
-            _fit_from(progress, values, setup, devices, settings.epochs, callbacks, checkpointer)
+            _fit_from(progress, values, setup, devices, settings, callbacks, checkpointer)
     return progress
 
 
@@ -96,20 +106,30 @@ def _saving_context(network, devices, averages):
     """A context in which a network has the configuration and the weights that are saved."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(devices.single_device_form(network))
+        stack.enter_context(all_trainable(network))
         for average in averages:
             stack.enter_context(average.average_weights())
         yield
 
 
-def _fit_from(progress, values, setup, devices, epochs, callbacks, checkpointer):
+def _fit_from(progress, values, setup, devices, settings, callbacks, checkpointer):
     """Trains from `progress` on; `values` are the variables of its checkpoint, or `None`."""
     batches, validation = map(devices.weight, (setup.batches, setup.validation))
     validation = keras_input(validation)
-    while progress.epoch < epochs:
+    frozen_epochs = settings.unfreeze_after
+    if frozen_epochs is not None and (progress.epoch, progress.step) > (frozen_epochs, 0):
+        unfreeze(settings, setup)  # the checkpoint was written after that
+        frozen_epochs = None
+    while progress.epoch < settings.epochs and not lacks_progress(progress, settings.patience):
+        if progress.epoch == frozen_epochs:
+            checkpointer.set_model(setup.model)
+            restore(checkpointer.variables(), values)
+            unfreeze(settings, setup)
+            values = frozen_epochs = None
         # before `keras_input`, which reads a batch to find out shapes and types
         setup.batches.start_epoch(progress.epoch, skip=progress.step)
         # Keras counts the batches of an epoch once per `fit`: the rest of an epoch needs its own
-        last = progress.epoch + 1 if progress.step else epochs
+        last = progress.epoch + 1 if progress.step else frozen_epochs or settings.epochs
         restoring = [] if values is None else [RestoreVariables(checkpointer, values)]
         setup.model.fit(
             keras_input(batches),
@@ -120,7 +140,7 @@ def _fit_from(progress, values, setup, devices, epochs, callbacks, checkpointer)
             shuffle=False,  # `batches` has its own order
             verbose=0,
         )
-        if progress.epoch < epochs:
+        if progress.epoch < settings.epochs:
             # at the end of `fit`, Keras has replaced the weights by their moving averages
             checkpoint = newest_checkpoint(checkpointer.folder)
             assert checkpoint is not None  # the epoch that ended has written one

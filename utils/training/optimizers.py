@@ -2,6 +2,7 @@
 
 import functools
 import pkgutil
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -15,6 +16,9 @@ from ..system.backend_devices import replicas
 
 class _L2Penalty(keras.optimizers.Optimizer):
     """Adds the gradient of `l2 / 2 * sum(kernel ** 2)` to the gradients of an optimizer.
+
+    It can also have a learning rate for each variable: the attribute `rates` has their factors, in
+    the order of the variables.
 
     Keras's own `weight_decay` is decoupled: it shrinks the weights separately from the update. In
     the published recipes the penalty is part of the gradient, and so of the momentum. Adding it
@@ -30,6 +34,7 @@ class _L2Penalty(keras.optimizers.Optimizer):
     def __init__(self, *, l2: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
         self.l2 = l2
+        self.rates: Sequence[float] = ()
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "l2": self.l2}
@@ -46,6 +51,11 @@ class _L2Penalty(keras.optimizers.Optimizer):
             for grad, variable in zip(grads, variables, strict=True)
         ]  # fmt: skip
         super().apply(grads, trainable_variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        if self.rates:
+            learning_rate = learning_rate * self.rates[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate)
 
     def _is_penalized(self, variable):
         bounds_norm = getattr(self, "bounds_norm", None)

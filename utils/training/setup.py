@@ -1,7 +1,7 @@
 """What is trained: the network, the images and their augmentation before it, and the batches."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -10,6 +10,7 @@ from keras import layers, ops
 
 from models.blocks import channel_axis
 from models.graphs import deep_graphs
+from models.specification import APPLICATIONS, is_keras_model, parse_specification
 
 from ..config.default_model import with_model
 from ..config.settings import TrainSettings
@@ -17,12 +18,15 @@ from ..data.data_format import shape_in_data_format
 from ..data.dataset import Dataset
 from ..data.pixel_statistics import pixel_statistics
 from ..data.splits import validation_indices
+from ..evaluation.counting import trainable_params
 from ..evaluation.networks import network_from_settings
 from ..feeding.protocols import Batches, ImageSource
 from ..feeding.shares import WHOLE, Share
 from ..feeding.sources import image_source
 from ..runs.progress import build_training_variables
 from ..system.backend import jit_compile
+from ..system.errors import UserError
+from .fine_tuning import balanced_weights, frozen_layers, rates_of, set_trainable
 from .initial_weights import initialize
 from .optimizers import make_optimizer
 from .schedules import learning_rate_schedule
@@ -39,6 +43,10 @@ class Setup:
         batches: the `Batches` to train on.
         validation: the `Batches` to validate on, or `None`.
         source: the `ImageSource` of the batches, which are used in the context of its `reading`.
+        frozen: sequence of layers that do not learn at first.
+        params: int, the network's parameters that learn sooner or later.
+        class_weights: sequence of floats, weights of the classes in the loss, or `None`.
+        steps: int, steps of a whole epoch.
     """
 
     network: keras.Model
@@ -46,6 +54,10 @@ class Setup:
     batches: Batches
     validation: Batches | None
     source: ImageSource
+    frozen: Sequence[keras.layers.Layer]
+    params: int
+    class_weights: Sequence[float] | None
+    steps: int
 
 
 def make_setup(
@@ -80,15 +92,26 @@ def make_setup(
     if settings.init and settings.resume is None:  # a checkpoint has the weights of a resumed run
         for line in initialize(network, settings.init):
             announce(line)
+    params = trainable_params(network)
+    frozen = frozen_layers(network, settings)
+    set_trainable(frozen, False)
     batches = source.training_batches(settings, training, share)
     inputs, images = source.images(settings, fill=np.rint(mean))
-    model = training_model(settings, network, inputs, images, steps=len(batches))
+    weights = None
+    if settings.class_weights == "balanced":
+        weights = balanced_weights(dataset.y_train[training], dataset.classes)
+    model = training_model(network, inputs, images)
+    compile_model(settings, model, network, len(batches), weights)
     return Setup(
         network,
         model,
         batches,
         source.validation_batches(validation, share) if len(validation) else None,
         source,
+        frozen,
+        params,
+        weights,
+        steps=len(batches),
     )
 
 
@@ -112,6 +135,24 @@ def build_network(
             option.
     """
     image = keras.Input(shape_in_data_format(dataset.image_shape), name="image")
+    settings = with_model(settings, dataset.image_shape)
+    classes = len(dataset.class_names)
+    name, _ = parse_specification(settings.model)
+    if is_keras_model(name):  # has its own preprocessing
+        weights = None if settings.weights == "none" or settings.resume else settings.weights
+        options = {"weights": weights, "trained": settings.weights == "imagenet"}
+        return network_from_settings(
+            settings,
+            settings.attention_spec,
+            input_tensor=image,
+            classes=classes,
+            **(options if name.startswith(APPLICATIONS) else {}),
+        )
+    if settings.weights not in (None, "none"):
+        raise UserError(
+            f"weights {settings.weights} are for networks of keras.applications, not for {name}; "
+            "--init takes a run or a .keras file"
+        )
     pixels = layers.Normalization(
         axis=channel_axis(),
         mean=mean.tolist(),
@@ -120,59 +161,85 @@ def build_network(
         name="normalization",
     )(image)
     return network_from_settings(
-        with_model(settings, dataset.image_shape),
-        settings.attention_spec,
-        input_tensor=pixels,
-        classes=len(dataset.class_names),
+        settings, settings.attention_spec, input_tensor=pixels, classes=classes
     )
 
 
-def training_model(
-    settings: TrainSettings,
-    network: keras.Model,
-    inputs: Any,
-    images: keras.KerasTensor,
-    steps: int,
-) -> keras.Model:
-    """Builds and compiles the model to fit: augmentation, network, loss and optimizer.
+def training_model(network: keras.Model, inputs: Any, images: keras.KerasTensor) -> keras.Model:
+    """Builds the model to fit: augmentation, and the network up to its logits.
 
     Args:
-        settings: a `TrainSettings` with its defaults filled in.
         network: what `build_network` returns. The model shares its layers.
         inputs: Keras tensors of a batch, the first that a source's `images` returns.
         images: Keras tensor `(batch, height, width, channels)` computed from them, the second.
-        steps: int, steps per epoch.
 
     Returns:
-        A compiled `keras.Model` from batches to logits.
+        A `keras.Model` from batches to logits.
     """
-    classes = network.output_shape[-1]
     with deep_graphs():
         logits = keras.Model(network.inputs, network.get_layer("logits").output)
-        model = keras.Model(inputs, logits(images))
+        return keras.Model(inputs, logits(images))
+
+
+def compile_model(
+    settings: TrainSettings,
+    model: keras.Model,
+    network: keras.Model,
+    steps: int,
+    class_weights: Sequence[float] | None = None,
+) -> None:
+    """Compiles the model to fit, with loss and optimizer for the layers that learn now.
+
+    Args:
+        settings: a `TrainSettings` with its defaults filled in.
+        model: what `training_model` returns.
+        network: the network in it.
+        steps: int, steps per epoch.
+        class_weights: sequence of floats, weights of the classes in the loss. Defaults to `None`:
+            all count the same.
+    """
+    classes = network.output_shape[-1]
     assert settings.learning_rate is not None  # a default that is filled in
     schedule = learning_rate_schedule(
         settings.schedule, settings.learning_rate, settings.epochs * steps
     )
+    optimizer = make_optimizer(settings.optimizer, schedule, settings.weight_decay, settings.ema)
+    optimizer.rates = rates_of(model, network, settings.backbone_rate)
     model.compile(
-        optimizer=make_optimizer(settings.optimizer, schedule, settings.weight_decay, settings.ema),
-        loss=cross_entropy(classes, settings.label_smoothing),
+        optimizer=optimizer,
+        loss=cross_entropy(classes, settings.label_smoothing, class_weights),
         # weighted: the rows that pad a batch for several devices have weight 0
         weighted_metrics=[accuracy(classes)],
         jit_compile=jit_compile(),
     )
     build_training_variables(model, classes)
-    return model
+
+
+def unfreeze(settings: TrainSettings, setup: Setup) -> None:
+    """Lets all layers learn from now on, with an optimizer that begins anew.
+
+    Its learning rate goes on where it is in the run.
+
+    Args:
+        settings: a `TrainSettings` with its defaults filled in and an `unfreeze_after`.
+        setup: a `Setup`, whose model is compiled again.
+    """
+    assert settings.unfreeze_after is not None
+    set_trainable(setup.frozen, True)
+    compile_model(settings, setup.model, setup.network, setup.steps, setup.class_weights)
+    setup.model.optimizer.iterations.assign(settings.unfreeze_after * setup.steps)
 
 
 def cross_entropy(
-    classes: int, label_smoothing: float
+    classes: int, label_smoothing: float, class_weights: Sequence[float] | None = None
 ) -> Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]:
     """Returns a loss function of labels and logits, to be used in `compile`.
 
     Args:
         classes: int, number of classes.
         label_smoothing: float in [0, 1), see `keras.losses.CategoricalCrossentropy`.
+        class_weights: sequence of floats, with which the losses of a class's images are
+            multiplied. Defaults to `None`: all count the same.
 
     Returns:
         A function of labels, as `class_probabilities` takes them, and logits `(batch, classes)`,
@@ -180,12 +247,14 @@ def cross_entropy(
     """
 
     def loss(labels, logits):
-        return keras.losses.categorical_crossentropy(
-            class_probabilities(labels, classes),
-            logits,
-            from_logits=True,
-            label_smoothing=label_smoothing,
+        labels = class_probabilities(labels, classes)
+        losses = keras.losses.categorical_crossentropy(
+            labels, logits, from_logits=True, label_smoothing=label_smoothing
         )
+        if class_weights is None:
+            return losses
+        weights = ops.convert_to_tensor(class_weights, labels.dtype)
+        return losses * ops.sum(labels * weights, axis=-1)
 
     return loss
 

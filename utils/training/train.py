@@ -20,7 +20,8 @@ from models.saving import load_model
 from models.specification import parse_specification
 
 from ..config.default_model import default_model, known_model, with_model
-from ..config.optimization import OPTIMIZERS
+from ..config.optimization import default_learning_rate
+from ..config.recipes import PLAIN
 from ..config.settings import TrainSettings
 from ..data.dataset import Dataset
 from ..data.datasets import load_dataset
@@ -155,7 +156,7 @@ def _trained(settings, dataset, setup, run_dir, devices, started, announce):
                 f"{progress.best_epoch}: the training has diverged"
             )
         write_predictions(run_dir, test.predictions)
-        summary = summarize(settings, setup.network, progress, test)
+        summary = summarize(settings, setup.params, progress, test)
         write_json(run_dir / "summary.json", summary)
     return summary
 
@@ -180,13 +181,13 @@ def _adding_resume_hints(run_dir):
 
 
 def summarize(
-    settings: TrainSettings, network: keras.Model, progress: Progress, test: Evaluation
+    settings: TrainSettings, params: int, progress: Progress, test: Evaluation
 ) -> dict[str, Any]:
     """Returns the content of `summary.json`: the result of a run, and how it was obtained.
 
     Args:
         settings: a `TrainSettings` with its defaults filled in.
-        network: the `keras.Model` that was trained.
+        params: int, the network's parameters.
         progress: the `Progress` at the end of the training.
         test: an `Evaluation` of the best network.
     """
@@ -196,7 +197,7 @@ def summarize(
         "test_loss": test.loss,
         "best_val_accuracy": (progress.best or {}).get("val_accuracy"),
         "best_epoch": progress.best_epoch,
-        "params": trainable_params(network),
+        "params": params,
         "epochs": settings.epochs,
         # without the first epoch, which includes the compilation
         "images_per_second": statistics.median(
@@ -224,6 +225,7 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
     """
     source = image_source(dataset)
     refuse_settings_of_others(settings, source)
+    _check_patience(settings)
     settings = with_model(settings, dataset.image_shape)
     if settings.init and settings.resume is None:
         settings = with_identity_start(settings)
@@ -231,6 +233,8 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
     if depth is None:
         parameter = inspect.signature(architecture(settings.model)).parameters.get("depth")
         depth = parameter.default if parameter else None
+    of_data = source.data_defaults(settings)
+    chosen = of_data.get("batch_size") if settings.batch_size is None else None
     return dataclasses.replace(
         settings,
         dataset=dataset.name,
@@ -240,9 +244,14 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
         init=settings.init and os.path.abspath(settings.init),
         backend=keras.backend.backend(),
         precision=chosen_precision(settings.precision, _architecture(settings))[0],
-        learning_rate=settings.learning_rate or OPTIMIZERS[settings.optimizer].learning_rate,
-        **source.data_defaults(settings),
+        learning_rate=settings.learning_rate or default_learning_rate(settings.optimizer, chosen),
+        **of_data,
     )
+
+
+def _check_patience(settings):
+    if settings.patience is not None and not settings.validation_split:
+        raise UserError("patience needs images to validate on; give a --validation-split above 0")
 
 
 def describe(settings: TrainSettings, dataset: Dataset, setup: Setup, run_dir: Path) -> str:
@@ -251,15 +260,27 @@ def describe(settings: TrainSettings, dataset: Dataset, setup: Setup, run_dir: P
     attention = str(settings.attention_spec)
     if not settings.attention_spec.is_none:
         attention += f" at {', '.join(settings.attention_at)}"
-    params = trainable_params(setup.network)
     validation = len(setup.validation.indices) if setup.validation else 0
+    device = f"{keras.backend.backend()}{_shared(settings)}"
     return (
-        f"{settings.model}{depth}, attention {attention}, {params:,} parameters\n"
+        f"{settings.model}{depth}, attention {attention}, {setup.params:,} parameters\n"
         f"{dataset.name}: {len(setup.batches.indices):,} training, {validation:,} validation, "
         f"{len(dataset.x_test):,} test images\n"
-        f"{settings.epochs} epochs on {keras.backend.backend()}{_shared(settings)} in "
+        f"{_learning(settings, setup)}{settings.epochs} epochs on {device} in "
         f"{_precision(settings)}, writing to {run_dir}"
     )
+
+
+def _learning(settings, setup):
+    """A line about what is not learned like everything else, or an empty string."""
+    parts = [] if settings.recipe == PLAIN else [f"recipe {settings.recipe}"]
+    if setup.frozen:
+        count = trainable_params(setup.network)
+        until = f" before epoch {settings.unfreeze_after + 1}" if settings.unfreeze_after else ""
+        parts.append(f"{count:,} parameters learn, and {len(setup.frozen)} layers do not{until}")
+    if settings.backbone_rate != 1:
+        parts.append(f"the backbone learns at {settings.backbone_rate:g} times the rate")
+    return f"{'; '.join(parts)}\n" if parts else ""
 
 
 def _architecture(settings):

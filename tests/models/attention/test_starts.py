@@ -104,7 +104,7 @@ def test_two_layers_do_not_start_alike():
 
 @pytest.mark.parametrize("layer", [ECA, SE, SpatialAttention, CBAM])
 def test_refuses_another_start(layer):
-    with pytest.raises(ValueError, match="start must be one of None, 'half', 'identity'"):
+    with pytest.raises(ValueError, match="start must be one of 'published', 'half', 'identity'"):
         layer(start="zero")
 
 

@@ -71,6 +71,11 @@ def load_folder(options: LoadOptions) -> Dataset:
         raise UserError(f"the data set folder needs more packages: pip install {' '.join(missing)}")
     data_dir = Path(options.data_dir)
     parts = find_parts(data_dir)
+    if options.test_split is not None and parts.test is not None:
+        raise UserError(
+            f"test_split is for a folder without test images; {parts.test} has them; received "
+            f"{options.test_split}"
+        )
     names, found = _find_files(parts, options)
     files = {part: _check_files(paths) for part, paths in found.items()}
     damaged = [file.error for part in files.values() for file in part if file.error]
@@ -84,8 +89,9 @@ def load_folder(options: LoadOptions) -> Dataset:
     readable = {part: [file for file in each if not file.error] for part, each in files.items()}
     note = parts.note
     if parts.test is None:
-        train, test = _split(readable[parts.train])
-        note += f": {len(test)} of {len(train) + len(test)} images, {TEST_SHARE:.0%} of each class "
+        share = options.test_split or TEST_SHARE
+        train, test = _split(readable[parts.train], share)
+        note += f": {len(test)} of {len(train) + len(test)} images, {share:.0%} of each class "
         note += "chosen by their content, are the test images"
         chosen = [(parts.train, train), (parts.train, test)]
     else:
@@ -126,9 +132,11 @@ def _find_files(
     return names, {place: [classes[n] for n in names] for place, (classes, _) in found.items()}
 
 
-def _split(files: Sequence[CheckedFile]) -> tuple[list[CheckedFile], list[CheckedFile]]:
+def _split(
+    files: Sequence[CheckedFile], share: float
+) -> tuple[list[CheckedFile], list[CheckedFile]]:
     labels = np.array([file.label for file in files])
-    indices = held_out_indices(labels, [file.checksum for file in files], TEST_SHARE)
+    indices = held_out_indices(labels, [file.checksum for file in files], share)
     train, test = ([files[i] for i in part] for part in indices)
     return train, test
 

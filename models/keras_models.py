@@ -1,0 +1,288 @@
+"""Any Keras model as an architecture: those of `keras.applications`, and saved files."""
+
+import contextlib
+import difflib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from .attention.registry import AttentionModule, attention_options
+from .attention.specification import AttentionSpec
+from .blocks import channel_axis
+from .builder import classifier_head
+from .fast import install
+from .graphs import deep_graphs
+from .precision import in_precision
+from .preprocessing import preprocessing_layers
+from .private_api import arguments_of, calls, is_functional, operation_of
+from .saving import load_model
+from .sites import as_graph
+from .specification import APPLICATIONS
+from .surgery import add_attention
+
+DEFAULT_PLACES = ("block",)  # of `attention_at` in all architectures
+AUTO_PLACES = (DEFAULT_PLACES, ("auto",))  # in these models, "auto" of `add_attention`
+# layers that may follow the scores of a classifier
+ACTIVATIONS = (layers.Activation, layers.Softmax)
+
+
+def keras_model(name: str) -> Callable[..., keras.Model]:
+    """Returns the function that builds a network from a model of Keras.
+
+    Args:
+        name: string, `"keras.applications/EfficientNetV2B0"`, or the path of a `.keras` file.
+
+    Returns:
+        A function with the options that all architectures have and that make sense here:
+        `input_shape` or `input_tensor`, raw pixels; `classes`; `classifier_activation`;
+        `attention_module`; `attention_at`, `"auto"` or names of layers as for `add_attention`;
+        `weights`. A network of `keras.applications` also takes its own options, such as `alpha`,
+        and `trained`, whether attention starts at the identity, by default where there are
+        `weights`. A file also takes `preprocess`, the name of a module of `keras.applications`
+        whose `preprocess_input` its network needs.
+
+    Raises:
+        ValueError: `keras.applications` has no such network, or there is no such file.
+    """
+    if not name.startswith(APPLICATIONS):
+        if not Path(name).is_file():
+            raise ValueError(f"there is no file {name!r}")
+        return _from_file(name)
+    network = name.removeprefix(APPLICATIONS)
+    known = [each for each in dir(keras.applications) if each[0].isupper()]
+    if network not in known:
+        close = difflib.get_close_matches(network, known, n=1, cutoff=0.4)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(
+            f"keras.applications has no network {network!r}.{hint} Known: {', '.join(known)}"
+        )
+    return _from_application(getattr(keras.applications, network))
+
+
+def _from_application(constructor: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
+    own = _own_options(constructor)
+
+    def build(
+        input_shape: Sequence[int | None] | None = None,
+        input_tensor: keras.KerasTensor | None = None,
+        weights: str | None = None,
+        classes: int = 10,
+        classifier_activation: str | None = "softmax",
+        attention_module: AttentionModule = None,
+        attention_at: str | Iterable[str] = DEFAULT_PLACES,
+        name: str | None = None,
+        trained: bool | None = None,
+        **options: Any,
+    ) -> keras.Model:
+        unknown = [option for option in options if option not in own]
+        if unknown:
+            raise ValueError(
+                f"{constructor.__name__} has no option {', '.join(map(repr, unknown))}; it takes "
+                f"{', '.join(own) or 'none'}"
+            )
+        image = _image(input_shape, input_tensor)
+        preprocess = sys.modules[constructor.__module__].preprocess_input
+        with _in_float32(), deep_graphs():
+            pixels = _preprocessed(image, preprocess)
+            model = _with_weights(
+                constructor, weights, input_tensor=pixels, input_shape=pixels.shape[1:], **options
+            )
+        name = name or constructor.__name__.lower()
+        is_trained = weights is not None if trained is None else trained
+        return _finished(
+            model, attention_module, attention_at, is_trained, classes, classifier_activation, name
+        )
+
+    build.__signature__ = _signature(build, own)  # type: ignore[attr-defined]
+    return build
+
+
+def _from_file(path: str) -> Callable[..., keras.Model]:
+    def build(
+        input_shape: Sequence[int | None] | None = None,
+        input_tensor: keras.KerasTensor | None = None,
+        classes: int = 10,
+        classifier_activation: str | None = "softmax",
+        attention_module: AttentionModule = None,
+        attention_at: str | Iterable[str] = DEFAULT_PLACES,
+        name: str | None = None,
+        preprocess: str | None = None,
+    ) -> keras.Model:
+        source = as_graph(load_model(path))
+        image = _image(input_shape, input_tensor)
+        function = None if preprocess is None else _preprocess_input(preprocess)
+        with _in_float32(), deep_graphs():
+            pixels = image if function is None else _preprocessed(image, function)
+            model = _on_input(source, pixels, path)
+        return _finished(
+            model, attention_module, attention_at, True, classes, classifier_activation, name
+        )
+
+    return build
+
+
+def _own_options(constructor: Callable[..., Any]) -> list[str]:
+    """What a network of `keras.applications` can be told beyond what is told to all of them."""
+    common = (
+        "include_top", "weights", "input_tensor", "input_shape", "pooling", "classes",
+        "classifier_activation", "name", "weights_name",
+    )  # fmt: skip
+    parameters = inspect.signature(constructor).parameters.values()
+    return [p.name for p in parameters if p.name not in common and p.kind is not p.VAR_KEYWORD]
+
+
+def _signature(build: Callable[..., Any], own: Sequence[str]) -> inspect.Signature:
+    """The signature of a function with the options of a network in the place of `**options`."""
+    parameters = [
+        p for p in inspect.signature(build).parameters.values() if p.kind is not p.VAR_KEYWORD
+    ]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Signature([*parameters, *(inspect.Parameter(name, keyword) for name in own)])
+
+
+def _image(input_shape, input_tensor):
+    if input_tensor is not None:
+        return input_tensor
+    channels = channel_axis() % 4 - 1
+    default = [224, 224]
+    default.insert(channels, 3)
+    return keras.Input(tuple(input_shape or default), name="image")
+
+
+def _preprocessed(image, function):
+    """Pixels as a network was trained on them; gray ones are repeated for the three colors."""
+    x = image
+    if x.shape[channel_axis()] == 1:
+        x = layers.Concatenate(axis=channel_axis(), dtype="float32", name="gray_to_rgb")([x] * 3)
+    for layer in preprocessing_layers(function):
+        x = layer(x)
+    return x
+
+
+def _preprocess_input(module):
+    found = getattr(keras.applications, module, None)
+    if not inspect.ismodule(found) or not hasattr(found, "preprocess_input"):
+        known = [
+            name
+            for name, each in vars(keras.applications).items()
+            if inspect.ismodule(each) and hasattr(each, "preprocess_input")
+        ]
+        raise ValueError(
+            f"preprocess must be one of {', '.join(sorted(known))}; received {module!r}"
+        )
+    return found.preprocess_input
+
+
+def _with_weights(constructor, weights, **options):
+    """A network of `keras.applications` without its classifier."""
+    if weights not in (None, "imagenet"):
+        raise ValueError(
+            "weights of a network of keras.applications must be None or 'imagenet'; received "
+            f"{weights!r}"
+        )
+    try:
+        return constructor(include_top=False, weights=weights, **options)
+    except ValueError:
+        raise
+    except Exception as error:  # a download can fail in any way; Keras's own error is no kind
+        raise ValueError(
+            f"the network {constructor.__name__} cannot be had: {error}; Keras looks for weights "
+            f"in {Path(keras.config.keras_home()) / 'models'} before it downloads them"
+        ) from error
+
+
+def _on_input(source, pixels, path):
+    """The model computed from `pixels` in the place of its own input."""
+    if not is_functional(source):
+        raise ValueError(f"{path} must hold a Functional or Sequential model")
+    if len(source.inputs) != 1 or len(source.outputs) != 1:
+        raise ValueError(
+            f"{path} must hold a model with one input and one output; it has "
+            f"{len(source.inputs)} and {len(source.outputs)}"
+        )
+    wanted, given = source.inputs[0].shape[1:], pixels.shape[1:]
+    fits = len(wanted) == len(given) and all(
+        size in (None, other) for size, other in zip(wanted, given, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"the network of {path} takes images of shape {tuple(wanted)}; these are {tuple(given)}"
+        )
+    image = keras.utils.get_source_inputs(pixels)[0]
+    if image is pixels and tuple(wanted) == tuple(given):
+        return source
+    tensors = {id(source.inputs[0]): pixels}
+    for node in calls(source):
+        args, kwargs = arguments_of(node, tensors)
+        outputs = keras.tree.flatten(node.operation(*args, **kwargs))
+        tensors.update(zip(map(id, node.outputs), outputs, strict=True))
+    model = keras.Model(image, tensors[id(source.outputs[0])], name=source.name)
+    copy = keras.models.clone_model(model)  # of layers that are called once
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _finished(model, attention, at, is_trained, classes, activation, name):
+    """The model with attention and a classifier, in the precision that is set."""
+    with deep_graphs():
+        model = in_precision(model, keras.config.dtype_policy().name)
+        model = _attended(model, attention, at, is_trained)
+        own = _classifier(model)
+        features = model.outputs[0] if own is None else own.input
+        outputs = classifier_head(features, classes, activation)
+        network = keras.Model(model.inputs[0], outputs, name=name or model.name)
+        if own is not None and own.units == classes:
+            bias = [] if own.use_bias else [ops.zeros((classes,))]
+            network.get_layer("logits").set_weights([*own.get_weights(), *bias])
+    return install(network)
+
+
+def _attended(model, attention, at, is_trained):
+    """The model with attention, which starts at the identity where the model is trained."""
+    spec = AttentionSpec.parse(attention) if isinstance(attention, (str, NoneType)) else attention
+    if isinstance(spec, AttentionSpec) and spec.is_none:
+        return model
+    at = (at,) if isinstance(at, str) else tuple(at)
+    if isinstance(attention, AttentionSpec) and at == DEFAULT_PLACES:
+        at = attention.at
+    start = "identity" if is_trained else "standard"
+    if is_trained and isinstance(spec, AttentionSpec) and _has_start(spec):
+        # costs nothing, where `IdentityStart` computes a module twice
+        spec = AttentionSpec.parse(spec.name, **{**dict(spec.options), "start": "identity"})
+        start = "standard"
+    return add_attention(model, spec, "auto" if at in AUTO_PLACES else at, start=start)
+
+
+def _has_start(spec):
+    """Whether a module has the option `start`, and its user has not set it."""
+    return "start" not in dict(spec.options) and "start" in (attention_options(spec.name) or [])
+
+
+def _classifier(model):
+    """The dense layer whose scores are the model's output, but for an activation; or `None`."""
+    x = model.outputs[0]
+    if len(x.shape) not in (2, 4):
+        raise ValueError(
+            f"the model must return scores, features or a feature map; it returns {x.shape}"
+        )
+    while isinstance(operation_of(x), ACTIVATIONS):
+        x = operation_of(x).input
+    layer = operation_of(x)
+    return layer if isinstance(layer, layers.Dense) and len(x.shape) == 2 else None
+
+
+@contextlib.contextmanager
+def _in_float32() -> Iterator[None]:
+    """A context in which new layers are in float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,96 @@
+"""Networks of Keras through every command, on a folder of photographs."""
+
+import json
+
+import keras
+import pytest
+
+from main import main
+from models.saving import load_model, save_model
+from tests.image_folders import write_image_folder
+
+pytest.importorskip("grain")
+pytestmark = pytest.mark.once
+
+SMALL = "keras.applications/MobileNetV2(alpha=0.35)"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return write_image_folder(tmp_path_factory.mktemp("photos"))
+
+
+def train(photos, run, model, *arguments):
+    data = ["--dataset", "folder", "--data-dir", photos, "--run-dir", run, "--workers", 0]
+    main(["train", *map(str, [*data, "--model", model, *arguments])])
+
+
+@pytest.fixture(scope="module")
+def run(photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keras") / "run"
+    train(photos, folder, SMALL, "--attention", "eca_block", "--image-size", 32, "--epochs", 1)
+    return folder
+
+
+def test_trained_it_is_used_like_any_other(run, photos, capsys):
+    config = json.loads((run / "config.json").read_text())
+    assert config["model"] == SMALL
+    main(["evaluate", str(run)])
+    main(["predict", str(run), str(photos / "test")])
+    assert "of 8 images in folders of classes" in capsys.readouterr().out
+    main(["explain", str(run), "--faithfulness", "0", "--images", str(photos / "test")])
+    main(["train", "--resume", str(run)])  # nothing is left to do
+
+
+def test_its_weights_are_a_start(run, photos, tmp_path, capsys):
+    train(photos, tmp_path / "run", SMALL, "--attention", "eca_block", "--image-size", 32,
+          "--epochs", 1, "--init", run, "--freeze", "backbone")  # fmt: skip
+    assert "new: nothing" in capsys.readouterr().out
+
+
+def test_a_file_is_a_network(photos, tmp_path, capsys):
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(8, 3, 2, activation="relu", name="one")(image)
+    x = keras.layers.Conv2D(8, 3, 2, activation="relu", name="two")(x)
+    x = keras.layers.GlobalMaxPooling2D()(x)
+    model = keras.Model(image, keras.layers.Dense(2, activation="softmax", name="classes")(x))
+    file = tmp_path / "network.keras"
+    save_model(model, file)
+    arguments = ("--image-size", 24, "--epochs", 1, "--attention", "cbam_block(kernel_size=3)",
+                 "--attention-at", "two", "--freeze", "backbone")  # fmt: skip
+    train(photos, tmp_path / "run", file, *arguments)
+    network = load_model(tmp_path / "run" / "best.keras")
+    assert network.get_layer("two_attention").channel.start == "identity"
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["code"]
+    file.unlink()
+    main(["evaluate", str(tmp_path / "run")])  # a run does not need it any more
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("keras.applications/MobilNetV2", "Did you mean 'MobileNetV2'"),
+        ("keras.applications/Xception", "at least 71"),
+        ("missing.keras", "missing.keras"),
+    ],
+)
+def test_refusals(model, says, photos, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        train(photos, tmp_path / "run", model, "--image-size", 32)
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "name", ["ResNet50V2", "MobileNetV3Small", "EfficientNetV2B0", "ConvNeXtTiny"]
+)
+def test_large_networks(name, photos, tmp_path):
+    network = f"keras.applications/{name}"
+    train(photos, tmp_path / "run", network, "--image-size", 32, "--epochs", 2,
+          "--attention", "cbam_block")  # fmt: skip
+    main(["evaluate", str(tmp_path / "run")])
+    main(["predict", str(tmp_path / "run"), str(photos / "test")])
