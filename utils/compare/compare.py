@@ -16,6 +16,7 @@ from ..runs.run_folder import locked
 from ..system.errors import RunError, UserError
 from ..system.processes import call_in_process
 from .costs import Costs, costs_of
+from .latex import write_latex
 from .missing_runs import read_jobs, train_missing
 from .planning import PlannedRun, plan_runs
 from .plot import plot_comparison
@@ -31,8 +32,8 @@ MAX_EXPLAINED = 6  # variants: a picture of more is too large to read
 def compare(settings: CompareSettings, announce: Callable[[str], None] = print) -> Path:
     """Trains the missing runs of a comparison, and compares all of its runs.
 
-    Writes `comparison.md`, `comparison.csv`, `comparison.png` and `report.html` into the
-    comparison's folder.
+    Writes `comparison.md`, `comparison.csv`, `comparison.tex`, `comparison.png` and `report.html`
+    into the comparison's folder.
 
     Args:
         settings: a `CompareSettings`.
@@ -67,7 +68,7 @@ def compare(settings: CompareSettings, announce: Callable[[str], None] = print) 
         failed = train_missing(missing, run_dir, settings.jobs, settings.ray, announce)
         if missing or not (run_dir / EXPLANATION).exists():
             explain_runs(runs, dataset, run_dir, announce)
-        write_comparison(runs, dataset, costs, run_dir)
+        write_comparison(runs, dataset, costs, run_dir, settings.figure_format)
     if failed:
         raise RunError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
     return run_dir
@@ -101,7 +102,11 @@ def explain_runs(
 
 
 def write_comparison(
-    runs: Sequence[PlannedRun], dataset: Dataset, costs: Costs, run_dir: Path
+    runs: Sequence[PlannedRun],
+    dataset: Dataset,
+    costs: Costs,
+    run_dir: Path,
+    figure_format: str = "png",
 ) -> None:
     """Compares the finished runs: as tables, as a picture, and as a page.
 
@@ -110,6 +115,8 @@ def write_comparison(
         dataset: a `Dataset`.
         costs: dictionary, as `costs_of` returns it.
         run_dir: path of the comparison's folder.
+        figure_format: string, `"pdf"` or `"svg"` for a second file of the picture. Defaults to
+            `"png"`, which is always written.
 
     Raises:
         UserError: a run's folder is damaged.
@@ -123,7 +130,9 @@ def write_comparison(
     notes = table_notes(runs, rows, speeds=alone)
     write_csv(run_dir / "comparison.csv", rows)
     write_markdown(run_dir / "comparison.md", title, rows, notes)
-    plot_comparison(run_dir / "comparison.png", rows, title)
+    write_latex(run_dir / "comparison.tex", rows, title)
+    for ending in dict.fromkeys(["png", figure_format]):
+        plot_comparison(run_dir / f"comparison.{ending}", rows, title)
     explanation = run_dir / EXPLANATION
     write_report(
         run_dir / "report.html",

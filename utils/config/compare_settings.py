@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from .fields import option_names, setting
-from .parsing import integer, optional, path, seeds, several, specification, text
+from .parsing import choice, integer, optional, path, seeds, several, specification, text
 from .settings import (
     ArchitectureSettings,
     AugmentationSettings,
@@ -78,6 +78,9 @@ class CompareSettings(_VariedSettings):
         optional(text),
         "Ray cluster to train on: HOST:PORT, auto or local; all its nodes must see this folder, "
         "Python, the data and --run-dir under the same paths; no speeds are compared",
+    )
+    figure_format: str = setting(
+        "png", choice("png", "pdf", "svg"), "of comparison.png; pdf and svg are written beside it"
     )
     run_dir: str | None = setting(
         None, optional(path), "folder of all the runs; runs/DATASET-MODEL-...-compare if not given"

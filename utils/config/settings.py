@@ -39,12 +39,19 @@ from .parsing import (
     optional,
     path,
     run_folder,
+    several,
     specification,
     text,
     words,
 )
 from .recipes import PLAIN, RECIPES, recipe_help
 
+# what a run can be logged with besides its folder -> packages that this needs
+LOGS = {
+    "tensorboard": ("tensorflow", "tensorboard"),  # on every backend
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
+}
 PRECISIONS = (AUTO, FLOAT32, BFLOAT16, "mixed_float16")
 PRECISION_HELP = "of the computation; auto: mixed_bfloat16 where the device computes faster in it"
 RUN_PRECISION_HELP = (
@@ -353,10 +360,21 @@ class RecipeSettings(
     run_dir: str | None = setting(
         None, optional(path), "folder of the run; runs/DATASET-MODEL-... if not given"
     )
-    tensorboard: bool = setting(False, boolean, "also write TensorBoard logs")
+    log: tuple[str, ...] | None = setting(
+        None,
+        optional(several(choice(*LOGS))),
+        f"where else metrics go: {', '.join(LOGS)}, or several",
+        many=True,
+    )
+    tensorboard: bool = setting(False, boolean, "the same as --log tensorboard")
     checkpoint_every: str = setting(
         "10m", interval, "steps such as 500, or minutes such as 10m; and after every epoch"
     )
+
+    @property
+    def logs(self) -> tuple[str, ...]:
+        """What the run is logged with besides its folder."""
+        return tuple(dict.fromkeys([*(self.log or ()), *["tensorboard"] * self.tensorboard]))
 
 
 # settings of a `TrainSettings` that say where and how the run is started, not what it computes

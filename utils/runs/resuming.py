@@ -14,7 +14,7 @@ from ..system.errors import UserError
 from ..system.terminal import shell_word
 
 # settings that may always change, and those that may change with --force
-FREE = {"checkpoint_every", "data_dir", "tensorboard", "workers"}
+FREE = {"checkpoint_every", "data_dir", "log", "tensorboard", "workers"}
 FORCED = {"epochs", "backend", "devices", "hosts"}
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from .callbacks import (
 )
 from .devices import Devices
 from .fine_tuning import all_trainable
+from .logs import LogEpochs, RunLog
 from .setup import Setup, unfreeze
 
 
@@ -39,6 +40,7 @@ def fit(
     state: dict[str, Any],
     devices: Devices,
     started: float,
+    logs: Sequence[RunLog] = (),
     announce: Callable[[str], object] = print,
 ) -> Progress:
     """Trains to the last epoch; a run that is resumed continues from its newest checkpoint.
@@ -50,6 +52,7 @@ def fit(
         state: dictionary of JSON values that goes into every checkpoint; `check_state` compares it.
         devices: a `Devices`; this function must be called in its scope.
         started: float, when the run began, on the clock of `time.perf_counter`.
+        logs: sequence of `RunLog`s, which take every epoch. Defaults to none.
         announce: function that takes a line of text. Defaults to `print`.
 
     Returns:
@@ -88,10 +91,11 @@ def fit(
             FiniteLoss(progress),
             *averages,
             recorder,
+            LogEpochs(progress, logs),
             checkpointer,
             *([StopWithoutProgress(progress, settings.patience)] if settings.patience else []),
         ]
-        if settings.tensorboard and devices.is_chief:
+        if "tensorboard" in settings.logs and devices.is_chief:
             # without the graph, which Keras cannot write of a model with layers of its own kind
             callbacks.append(
                 keras.callbacks.TensorBoard(str(run_dir / "tensorboard"), write_graph=False)

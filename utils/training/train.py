@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import importlib.util
 import inspect
 import math
 import os
@@ -43,6 +42,7 @@ from ..system.provenance import provenance
 from ..system.terminal import shell_word
 from .devices import find_devices
 from .initial_weights import with_identity_start
+from .logs import open_logs, require_logs
 from .loop import fit
 from .setup import Setup, make_setup
 
@@ -68,8 +68,7 @@ def train(
         Interrupted: the process received SIGINT or SIGTERM, and wrote a checkpoint.
     """
     started = time.perf_counter()
-    if settings.tensorboard:
-        _require_tensorboard()
+    require_logs(settings)
     devices = find_devices(settings)
     settings = dataclasses.replace(settings, hosts=devices.hosts)
     if not devices.is_chief:
@@ -86,13 +85,6 @@ def train(
         with locked(run_dir) if devices.is_chief else contextlib.nullcontext():
             summary = _trained(settings, dataset, setup, run_dir, devices, started, announce)
     return run_dir, summary
-
-
-def _require_tensorboard():
-    needed = ("tensorflow", "tensorboard")  # on every backend
-    missing = [package for package in needed if not importlib.util.find_spec(package)]
-    if missing:
-        raise UserError(f"--tensorboard needs more packages: pip install {' '.join(missing)}")
 
 
 def _say_nothing(line):
@@ -144,20 +136,29 @@ def _trained(settings, dataset, setup, run_dir, devices, started, announce):
         hint = hint_of_size(settings, min(dataset.image_shape[:2]))
         if hint:
             announce(hint)
-        with devices.scope(), devices.detecting_lost_hosts():
-            progress = fit(settings, setup, run_dir, state, devices, started, announce)
-        if not devices.is_chief:
-            return None
-        network = in_precision(load_model(run_dir / "best.keras"), settings.precision)
-        test = evaluate(network, dataset)
-        if not math.isfinite(test.loss):
-            raise RunError(
-                f"the loss on the test set is {test.loss} with the network of epoch "
-                f"{progress.best_epoch}: the training has diverged"
-            )
-        write_predictions(run_dir, test.predictions)
-        summary = summarize(settings, setup.params, progress, test)
-        write_json(run_dir / "summary.json", summary)
+        with open_logs(settings, run_dir, writes=devices.is_chief) as logs:
+            with devices.scope(), devices.detecting_lost_hosts():
+                progress = fit(settings, setup, run_dir, state, devices, started, logs, announce)
+            if not devices.is_chief:
+                return None
+            summary = _tested(settings, dataset, setup, run_dir, progress)
+            for log in logs:
+                log.log_summary(summary)
+    return summary
+
+
+def _tested(settings, dataset, setup, run_dir, progress):
+    """Evaluates the best network on the test set; writes and returns the summary."""
+    network = in_precision(load_model(run_dir / "best.keras"), settings.precision)
+    test = evaluate(network, dataset)
+    if not math.isfinite(test.loss):
+        raise RunError(
+            f"the loss on the test set is {test.loss} with the network of epoch "
+            f"{progress.best_epoch}: the training has diverged"
+        )
+    write_predictions(run_dir, test.predictions)
+    summary = summarize(settings, setup.params, progress, test)
+    write_json(run_dir / "summary.json", summary)
     return summary
 
 

@@ -93,7 +93,13 @@ def test_compares_and_continues(cifar10_dir, tmp_path, capsys):
     output = capsys.readouterr().out
     assert trained_runs(output) == everything
     assert output.count("test accuracy 0.") == 2
-    written = {"comparison.md", "comparison.csv", "comparison.png", "explanation.png"}
+    written = {  # fmt: skip
+        "comparison.md",
+        "comparison.csv",
+        "comparison.tex",
+        "comparison.png",
+        "explanation.png",
+    }
     files = {*written, "report.html", "jobs.json", "logs"}
     assert {path.name for path in folder.iterdir()} == {*everything, *files}
     assert "What the networks look at" in (folder / "report.html").read_text("utf-8")

@@ -30,7 +30,7 @@ NAMES = [
      "cifar10-resnet-50-stem_imagenet-cbam_block-seed0"),
     ({"model": "/a/b/my.py:net"}, "cifar10-net-cbam_block-seed0"),
     # no difference to what is computed
-    ({"checkpoint_every": "5m", "tensorboard": True, "workers": 3, "data_dir": "/data"}, DEFAULT),
+    ({"checkpoint_every": "5m", "log": ("wandb",), "workers": 3, "data_dir": "/data"}, DEFAULT),
 ]  # fmt: skip
 # a value of every setting of the recipe that is not its default
 OTHERS = {
@@ -45,7 +45,7 @@ FRACTIONS = (
     "dropout", "dropout_rate", "alpha", "width", "compression", "crop", "mixup", "cutmix",
     "label_smoothing", "ema", "validation_split", "weight_decay", "learning_rate",
 )  # fmt: skip
-WITHOUT_EFFECT = ("run_dir", "tensorboard", "checkpoint_every", "workers", "data_dir")
+WITHOUT_EFFECT = ("run_dir", "log", "tensorboard", "checkpoint_every", "workers", "data_dir")
 
 
 @pytest.mark.parametrize(("settings", "name"), NAMES)

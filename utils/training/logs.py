@@ -1,0 +1,164 @@
+"""Where else a run's results go: TensorBoard, Weights & Biases, MLflow."""
+
+import contextlib
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+
+from ..config.settings import LOGS, TrainSettings
+from ..runs.progress import Progress
+from ..runs.recorder import Logs
+from ..system.errors import UserError
+
+PROJECT = "attention-zoo"  # of runs for which the environment names none
+
+
+class RunLog(Protocol):
+    """A place that takes the results of a run."""
+
+    def log_epoch(self, row: Mapping[str, float]) -> None:
+        """Takes a row of `metrics.csv`."""
+
+    def log_summary(self, summary: Mapping[str, Any]) -> None:
+        """Takes the content of `summary.json`."""
+
+
+def require_logs(settings: TrainSettings) -> None:
+    """Checks that what a run is to be logged with is installed.
+
+    Args:
+        settings: a `TrainSettings`.
+
+    Raises:
+        UserError: a package is missing.
+    """
+    for name in settings.logs:
+        missing = [each for each in LOGS[name] if not importlib.util.find_spec(each)]
+        if missing:
+            packages = " ".join(each.replace("_", "-") for each in missing)
+            raise UserError(f"--log {name} needs more packages: pip install {packages}")
+
+
+@contextlib.contextmanager
+def open_logs(
+    settings: TrainSettings, run_dir: Path, writes: bool = True
+) -> Iterator[list[RunLog]]:
+    """A context in which a run is logged with Weights & Biases and MLflow, as the settings say.
+
+    Where they are and what they are called is up to their own environment variables. Without any,
+    Weights & Biases takes the project `attention-zoo`, and MLflow the file `mlflow.db` beside the
+    run's folder.
+
+    Args:
+        settings: a `TrainSettings`.
+        run_dir: path of the run's folder.
+        writes: bool, whether this process logs: of several hosts, one does. Defaults to `True`.
+
+    Yields:
+        A list of `RunLog`s.
+    """
+    with contextlib.ExitStack() as stack:
+        logs: list[RunLog] = []
+        if writes and "wandb" in settings.logs:
+            logs.append(stack.enter_context(_weights_and_biases(settings, run_dir)))
+        if writes and "mlflow" in settings.logs:
+            logs.append(stack.enter_context(_mlflow(settings, run_dir)))
+        yield logs
+
+
+class LogEpochs(keras.callbacks.Callback):
+    """Passes every finished epoch on; it must come after the recorder, which makes the row.
+
+    Args:
+        progress: a `Progress`.
+        logs: sequence of `RunLog`s.
+    """
+
+    def __init__(self, progress: Progress, logs: Sequence[RunLog]) -> None:
+        super().__init__()
+        self.progress = progress
+        self.logs = logs
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        for log in self.logs:
+            log.log_epoch(self.progress.history[-1])
+
+
+class _WeightsAndBiasesRun:
+    def __init__(self, run: Any) -> None:
+        self.run = run
+
+    def log_epoch(self, row: Mapping[str, float]) -> None:
+        self.run.log(dict(row), step=int(row["epoch"]))
+
+    def log_summary(self, summary: Mapping[str, Any]) -> None:
+        self.run.summary.update(_numbers(summary))
+
+
+@contextlib.contextmanager
+def _weights_and_biases(settings: TrainSettings, run_dir: Path) -> Iterator[RunLog]:
+    import wandb
+
+    run = wandb.init(
+        project=os.environ.get("WANDB_PROJECT", PROJECT),
+        name=run_dir.name,
+        dir=run_dir,
+        config=settings.config(),
+        resume="allow",
+        id=os.environ.get("WANDB_RUN_ID", run_dir.resolve().name.replace(":", "_")[:128]),
+    )
+    with run:
+        yield _WeightsAndBiasesRun(run)
+
+
+class _MLflowRun:
+    def __init__(self, client: Any, run_id: str) -> None:
+        self.client = client
+        self.run_id = run_id
+
+    def log_epoch(self, row: Mapping[str, float]) -> None:
+        for name, value in row.items():
+            self.client.log_metric(self.run_id, name, value, step=int(row["epoch"]))
+
+    def log_summary(self, summary: Mapping[str, Any]) -> None:
+        for name, value in _numbers(summary).items():
+            self.client.log_metric(self.run_id, f"summary_{name}", value)
+
+
+@contextlib.contextmanager
+def _mlflow(settings: TrainSettings, run_dir: Path) -> Iterator[RunLog]:
+    import mlflow
+
+    place = os.environ.get("MLFLOW_TRACKING_URI", f"file:{run_dir.resolve().parent / 'mlruns'}")
+    client = mlflow.MlflowClient(place)
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+    experiment = client.get_experiment_by_name(name)
+    number = experiment.experiment_id if experiment else client.create_experiment(name)
+    folder = str(run_dir.resolve())
+    # a run that is resumed goes on where it was logged before
+    found = client.search_runs([number], filter_string=f"tags.folder = {folder!r}")
+    if found:
+        run_id = found[0].info.run_id
+    else:
+        run = client.create_run(number, run_name=run_dir.name, tags={"folder": folder})
+        run_id = run.info.run_id
+        for key, value in settings.config().items():
+            client.log_param(run_id, key, value)
+    status = "FAILED"
+    try:
+        yield _MLflowRun(client, run_id)
+        status = "FINISHED"
+    finally:
+        client.set_terminated(run_id, status)
+
+
+def _numbers(summary: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: value
+        for name, value in summary.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
