@@ -7,38 +7,33 @@
 """
 
 from . import fast
-from .attention.bam import BAM, bam_block
 from .attention.base import AttentionLayer
-from .attention.bottleneck_transformer import BoTNet, botnet_block
-from .attention.cbam import CBAM, CBAM_OFFICIAL, cbam_block
-from .attention.channel import SE, ChannelAttention, channel_attention, se_block
-from .attention.channel_prior import CPCA, cpca_block
-from .attention.context_anchor import CAA, caa_block
-from .attention.context_transform import GCT, LCT, gct_block, lct_block
-from .attention.contextual import CoT, cot_block
-from .attention.coordinate import CoordinateAttention, coordinate_block
-from .attention.criss_cross import CrissCross, criss_cross_block
-from .attention.double_attention import DoubleAttention, double_attention_block
-from .attention.dual_attention import DANet, danet_block
-from .attention.eca import ECA, ECAM, eca_block, ecam_block
-from .attention.effective_se import ESE, ese_block
-from .attention.ema import EMA, ema_block
-from .attention.external import ExternalAttention, external_block
-from .attention.frequency import FCA, fca_block
-from .attention.gated_transform import GatedChannelTransform, gated_transform_block
-from .attention.gather_excite import GE, ge_block
-from .attention.global_attention import GAM, gam_block
-from .attention.global_context import GlobalContext, gc_block
-from .attention.group_enhance import SGE, sge_block
+from .attention.branches.selective_kernel import SK, sk_block
+from .attention.branches.split import SplitAttention, split_block
+from .attention.channel.context_transform import GCT, LCT, gct_block, lct_block
+from .attention.channel.eca import ECA, ECAM, eca_block, ecam_block
+from .attention.channel.effective_se import ESE, ese_block
+from .attention.channel.frequency import FCA, fca_block
+from .attention.channel.gated_transform import GatedChannelTransform, gated_transform_block
+from .attention.channel.gather_excite import GE, ge_block
+from .attention.channel.mixed_local import MLCA, mlca_block
+from .attention.channel.normalization import NAM, nam_block
+from .attention.channel.response_normalization import GRN, grn_block
+from .attention.channel.skip_excitation import ParNetAttention, parnet_block
+from .attention.channel.squeeze_excitation import SE, ChannelAttention, channel_attention, se_block
+from .attention.channel.srm import SRM, srm_block
+from .attention.combined.bam import BAM, bam_block
+from .attention.combined.cbam import CBAM, CBAM_OFFICIAL, cbam_block
+from .attention.combined.channel_prior import CPCA, cpca_block
+from .attention.combined.ema import EMA, ema_block
+from .attention.combined.global_attention import GAM, gam_block
+from .attention.combined.light_cbam import LightCBAM, lcbam_block
+from .attention.combined.polarized import PolarizedAttention, polarized_block
+from .attention.combined.scse import CSE, SCSE, SSE, cse_block, scse_block, sse_block
+from .attention.combined.shuffle import ShuffleAttention, shuffle_block
+from .attention.combined.triplet import TripletAttention, triplet_block
 from .attention.hooks import listen
 from .attention.identity import IdentityStart
-from .attention.large_kernel import LKA, LSKA, lka_block, lska_block
-from .attention.light_cbam import LightCBAM, lcbam_block
-from .attention.local_attention import ELA, ela_block
-from .attention.mixed_local import MLCA, mlca_block
-from .attention.non_local import NonLocal, non_local_block
-from .attention.normalization import NAM, nam_block
-from .attention.polarized import PolarizedAttention, polarized_block
 from .attention.registry import (
     attach_attention_module,
     attention_options,
@@ -47,19 +42,24 @@ from .attention.registry import (
     list_attention,
     register_attention,
 )
-from .attention.response_normalization import GRN, grn_block
-from .attention.scse import CSE, SCSE, SSE, cse_block, scse_block, sse_block
-from .attention.selective_kernel import SK, sk_block
-from .attention.shuffle import ShuffleAttention, shuffle_block
-from .attention.simam import SimAM, simam_block
-from .attention.simple_coordinate import SimpleCoordinateAttention, scoord_block
-from .attention.skip_excitation import ParNetAttention, parnet_block
-from .attention.spatial import SpatialAttention, spatial_attention
+from .attention.self_attention.bottleneck_transformer import BoTNet, botnet_block
+from .attention.self_attention.contextual import CoT, cot_block
+from .attention.self_attention.criss_cross import CrissCross, criss_cross_block
+from .attention.self_attention.double_attention import DoubleAttention, double_attention_block
+from .attention.self_attention.dual_attention import DANet, danet_block
+from .attention.self_attention.external import ExternalAttention, external_block
+from .attention.self_attention.global_context import GlobalContext, gc_block
+from .attention.self_attention.non_local import NonLocal, non_local_block
+from .attention.spatial.context_anchor import CAA, caa_block
+from .attention.spatial.coordinate import CoordinateAttention, coordinate_block
+from .attention.spatial.group_enhance import SGE, sge_block
+from .attention.spatial.large_kernel import LKA, LSKA, lka_block, lska_block
+from .attention.spatial.local_attention import ELA, ela_block
+from .attention.spatial.simam import SimAM, simam_block
+from .attention.spatial.simple_coordinate import SimpleCoordinateAttention, scoord_block
+from .attention.spatial.spatial import SpatialAttention, spatial_attention
+from .attention.spatial.strip_pooling import StripPooling, strip_block
 from .attention.specification import AttentionSpec
-from .attention.split import SplitAttention, split_block
-from .attention.srm import SRM, srm_block
-from .attention.strip_pooling import StripPooling, strip_block
-from .attention.triplet import TripletAttention, triplet_block
 
 listen(fast.install)  # attention layers have their fast forms from when they are made
 

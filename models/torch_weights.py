@@ -11,11 +11,11 @@ import keras
 import numpy as np
 
 from .archives import check_zip, most_unpacked
-from .attention.bam import BAM
 from .attention.base import AttentionLayer
-from .attention.cbam import CBAM
-from .attention.channel import SE
-from .attention.eca import ECA
+from .attention.channel.eca import ECA
+from .attention.channel.squeeze_excitation import SE
+from .attention.combined.bam import BAM
+from .attention.combined.cbam import CBAM
 from .torch_names import differences, no_counterpart, scheme_of, torch_name
 
 # others have weights of the same names and shapes, but compute something else with them

@@ -56,7 +56,7 @@ class Options(typing.NamedTuple):
 
 
 def cbam(source, weights, kernel, options, normalize=None, scale=()):
-    """Computes `models.attention.cbam.CBAM` with `order="channel_first"`.
+    """Computes `models.attention.combined.cbam.CBAM` with `order="channel_first"`.
 
     Args:
         source: `Stored` or `Normalized` map.
@@ -147,7 +147,7 @@ def _cbam_gradients(dy, source, weights, options, kept, spatial_backward):
 
 
 def channel_attention(source, weights, options):
-    """Computes `models.attention.channel.ChannelAttention`; the arguments are those of `cbam`.
+    """Computes `ChannelAttention`; the arguments are those of `cbam`.
 
     Returns:
         A function as `with_epilogue` returns it.

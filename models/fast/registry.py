@@ -3,8 +3,8 @@
 from keras import layers
 
 from ..attention.base import AttentionLayer
-from ..attention.cbam import CBAM
-from ..attention.channel import ChannelAttention
+from ..attention.channel.squeeze_excitation import ChannelAttention
+from ..attention.combined.cbam import CBAM
 from . import attention_forms, keras_forms
 from .methods import Form
 

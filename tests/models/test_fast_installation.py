@@ -263,7 +263,7 @@ def test_attention_does_not_know_of_the_fast_forms():
             assert "fast" not in f"{getattr(node, 'module', '')}.{names}", path
     done = run_python(
         "-c",
-        "import sys, models.attention.cbam\nassert 'models.fast' not in sys.modules\n"
+        "import sys, models.attention.combined.cbam\nassert 'models.fast' not in sys.modules\n"
         "import models.attention_module\nassert 'models.fast' in sys.modules",
     )
     assert done.returncode == 0, done.stderr

@@ -93,7 +93,7 @@ def test_compares_and_continues(cifar10_dir, tmp_path, capsys):
     output = capsys.readouterr().out
     assert trained_runs(output) == everything
     assert output.count("test accuracy 0.") == 2
-    written = {  # fmt: skip
+    written = {
         "comparison.md",
         "comparison.csv",
         "comparison.tex",

@@ -1,0 +1,1 @@
+"""Weights of several convolutions of the same map."""

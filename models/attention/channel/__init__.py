@@ -1,0 +1,1 @@
+"""Gates for channels, from statistics of each channel or of its neighborhood."""

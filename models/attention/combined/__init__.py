@@ -1,0 +1,1 @@
+"""Gates for channels and for positions in one module."""

@@ -1,0 +1,200 @@
+"""BAM: channel and spatial attention side by side, merged to one gate for every value."""
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from ...checks import require_int, require_one_of
+from ..base import AttentionLayer, pool
+from ..parts import batch_norm, from_channels_last, per_channel, to_channels_last
+from ..registry import register_attention
+
+
+@keras.saving.register_keras_serializable(package="attention_zoo")
+class BAM(AttentionLayer):
+    """Bottleneck Attention Module: a gate for every channel at every position.
+
+    `x * (1 + sigmoid(channel(x) * spatial(x)))`, or with `combine="sum"`, as in the paper,
+    `x * (1 + sigmoid(channel(x) + spatial(x)))`.
+
+    - `channel`: the average over the map through an MLP whose hidden layers are batch-normalized.
+    - `spatial`: a 1x1 convolution to few channels, dilated 3x3 convolutions, each with batch
+      normalization and ReLU, and a 1x1 convolution to one channel.
+
+    Batch normalization follows the hidden layers of both branches, as in the authors' code. In the
+    paper's equations it follows the last layers.
+
+    Args:
+        ratio: int, reduction of the hidden layers: `max(1, channels // ratio)` channels. Defaults
+            to 16, as in the paper and the authors' code.
+        dilation: int, of the 3x3 convolutions. Defaults to 4, as in the paper and the code.
+        dilated_convs: int, number of the 3x3 convolutions. Defaults to 2, as in the paper and the
+            code (there `dilation_conv_num`).
+        num_layers: int, hidden layers of the channel branch's MLP. Defaults to 1, as in the paper
+            and the code.
+        combine: how the outputs of both branches are combined before the sigmoid: `"product"`
+            (default), as in the authors' code, or `"sum"`, as in equation 2 of the paper.
+        data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
+
+    The batch normalizations have momentum 0.9 and epsilon 1e-5, PyTorch's defaults. Those of the
+    channel branch normalize the pooled vectors of a batch, so training needs more than one image
+    per batch.
+
+    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
+    width)` with `"channels_first"`.
+
+    Returns:
+        A tensor of the input's shape; called with `return_maps=True`, also
+        `{"attention": (batch, height, width, channels)}`, the sigmoid.
+
+    Raises:
+        ValueError: a number below 1, an unknown `combine`, an input that is not of rank 4.
+
+    Example:
+
+    >>> y = BAM()(keras.Input((32, 32, 64)))
+    >>> y = BAM(ratio=8, combine="sum")(keras.Input((32, 32, 64)))
+
+    Reference:
+
+    - [BAM: Bottleneck Attention Module](https://arxiv.org/abs/1807.06514); the authors'
+      [code](https://github.com/Jongchan/attention-module/blob/master/MODELS/bam.py).
+    """
+
+    def __init__(
+        self,
+        ratio: int = 16,
+        dilation: int = 4,
+        dilated_convs: int = 2,
+        num_layers: int = 1,
+        combine: str = "product",
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(data_format=data_format, **kwargs)
+        self.ratio = require_int("ratio", ratio)
+        self.dilation = require_int("dilation", dilation)
+        self.dilated_convs = require_int("dilated_convs", dilated_convs)
+        self.num_layers = require_int("num_layers", num_layers)
+        self.combine = require_one_of("combine", combine, ("product", "sum"))
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        hidden = max(1, self.channels // self.ratio)
+        self._build_channel(hidden)
+        self._build_spatial(hidden)
+
+    def _build_channel(self, hidden):
+        self.channel_hidden, self.channel_norms = [], []
+        width = self.channels
+        for number in range(self.num_layers):
+            self.channel_hidden.append(self._dense(hidden, f"channel_hidden{number}"))
+            self.channel_hidden[-1].build((None, width))
+            # the `batch_norm` of `parts.py` is for feature maps; these are vectors
+            norm = layers.BatchNormalization(
+                momentum=0.9,
+                epsilon=1e-5,
+                name=f"channel_norm{number}",
+                dtype=self.gate_policy,
+            )
+            norm.build((None, hidden))
+            self.channel_norms.append(norm)
+            width = hidden
+        self.channel_out = self._dense(self.channels, "channel_out")
+        self.channel_out.build((None, hidden))
+
+    def _build_spatial(self, hidden):
+        names = ["reduce", *(f"dilated{number}" for number in range(self.dilated_convs))]
+        self.spatial_hidden, self.spatial_norms = [], []
+        width = self.channels
+        for name in names:
+            kernel_size, dilation = (1, 1) if name == "reduce" else (3, self.dilation)
+            self.spatial_hidden.append(self._conv(hidden, kernel_size, f"spatial_{name}", dilation))
+            self.spatial_hidden[-1].build((None, None, None, width))
+            self.spatial_norms.append(batch_norm(hidden, f"spatial_{name}_norm", self.dtype_policy))
+            width = hidden
+        self.spatial_out = self._conv(1, 1, "spatial_out", dtype=self.gate_policy)
+        self.spatial_out.build((None, None, None, hidden))
+
+    def _dense(self, units, name):
+        return layers.Dense(
+            units, kernel_initializer="he_normal", name=name, dtype=self.gate_policy
+        )
+
+    def _conv(self, filters, kernel_size, name, dilation=1, dtype=None):
+        return layers.Conv2D(
+            filters,
+            kernel_size,
+            padding="same",
+            dilation_rate=dilation,
+            kernel_initializer="he_normal",
+            data_format="channels_last",
+            name=name,
+            dtype=dtype or self.dtype_policy,
+        )
+
+    def attend(self, inputs, training=None):
+        channel = self._channel_logits(inputs, training)
+        spatial = self._spatial_logits(inputs, training)
+        logits = channel * spatial if self.combine == "product" else channel + spatial
+        gate = ops.sigmoid(logits)
+        return self.gated(inputs, 1 + gate), {"attention": gate}
+
+    def _channel_logits(self, inputs, training):
+        values = ops.reshape(pool(inputs, "avg", self.spatial_axes), (-1, self.channels))
+        values = ops.cast(values, self.gate_dtype)
+        for dense, norm in zip(self.channel_hidden, self.channel_norms, strict=True):
+            values = ops.relu(norm(dense(values), training=training))
+        return per_channel(self.channel_out(values), self.channels, self.data_format)
+
+    def _spatial_logits(self, inputs, training):
+        values = to_channels_last(inputs, self.data_format)
+        for conv, norm in zip(self.spatial_hidden, self.spatial_norms, strict=True):
+            values = ops.relu(norm(conv(values), training=training))
+        return from_channels_last(self.spatial_out(values), self.data_format)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "ratio": self.ratio,
+            "dilation": self.dilation,
+            "dilated_convs": self.dilated_convs,
+            "num_layers": self.num_layers,
+            "combine": self.combine,
+        }
+
+
+@register_attention("bam_block", layer=BAM)
+def bam_block(
+    x: keras.KerasTensor,
+    ratio: int = 16,
+    dilation: int = 4,
+    name: str | None = None,
+    **options: Any,
+) -> keras.KerasTensor:
+    """Applies `BAM` (Bottleneck Attention Module) to a feature map.
+
+    Args:
+        x: Keras tensor of rank 4, `(batch, height, width, channels)`.
+        ratio: int, reduction of the hidden layers. Defaults to 16, as in the paper.
+        dilation: int, of the 3x3 convolutions. Defaults to 4, as in the paper.
+        name: string, the layer's name.
+        **options: the further options of `BAM`, such as `combine="sum"`.
+
+    Returns:
+        A Keras tensor of the shape of `x`.
+
+    Raises:
+        ValueError: a number below 1, an unknown option, an input that is not of rank 4.
+
+    Example:
+
+    >>> x = keras.layers.Conv2D(64, 3)(keras.Input((32, 32, 3)))
+    >>> x = bam_block(x)
+
+    Reference:
+
+    - [BAM: Bottleneck Attention Module](https://arxiv.org/abs/1807.06514)
+    """
+    return BAM(ratio, dilation, name=name, **options)(x)

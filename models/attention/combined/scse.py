@@ -1,0 +1,276 @@
+"""scSE: squeeze in space and excite channels, squeeze channels and excite in space, or both."""
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from ...checks import require_one_of
+from ..base import AttentionLayer
+from ..channel.squeeze_excitation import SE
+from ..parts import from_channels_last, to_channels_last
+from ..registry import register_attention
+from ..starts import start_named
+
+
+@keras.saving.register_keras_serializable(package="attention_zoo")
+class CSE(SE):
+    """Spatial squeeze and channel excitation: `SE` with the defaults of the scSE papers.
+
+    `x * sigmoid(expand(relu(reduce(mean(x)))))`
+
+    Args:
+        ratio: int, reduction of the hidden layer: `max(1, channels // ratio)` units. Defaults to 2,
+            as in the papers and the authors' code.
+        use_bias: bool, biases in the two dense layers. Defaults to `True`, as in the authors' code.
+        start: how the gate starts, as in `ChannelAttention`. Defaults to `"published"`.
+        data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
+
+    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
+    width)` with `"channels_first"`.
+
+    Returns:
+        A tensor of the input's shape; called with `return_maps=True`, also
+        `{"channel": (batch, 1, 1, channels)}`.
+
+    Raises:
+        ValueError: `ratio` below 1, an input that is not of rank 4.
+
+    Example:
+
+    >>> y = CSE()(keras.Input((32, 32, 64)))
+
+    Reference:
+
+    - [Concurrent Spatial and Channel Squeeze & Excitation](https://arxiv.org/abs/1803.02579); the
+      authors' [code](https://github.com/ai-med/squeeze_and_excitation).
+    """
+
+    def __init__(
+        self,
+        ratio: int = 2,
+        use_bias: bool = True,
+        start: str = "published",
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(ratio, use_bias, start, data_format, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="attention_zoo")
+class SSE(AttentionLayer):
+    """Channel squeeze and spatial excitation: a gate for every position.
+
+    `x * sigmoid(conv(x))` with a 1x1 convolution to one channel.
+
+    Args:
+        use_bias: bool, a bias in the convolution. Defaults to `True`, as in the authors' code; the
+            papers' formula has none.
+        start: how the gate starts. `"published"` (default): with random weights. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
+        data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
+
+    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
+    width)` with `"channels_first"`.
+
+    Returns:
+        A tensor of the input's shape; called with `return_maps=True`, also
+        `{"spatial": (batch, height, width, 1)}`.
+
+    Raises:
+        ValueError: an input that is not of rank 4.
+
+    Example:
+
+    >>> y = SSE()(keras.Input((32, 32, 64)))
+
+    Reference:
+
+    - [Concurrent Spatial and Channel Squeeze & Excitation](https://arxiv.org/abs/1803.02579); the
+      authors' [code](https://github.com/ai-med/squeeze_and_excitation).
+    """
+
+    def __init__(
+        self,
+        use_bias: bool = True,
+        start: str = "published",
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(data_format=data_format, **kwargs)
+        self.use_bias = bool(use_bias)
+        self.start = start
+        self.starting = start_named(start)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.conv = layers.Conv2D(
+            1,
+            1,
+            use_bias=self.use_bias,
+            kernel_initializer=self.starting.conv,
+            data_format="channels_last",
+            name="conv",
+            dtype=self.dtype_policy,
+        )
+        self.conv.build((None, None, None, self.channels))
+
+    def attend(self, inputs, training=None):
+        logits = self.conv(to_channels_last(inputs, self.data_format))
+        gate = self.starting.gate(ops.cast(logits, self.gate_dtype))
+        gate = from_channels_last(gate, self.data_format)
+        return self.gated(inputs, gate), {"spatial": gate}
+
+    def get_config(self):
+        return {**super().get_config(), "use_bias": self.use_bias, "start": self.start}
+
+
+@keras.saving.register_keras_serializable(package="attention_zoo")
+class SCSE(AttentionLayer):
+    """Concurrent spatial and channel squeeze and excitation: both halves on the same map.
+
+    `maximum(CSE(x), SSE(x))`, or with `combine="add"` `CSE(x) + SSE(x)`.
+
+    Args:
+        ratio: int, reduction of the hidden layer of `CSE`. Defaults to 2, as in the papers and the
+            authors' code.
+        combine: `"max"` (default), value by value the larger of both, as in the authors' code and
+            among the variants of the second paper; or `"add"`, as in the first paper.
+        use_bias: bool, biases in both halves. Defaults to `True`, as in the authors' code.
+        start: how the gates start, as in `SSE`. Defaults to `"published"`. With
+            `combine="add"`, `"identity"` has both gates at 0.5, and their sum at 1.
+        data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
+
+    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
+    width)` with `"channels_first"`.
+
+    Returns:
+        A tensor of the input's shape; called with `return_maps=True`, also
+        `{"channel": (batch, 1, 1, channels), "spatial": (batch, height, width, 1)}`.
+
+    Raises:
+        ValueError: `ratio` below 1, an unknown `combine`, an input that is not of rank 4.
+
+    Example:
+
+    >>> y = SCSE()(keras.Input((32, 32, 64)))
+    >>> y = SCSE(ratio=16, combine="add")(keras.Input((32, 32, 64)))
+
+    Reference:
+
+    - [Concurrent Spatial and Channel Squeeze & Excitation](https://arxiv.org/abs/1803.02579), and
+      [Recalibrating Fully Convolutional Networks](https://arxiv.org/abs/1808.08127); the authors'
+      [code](https://github.com/ai-med/squeeze_and_excitation).
+    """
+
+    def __init__(
+        self,
+        ratio: int = 2,
+        combine: str = "max",
+        use_bias: bool = True,
+        start: str = "published",
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(data_format=data_format, **kwargs)
+        self.combine = require_one_of("combine", combine, ("max", "add"))
+        shared = {"data_format": self.data_format, "dtype": self.dtype_policy}
+        self.start = start
+        of_each = "half" if (combine, start) == ("add", "identity") else start
+        self.channel = CSE(ratio, use_bias, of_each, name="channel", **shared)
+        self.spatial = SSE(use_bias, of_each, name="spatial", **shared)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.channel.build(input_shape)
+        self.spatial.build(input_shape)
+
+    def attend(self, inputs, training=None):
+        channel, maps = self.channel(inputs, return_maps=True)
+        spatial, more = self.spatial(inputs, return_maps=True)
+        outputs = self._larger(channel, spatial) if self.combine == "max" else channel + spatial
+        return outputs, {**maps, **more}
+
+    def _larger(self, channel, spatial):
+        if self.compute_dtype == "float64":  # which `ops.maximum` makes float32 on PyTorch
+            return ops.max(ops.stack([channel, spatial]), axis=0)
+        return ops.maximum(channel, spatial)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "ratio": self.channel.ratio,
+            "combine": self.combine,
+            "use_bias": self.channel.use_bias,
+            "start": self.start,
+        }
+
+
+@register_attention("cse_block", layer=CSE)
+def cse_block(
+    x: keras.KerasTensor, ratio: int = 2, name: str | None = None, **options: Any
+) -> keras.KerasTensor:
+    """Applies `CSE` to a feature map: `(batch, height, width, channels)` in and out.
+
+    Args:
+        x: Keras tensor of rank 4.
+        ratio: int, reduction of the hidden layer. Defaults to 2, as in the papers.
+        name: string, the layer's name.
+        **options: the further options of `CSE`.
+
+    Returns:
+        A Keras tensor of the shape of `x`.
+    """
+    return CSE(ratio, name=name, **options)(x)
+
+
+@register_attention("sse_block", layer=SSE)
+def sse_block(x: keras.KerasTensor, name: str | None = None, **options: Any) -> keras.KerasTensor:
+    """Applies `SSE` to a feature map: `(batch, height, width, channels)` in and out.
+
+    Args:
+        x: Keras tensor of rank 4.
+        name: string, the layer's name.
+        **options: the options of `SSE`.
+
+    Returns:
+        A Keras tensor of the shape of `x`.
+    """
+    return SSE(name=name, **options)(x)
+
+
+@register_attention("scse_block", layer=SCSE)
+def scse_block(
+    x: keras.KerasTensor,
+    ratio: int = 2,
+    combine: str = "max",
+    name: str | None = None,
+    **options: Any,
+) -> keras.KerasTensor:
+    """Applies `SCSE` (concurrent spatial and channel squeeze and excitation) to a feature map.
+
+    Args:
+        x: Keras tensor of rank 4, `(batch, height, width, channels)`.
+        ratio: int, reduction of the hidden layer of the channel half. Defaults to 2, as in the
+            papers.
+        combine: `"max"` (default, the authors' code) or `"add"` (the first paper).
+        name: string, the layer's name.
+        **options: the further options of `SCSE`.
+
+    Returns:
+        A Keras tensor of the shape of `x`.
+
+    Raises:
+        ValueError: `ratio` below 1, an unknown option, an input that is not of rank 4.
+
+    Example:
+
+    >>> x = keras.layers.Conv2D(64, 3)(keras.Input((32, 32, 3)))
+    >>> x = scse_block(x, combine="add")
+
+    Reference:
+
+    - [Concurrent Spatial and Channel Squeeze & Excitation](https://arxiv.org/abs/1803.02579)
+    """
+    return SCSE(ratio, combine, name=name, **options)(x)

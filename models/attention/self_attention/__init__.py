@@ -1,0 +1,1 @@
+"""Weights between positions, or between channels, from their similarity."""

@@ -1,0 +1,1 @@
+"""Gates for positions, the same for all channels or not, from convolutions and strips."""
