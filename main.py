@@ -78,9 +78,16 @@ def demo(settings):
 
 
 def profile(settings):
-    from utils.evaluation.profiling import cost_table, profile
+    from utils.evaluation.profiling import cost_table, plot_format, profile
 
-    print(cost_table(profile(settings)))
+    plot_format(settings.plot)  # before the networks are timed
+    costs = profile(settings)
+    print(cost_table(costs))
+    if settings.plot is not None:
+        from utils.plots.costs import plot_costs
+
+        plot_costs(settings.plot, costs)
+        print(f"picture: {settings.plot}")
 
 
 def import_torch(settings):

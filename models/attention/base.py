@@ -19,27 +19,53 @@ class AttentionLayer(keras.layers.Layer):
     A subclass builds its weights in `build` (after `super().build`) and computes in `attend`, which
     returns the outputs and a dictionary of the attention maps that led to them.
 
+    Every attention layer takes `kernel_initializer`, `bias_initializer` and `kernel_regularizer`,
+    for all its dense layers and convolutions.
+
     Args:
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's
             `image_data_format`.
+        kernel_initializer: initializer of the kernels, but for those that start at zero, as `start`
+            has it. Defaults to `None`, that of the module's authors.
+        bias_initializer: initializer of the biases. Defaults to `None`, likewise.
+        kernel_regularizer: regularizer of the kernels. Defaults to `None`.
         **kwargs: Keras's own layer arguments (`name`, `dtype`, `trainable`).
 
     Raises:
-        ValueError: an unknown option, data format, or an input that is not of rank 4.
+        ValueError: an unknown option, data format, an option for kernels of a layer without any, or
+            an input that is not of one of the ranks that the layer takes.
     """
 
-    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
+    ranks: tuple[int, ...] = (4,)  # of inputs that the layer takes, with their batch
+    has_kernels = True
+
+    def __init__(
+        self,
+        data_format: str | None = None,
+        kernel_initializer: Any = None,
+        bias_initializer: Any = None,
+        kernel_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
         self._refuse_unknown(kwargs)
         super().__init__(**kwargs)
+        self.weight_options = _serialized(kernel_initializer, bias_initializer, kernel_regularizer)
+        if self.weight_options and not self.has_kernels:
+            raise ValueError(
+                f"{type(self).__name__} has neither dense layers nor convolutions; received "
+                f"{', '.join(self.weight_options)}"
+            )
         self.data_format = data_format or keras.config.image_data_format()
         require_one_of("data_format", self.data_format, ("channels_last", "channels_first"))
         announce(self)
 
     def _refuse_unknown(self, kwargs):
-        unknown = set(kwargs) - {"name", "dtype", "trainable", "autocast", "activity_regularizer"}
+        own = {"name", "dtype", "trainable", "autocast", "activity_regularizer"}
+        unknown = set(kwargs) - own - set(WEIGHT_OPTIONS)
         if unknown:
             options = inspect.signature(type(self).__init__).parameters
             known = [name for name in options if name not in ("self", "kwargs")]
+            known += WEIGHT_OPTIONS if self.has_kernels else ()
             raise ValueError(
                 f"{type(self).__name__} has no option {', '.join(map(repr, sorted(unknown)))}; "
                 f"it takes {', '.join(known)}"
@@ -65,15 +91,17 @@ class AttentionLayer(keras.layers.Layer):
         return -1 if self.data_format == "channels_last" else 1
 
     @property
-    def spatial_axes(self) -> tuple[int, int]:
-        return (1, 2) if self.data_format == "channels_last" else (2, 3)
+    def spatial_axes(self) -> tuple[int, ...]:
+        first = 1 if self.data_format == "channels_last" else 2
+        return tuple(range(first, first + self.rank - 2))
 
     def build(self, input_shape):
-        if len(input_shape) != 4:
+        if len(input_shape) not in self.ranks:
             raise ValueError(
-                f"{type(self).__name__} needs a feature map of rank 4 (batch, height, width, "
-                f"channels), received shape {tuple(input_shape)}"
+                f"{type(self).__name__} needs {shapes_of_ranks(self.ranks)}, received shape "
+                f"{tuple(input_shape)}"
             )
+        self.rank = len(input_shape)
         channels = input_shape[self.channel_axis]
         if channels is None:
             raise ValueError(
@@ -81,8 +109,8 @@ class AttentionLayer(keras.layers.Layer):
                 f"{tuple(input_shape)} with data_format={self.data_format!r}"
             )
         self.channels = channels
-        axis = self.channel_axis % 4
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={axis: channels})
+        axis = self.channel_axis % self.rank
+        self.input_spec = keras.layers.InputSpec(ndim=self.rank, axes={axis: channels})
 
     def call(self, inputs: Any, training: bool | None = None, return_maps: bool = False) -> Any:
         outputs, maps = (self._attend_nothing if inputs.shape[0] == 0 else self.attend)(
@@ -122,7 +150,44 @@ class AttentionLayer(keras.layers.Layer):
         return tuple(input_shape)
 
     def get_config(self):
-        return {**super().get_config(), "data_format": self.data_format}
+        return {
+            **super().get_config(),
+            "data_format": self.data_format,
+            **self.weight_options,
+        }
+
+
+# of every attention layer, besides its own options
+WEIGHT_OPTIONS = ("kernel_initializer", "bias_initializer", "kernel_regularizer")
+DESCRIPTIONS = {
+    3: "a sequence of rank 3 (batch, steps, channels)",
+    4: "a feature map of rank 4 (batch, height, width, channels)",
+    5: "a volume of rank 5 (batch, depth, height, width, channels)",
+}
+
+
+def shapes_of_ranks(ranks):
+    """Returns in words what inputs of some ranks are."""
+    *others, last = (DESCRIPTIONS[rank] for rank in ranks)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _serialized(kernel_initializer, bias_initializer, kernel_regularizer):
+    """The options that are given, as configurations: an object would give all layers one draw."""
+    found = {}
+    if kernel_initializer is not None:
+        found["kernel_initializer"] = keras.initializers.serialize(
+            keras.initializers.get(kernel_initializer)
+        )
+    if bias_initializer is not None:
+        found["bias_initializer"] = keras.initializers.serialize(
+            keras.initializers.get(bias_initializer)
+        )
+    if kernel_regularizer is not None:
+        found["kernel_regularizer"] = keras.regularizers.serialize(
+            keras.regularizers.get(kernel_regularizer)
+        )
+    return found
 
 
 def pool(x, kind, axes):

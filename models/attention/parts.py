@@ -9,17 +9,18 @@ from .starts import PUBLISHED
 
 def to_channels_last(x, data_format):
     """Returns a map with its channels last, as the convolutions inside the layers take it."""
-    return ops.transpose(x, (0, 2, 3, 1)) if data_format == "channels_first" else x
+    return ops.moveaxis(x, 1, -1) if data_format == "channels_first" else x
 
 
 def from_channels_last(x, data_format):
     """Returns a channels-last map in the data format of the layer's input."""
-    return ops.transpose(x, (0, 3, 1, 2)) if data_format == "channels_first" else x
+    return ops.moveaxis(x, -1, 1) if data_format == "channels_first" else x
 
 
-def per_channel(values, channels, data_format):
+def per_channel(values, channels, data_format, rank=4):
     """Returns a value for each channel as a map of one position, in the layer's data format."""
-    return from_channels_last(ops.reshape(values, (-1, 1, 1, channels)), data_format)
+    ones = (1,) * (rank - 2)
+    return from_channels_last(ops.reshape(values, (-1, *ones, channels)), data_format)
 
 
 def at_least_float32(x):
@@ -30,7 +31,7 @@ def at_least_float32(x):
     return x if keras.backend.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
 
 
-def batch_norm(channels, name, dtype, gamma_initializer="ones"):
+def batch_norm(channels, name, dtype, gamma_initializer="ones", rank=4):
     """Returns a built batch normalization of channels-last maps.
 
     It has PyTorch's defaults, momentum 0.9 (0.1 in PyTorch's convention) and epsilon 1e-5.
@@ -40,11 +41,12 @@ def batch_norm(channels, name, dtype, gamma_initializer="ones"):
         name: string, the layer's name.
         dtype: dtype policy of the attention layer that it belongs to.
         gamma_initializer: initial scale. Defaults to `"ones"`.
+        rank: int, of the maps with their batch. Defaults to 4.
     """
     layer = layers.BatchNormalization(
         momentum=0.9, epsilon=1e-5, gamma_initializer=gamma_initializer, name=name, dtype=dtype
     )
-    layer.build((None, None, None, channels))
+    layer.build((*[None] * (rank - 1), channels))
     return announce(layer)
 
 
@@ -101,59 +103,118 @@ def softmax(x, axes):
     return ops.exp(x - ops.logsumexp(x, axis=axes, keepdims=True))
 
 
-def conv2d(inputs, filters, kernel_size, name, dtype, **options):
-    """Returns a built convolution of channels-last maps, which keeps their height and width.
+CONVOLUTIONS = {3: layers.Conv1D, 4: layers.Conv2D, 5: layers.Conv3D}  # by the rank of a map
+
+
+def conv(owner, inputs, filters, kernel_size, name, dtype, rank=4, **options):
+    """Returns a built convolution of channels-last maps, which keeps their size.
 
     Args:
+        owner: the `AttentionLayer` that it belongs to, whose user may have given initializers and a
+            regularizer.
         inputs: int, channels of the map.
         filters: int.
-        kernel_size: int or pair of ints.
+        kernel_size: int or tuple of ints.
         name: string, the layer's name.
-        dtype: dtype policy of the attention layer that it belongs to.
+        dtype: dtype policy.
+        rank: int, of the map with its batch: 3, 4 or 5. Defaults to 4.
         **options: further options of `keras.layers.Conv2D`, which stand over He's initial kernel.
     """
-    options = {"kernel_initializer": "he_normal", "padding": "same", **options}
-    layer = layers.Conv2D(
-        filters, kernel_size, data_format="channels_last", name=name, dtype=dtype, **options
+    options = _with_users_options(owner, {"kernel_initializer": "he_normal", **options})
+    layer = CONVOLUTIONS[rank](
+        filters,
+        kernel_size,
+        data_format="channels_last",
+        name=name,
+        dtype=dtype,
+        **{"padding": "same", **options},
     )
-    layer.build((None, None, None, inputs))
+    layer.build((*[None] * (rank - 1), inputs))
     return announce(layer)
 
 
-def depthwise_conv2d(channels, kernel_size, name, dtype, **options):
-    """Returns a built convolution of each channel by itself, otherwise as `conv2d`."""
-    options = {"depthwise_initializer": "he_normal", "padding": "same", **options}
+def conv2d(owner, inputs, filters, kernel_size, name, dtype, **options):
+    """Returns a built convolution of maps with a height and a width; see `conv`."""
+    return conv(owner, inputs, filters, kernel_size, name, dtype, **options)
+
+
+def depthwise_conv2d(owner, channels, kernel_size, name, dtype, **options):
+    """Returns a built convolution of each channel by itself, otherwise as `conv`."""
+    options = {"depthwise_initializer": "he_normal", **options}
+    options = _with_users_options(owner, options, "depthwise")
     layer = layers.DepthwiseConv2D(
-        kernel_size, data_format="channels_last", name=name, dtype=dtype, **options
+        kernel_size,
+        data_format="channels_last",
+        name=name,
+        dtype=dtype,
+        **{"padding": "same", **options},
     )
     layer.build((None, None, None, channels))
     return layer
 
 
-def dense(inputs, units, name, dtype, **options):
-    """Returns a built dense layer, otherwise as `conv2d`."""
-    options = {"kernel_initializer": "he_normal", **options}
+def gate_conv(owner, inputs, kernel_size, name, dtype, rank=4, **options):
+    """Returns a built convolution to one channel without a bias, otherwise as `conv`."""
+    options = {"kernel_initializer": "he_normal", "use_bias": False, **options}
+    if rank != 4:
+        return conv(owner, inputs, 1, kernel_size, name, dtype, rank, **options)
+    layer = SingleFilterConv2D(
+        1,
+        kernel_size,
+        padding="same",
+        data_format="channels_last",
+        name=name,
+        dtype=dtype,
+        **_with_users_options(owner, options),
+    )
+    layer.build((None, None, None, inputs))
+    return layer
+
+
+def dense(owner, inputs, units, name, dtype, **options):
+    """Returns a built dense layer, otherwise as `conv`."""
+    options = _with_users_options(owner, {"kernel_initializer": "he_normal", **options})
     layer = layers.Dense(units, name=name, dtype=dtype, **options)
     layer.build((None, inputs))
     return layer
 
 
-def bottleneck(channels, hidden, dtype, use_bias=True, start=PUBLISHED):
-    """Returns two built dense layers, `"reduce"` with a rectifier and `"expand"`.
+def _with_users_options(owner, options, kernel="kernel"):
+    """Options of a layer with what the user of the attention layer has given for all of them.
+
+    A kernel that starts at zero does so for a reason, such as a gate that changes nothing at first,
+    and keeps that.
+    """
+    given = owner.weight_options
+    options = dict(options)
+    starts_at_zero = options.get(f"{kernel}_initializer") == "zeros"
+    if "kernel_initializer" in given and not starts_at_zero:
+        options[f"{kernel}_initializer"] = given["kernel_initializer"]
+    if "kernel_regularizer" in given:
+        options[f"{kernel}_regularizer"] = given["kernel_regularizer"]
+    if "bias_initializer" in given:
+        options["bias_initializer"] = given["bias_initializer"]
+    return options
+
+
+def bottleneck(owner, channels, hidden, dtype, use_bias=True, start=PUBLISHED, activation="relu"):
+    """Returns two built dense layers, `"reduce"` with an activation and `"expand"`.
 
     Args:
+        owner: the `AttentionLayer` that they belong to.
         channels: int, of the inputs and the outputs.
         hidden: int, units between them.
         dtype: dtype policy.
         use_bias: bool. Defaults to `True`.
         start: a `Start`, the initial kernels. Defaults to He's.
+        activation: activation of the hidden units. Defaults to `"relu"`.
     """
     reduce = dense(
-        channels, hidden, "reduce", dtype, use_bias=use_bias, activation="relu",
+        owner, channels, hidden, "reduce", dtype, use_bias=use_bias, activation=activation,
         kernel_initializer=start.hidden,
     )  # fmt: skip
     expand = dense(
-        hidden, channels, "expand", dtype, use_bias=use_bias, kernel_initializer=start.dense
+        owner, hidden, channels, "expand", dtype, use_bias=use_bias, kernel_initializer=start.dense
     )
     return reduce, expand
 

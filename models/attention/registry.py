@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 import keras
 
 from ..specification import is_reference, load_reference
+from .base import WEIGHT_OPTIONS, AttentionLayer, shapes_of_ranks
 from .specification import NONE, AttentionSpec
 
 # what names or is an attention module: a name, a name with options, `None`, a callable on a feature
@@ -82,6 +83,8 @@ def attention_options(name: str) -> list[str] | None:
     known = _options_of(block) if block is not layer else []
     if layer is not None:
         known += _options_of(layer)
+        if issubclass(layer, AttentionLayer) and layer.has_kernels:
+            known += WEIGHT_OPTIONS
     elif _passes_options_on(block):
         return None
     return list(dict.fromkeys(known))
@@ -120,7 +123,7 @@ def get_attention(
         _check_known(spec)
     block = _as_block(attention_module)
     _check_options(block, options)
-    return functools.partial(_call_block, functools.partial(block, **options))
+    return functools.partial(_call_block, functools.partial(block, **options), _ranks_of(block))
 
 
 def check_attention(spec: AttentionSpec) -> None:
@@ -247,11 +250,17 @@ def _check_options(block, options):
             )
 
 
-def _call_block(block, x, name=None):
+def _ranks_of(block):
+    """The ranks of the inputs that a block takes, which its layer tells."""
+    layers = [layer for name, layer in _LAYERS.items() if _REGISTRY.get(name) is block]
+    return next((getattr(layer, "ranks", (4,)) for layer in layers), (4,))
+
+
+def _call_block(block, ranks, x, name=None):
     shape = getattr(x, "shape", None)
-    if shape is None or len(shape) != 4:
+    if shape is None or len(shape) not in ranks:
         raise ValueError(
-            f"attention needs a feature map of rank 4 (batch, height, width, channels), received "
+            f"attention needs {shapes_of_ranks(ranks)}, received "
             f"{'shape ' + str(tuple(shape)) if shape is not None else repr(x)}"
         )
     y = block(x, name=name) if _takes_name(block) else block(x)

@@ -1,5 +1,6 @@
 """Fast forms of attention layers, on TensorFlow's CPU backend."""
 
+import keras
 from keras import ops
 
 from ..private_api import stored_value
@@ -20,7 +21,7 @@ def channel_attention(layer, inputs, training=None, return_maps=False):
 
 
 def suits_channel_attention(layer):
-    return _suits(layer, layer.pools)
+    return _suits(layer, layer.pools) and _has_rectifier(layer)
 
 
 def cbam(layer, inputs, training=None, return_maps=False):
@@ -54,6 +55,7 @@ def suits_cbam(layer):
     norm = layer.spatial.norm
     return (
         layer.order == "channel_first"
+        and _has_rectifier(layer.channel)
         and _suits(layer, {*layer.channel.pools, *layer.spatial.descriptor})
         # synchronized, the moments are those of several devices' maps
         and not (norm is not None and norm.synchronized)
@@ -77,6 +79,10 @@ def _suits(layer, pools):
         and layer.data_format == "channels_last"
         and layer.variable_dtype == "float32"
     )
+
+
+def _has_rectifier(layer):
+    return layer.activation is keras.activations.relu
 
 
 def _mlp_weights(layer):

@@ -24,6 +24,7 @@ def can_fuse(x):
     """
     return (
         is_tensorflow_on_cpu()
+        and len(x.shape) == 4
         and x.dtype in FUSED_DTYPES
         and None not in x.shape[1:]
         and _is_large(x.shape)

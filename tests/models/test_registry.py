@@ -7,6 +7,7 @@ import pytest
 
 from models import build_model
 from models.attention import registry
+from models.attention.base import WEIGHT_OPTIONS
 from models.attention_module import (
     CBAM,
     SE,
@@ -65,7 +66,8 @@ def test_options_of_modules_of_ones_own():
     register_attention("layer")(SE)
     assert attention_options("closed") == ["ratio"]
     assert attention_options("open") is None
-    assert attention_options("layer") == ["ratio", "use_bias", "start", "data_format"]
+    own = ["ratio", "use_bias", "start", "activation", "data_format"]
+    assert attention_options("layer") == [*own, *WEIGHT_OPTIONS]
     assert attention_options("none") == []
     with pytest.raises(ValueError, match="Did you mean 'cbam_block'"):
         attention_options("cbam")

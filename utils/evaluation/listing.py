@@ -11,6 +11,7 @@ from models.attention_module import list_attention
 from ..data.datasets import DATASETS
 from ..system.files import read_json, write_json
 from .counting import multiply_adds, trainable_params, without_values
+from .module_costs import catalog_table, module_cost_table
 
 ROOT = Path(__file__).parent.parent.parent
 SIZES = ROOT / "results" / "model_sizes.json"
@@ -73,7 +74,7 @@ def size_of(name: str, side: int, classes: int, options: Mapping[str, Any]) -> d
 
 
 def listing() -> str:
-    """Returns all choices of the command line and the table of published variants, as text."""
+    """Returns all choices of the command line, and tables of modules and networks, as text."""
     groups = {
         "models": list_models(),
         "attention": [*list_attention(), "none"],
@@ -83,7 +84,8 @@ def listing() -> str:
     lines = [f"{name + ':':<10} {', '.join(names)}" for name, names in groups.items()]
     rows = read_json(SIZES)
     head = ("--model, options", "image", "classes", "parameters", "multiply-adds")
-    return "\n".join([*lines, "", _columns(*head), *map(_line, rows)])
+    tables = [catalog_table(), module_cost_table(), "\n".join([_columns(*head), *map(_line, rows)])]
+    return "\n\n".join(["\n".join(lines), *tables])
 
 
 def _configs():

@@ -2,11 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
+from models.attention.catalog import CATALOG
 from models.attention.specification import NONE, AttentionSpec
 from models.attention_module import list_attention
 
@@ -18,6 +20,8 @@ from ..system.errors import UserError
 from ..system.timing import ratios, time_in_turn
 from .counting import activation_bytes, multiply_adds, trainable_params
 from .networks import CIFAR_SIZE, network_from_settings
+
+FIGURE_ENDINGS = (".png", ".pdf", ".svg")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +117,29 @@ def _network(settings, spec):
     return network
 
 
+def _about(name):
+    """What is known of a module of the catalog, such as `   channels (channel, 2017)`."""
+    entry = CATALOG.get(AttentionSpec.parse(name).name)
+    return f"   {entry.attends_to} ({entry.family}, {entry.year})" if entry else ""
+
+
+def plot_format(path: str | None) -> None:
+    """Checks that a picture of the costs can be written to a file.
+
+    Args:
+        path: string, the file's path, or `None` for no picture.
+
+    Raises:
+        UserError: it does not end in one of `FIGURE_ENDINGS`, or its folder is not there.
+    """
+    if path is None:
+        return
+    if Path(path).suffix not in FIGURE_ENDINGS:
+        raise UserError(f"plot must end in {', '.join(FIGURE_ENDINGS)}; received {path!r}")
+    if not Path(path).absolute().parent.is_dir():
+        raise UserError(f"plot: there is no folder {Path(path).parent}")
+
+
 def cost_table(costs: Mapping[str, Cost]) -> str:
     """Formats costs as a table of text, with a line per network.
 
@@ -121,12 +148,13 @@ def cost_table(costs: Mapping[str, Cost]) -> str:
     """
     width = max(map(len, costs))
     head = f"{'module':<{width}}   parameters   multiply-adds   activations   latency   training"
+    head += "   attends to"
     lines = [head]
     for name, cost in costs.items():
         times = [cost.latency, cost.training_step]
         latency, step = ("-" if t is None else f"{t:.2f} x" for t in times)
         lines.append(
             f"{name:<{width}}{cost.params:>13,}{cost.multiply_adds / 1e6:>14.2f} M"
-            f"{cost.activation_bytes / 2**20:>11.2f} MB{latency:>10}{step:>11}"
+            f"{cost.activation_bytes / 2**20:>11.2f} MB{latency:>10}{step:>11}{_about(name)}"
         )
     return "\n".join(lines)

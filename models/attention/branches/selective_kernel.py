@@ -3,12 +3,11 @@
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from ...checks import require_int
 from ..base import AttentionLayer, pool
-from ..hooks import announce
-from ..parts import batch_norm, from_channels_last, largest_divisor, to_channels_last
+from ..parts import batch_norm, conv2d, dense, from_channels_last, largest_divisor, to_channels_last
 from ..registry import register_attention
 
 
@@ -86,31 +85,23 @@ class SK(AttentionLayer):
         self.select = self._dense(width, self.branches * self.channels, "select")
 
     def _conv(self, number):
-        conv = layers.Conv2D(
+        return conv2d(
+            self,
+            self.channels,
             self.channels,
             3,
-            padding="same",
+            f"conv{number}",
+            self.dtype_policy,
             dilation_rate=number,
             groups=largest_divisor(self.channels, self.groups),
             use_bias=False,
-            kernel_initializer="he_normal",
-            data_format="channels_last",
-            name=f"conv{number}",
-            dtype=self.dtype_policy,
         )
-        conv.build((None, None, None, self.channels))
-        return announce(conv)
 
     def _dense(self, inputs, units, name):
-        dense = layers.Dense(
-            units,
-            use_bias=False,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-            name=name,
-            dtype=self.gate_policy,
+        start = keras.initializers.RandomNormal(stddev=0.01)
+        return dense(
+            self, inputs, units, name, self.gate_policy, use_bias=False, kernel_initializer=start
         )
-        dense.build((None, None, None, inputs))
-        return dense
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)

@@ -74,6 +74,7 @@ class SplitAttention(AttentionLayer):
         self.used_groups = groups = largest_divisor(channels, self.cardinality)
         hidden = -(-max(filters // self.ratio, LEAST_HIDDEN) // groups) * groups
         self.conv = conv2d(
+            self,
             channels,
             filters,
             3,
@@ -84,9 +85,9 @@ class SplitAttention(AttentionLayer):
         )
         self.norm = batch_norm(filters, "norm", self.dtype_policy)
         shared = {"dtype": self.gate_policy, "groups": groups}
-        self.reduce = conv2d(channels, hidden, 1, "reduce", **shared)
+        self.reduce = conv2d(self, channels, hidden, 1, "reduce", **shared)
         self.reduce_norm = batch_norm(hidden, "reduce_norm", self.gate_policy)
-        self.select = conv2d(hidden, filters, 1, "select", **shared)
+        self.select = conv2d(self, hidden, filters, 1, "select", **shared)
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)

@@ -79,6 +79,8 @@ class LCT(_ContextTransform):
       some PyTorch implementations; others start them at 1 and 0.
     """
 
+    has_kernels = False
+
     def __init__(
         self,
         groups: int = 8,
@@ -150,6 +152,8 @@ class GCT(_ContextTransform):
       `exp(-z ** 2 / 2 * c)`, which is this layer with the deviation `c ** -0.5`; a learned `theta`
       starts there at 0, which is `c=2.5` here.
     """
+
+    has_kernels = False
 
     def __init__(
         self, c: float = 2.0, learnable: bool = False, data_format: str | None = None, **kwargs: Any

@@ -4,11 +4,11 @@ import math
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from ...checks import require_finite, require_int, require_number
 from ..base import AttentionLayer, pool
-from ..parts import divisible, per_channel
+from ..parts import conv, divisible, per_channel
 from ..registry import register_attention
 from ..starts import start_named
 
@@ -31,8 +31,8 @@ class ECA(AttentionLayer):
             until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
-    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
-    width)` with `"channels_first"`.
+    Input: `(batch, height, width, channels)`, `(batch, steps, channels)` or `(batch, depth, height,
+    width, channels)` of any floating dtype; channels first with `"channels_first"`.
 
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also
@@ -40,7 +40,7 @@ class ECA(AttentionLayer):
 
     Raises:
         ValueError: an even kernel, a `gamma` that is not above 0, a `b` that is no finite number,
-            an input that is not of rank 4.
+            an input that is not of rank 3, 4 or 5.
 
     Example:
 
@@ -52,6 +52,8 @@ class ECA(AttentionLayer):
     - [ECA-Net: Efficient Channel Attention](https://arxiv.org/abs/1910.03151); the authors'
       [code](https://github.com/BangguWu/ECANet/blob/master/models/eca_module.py).
     """
+
+    ranks = (3, 4, 5)
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class ECA(AttentionLayer):
         super().build(input_shape)
         size = self.kernel_size or adaptive_kernel_size(self.channels, self.gamma, self.b)
         self.conv = along_channels(
+            self,
             1,
             1,
             size,
@@ -87,7 +90,7 @@ class ECA(AttentionLayer):
     def attend(self, inputs, training=None):
         pooled = ops.reshape(pool(inputs, "avg", self.spatial_axes), (-1, self.channels, 1))
         gate = self.starting.gate(self.conv(ops.cast(pooled, self.gate_dtype)))
-        gate = per_channel(gate, self.channels, self.data_format)
+        gate = per_channel(gate, self.channels, self.data_format, self.rank)
         return self.gated(inputs, gate), {"channel": gate}
 
     def get_config(self):
@@ -117,15 +120,15 @@ class ECAM(AttentionLayer):
             until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
-    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
-    width)` with `"channels_first"`.
+    Input: `(batch, height, width, channels)`, `(batch, steps, channels)` or `(batch, depth, height,
+    width, channels)` of any floating dtype; channels first with `"channels_first"`.
 
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also
         `{"channel": (batch, 1, 1, channels)}`.
 
     Raises:
-        ValueError: an even kernel, `ratio` below 1, an input that is not of rank 4.
+        ValueError: an even kernel, `ratio` below 1, an input that is not of rank 3, 4 or 5.
 
     Example:
 
@@ -137,6 +140,8 @@ class ECAM(AttentionLayer):
       pytorch-image-models/blob/main/timm/layers/eca.py), which calls it an experiment that is not
       in the paper.
     """
+
+    ranks = (3, 4, 5)
 
     def __init__(
         self,
@@ -158,15 +163,17 @@ class ECAM(AttentionLayer):
         super().build(input_shape)
         hidden = divisible(self.channels / self.ratio, 8, least_share=0.9)
         size = self.kernel_size or max(3, adaptive_kernel_size(self.channels, gamma=2, b=1))
-        self.expand = along_channels(1, hidden, 1, "expand", self.gate_policy, activation="relu")
+        self.expand = along_channels(
+            self, 1, hidden, 1, "expand", self.gate_policy, activation="relu"
+        )
         self.reduce = along_channels(
-            hidden, 1, size, "reduce", self.gate_policy, kernel_initializer=self.starting.conv
+            self, hidden, 1, size, "reduce", self.gate_policy, kernel_initializer=self.starting.conv
         )
 
     def attend(self, inputs, training=None):
         pooled = ops.reshape(pool(inputs, "avg", self.spatial_axes), (-1, self.channels, 1))
         gate = self.starting.gate(self.reduce(self.expand(ops.cast(pooled, self.gate_dtype))))
-        gate = per_channel(gate, self.channels, self.data_format)
+        gate = per_channel(gate, self.channels, self.data_format, self.rank)
         return self.gated(inputs, gate), {"channel": gate}
 
     def get_config(self):
@@ -178,20 +185,9 @@ class ECAM(AttentionLayer):
         }
 
 
-def along_channels(inputs, filters, size, name, dtype, **options):
+def along_channels(owner, inputs, filters, size, name, dtype, **options):
     """Returns a built convolution along vectors that are as long as there are channels."""
-    options = {"kernel_initializer": "he_normal", **options}
-    conv = layers.Conv1D(
-        filters,
-        size,
-        padding="same",
-        data_format="channels_last",  # of the vectors made here, for any input
-        name=name,
-        dtype=dtype,
-        **options,
-    )
-    conv.build((None, None, inputs))
-    return conv
+    return conv(owner, inputs, filters, size, name, dtype, rank=3, **options)
 
 
 def adaptive_kernel_size(channels, gamma, b):

@@ -44,7 +44,7 @@ class ESE(AttentionLayer):
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.excite = dense(self.channels, self.channels, "excite", self.gate_policy)
+        self.excite = dense(self, self.channels, self.channels, "excite", self.gate_policy)
 
     def attend(self, inputs, training=None):
         pooled = ops.reshape(pool(inputs, "avg", self.spatial_axes), (-1, self.channels))

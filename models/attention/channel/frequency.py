@@ -90,7 +90,7 @@ class FCA(AttentionLayer):
         self.used_frequencies = BEST[:number]
         hidden = max(1, self.channels // self.ratio)
         self.reduce, self.expand = bottleneck(
-            self.channels, hidden, self.gate_policy, use_bias=False
+            self, self.channels, hidden, self.gate_policy, use_bias=False
         )
 
     def attend(self, inputs, training=None):

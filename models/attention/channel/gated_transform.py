@@ -52,6 +52,8 @@ class GatedChannelTransform(AttentionLayer):
       authors' [code](https://github.com/z-x-yang/GCT).
     """
 
+    has_kernels = False
+
     def __init__(
         self,
         norm: str = "l2",

@@ -3,11 +3,18 @@
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from ...checks import require_int, require_one_of
 from ..base import AttentionLayer, pool
-from ..parts import at_least_float32, batch_norm, from_channels_last, to_channels_last
+from ..parts import (
+    at_least_float32,
+    batch_norm,
+    conv2d,
+    depthwise_conv2d,
+    from_channels_last,
+    to_channels_last,
+)
 from ..registry import register_attention
 
 EXTENTS = (0, 2, 4, 8)
@@ -94,29 +101,20 @@ class GE(AttentionLayer):
             self.expand = self._pointwise(hidden, self.channels, "expand")
 
     def _depthwise(self, name):
-        conv = layers.DepthwiseConv2D(
+        return depthwise_conv2d(
+            self,
+            self.channels,
             3,
+            name,
+            self.dtype_policy,
+            padding="valid",
             strides=2,
             use_bias=False,
-            depthwise_initializer="he_normal",
-            data_format="channels_last",
-            name=name,
-            dtype=self.dtype_policy,
         )
-        conv.build((None, None, None, self.channels))
-        return conv
 
     def _pointwise(self, inputs, filters, name):
-        conv = layers.Conv2D(
-            filters,
-            1,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-            data_format="channels_last",
-            name=name,
-            dtype=self.gate_policy,
-        )
-        conv.build((None, None, None, inputs))
-        return conv
+        start = keras.initializers.RandomNormal(stddev=0.01)
+        return conv2d(self, inputs, filters, 1, name, self.gate_policy, kernel_initializer=start)
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)

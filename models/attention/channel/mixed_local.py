@@ -74,7 +74,7 @@ class MLCA(AttentionLayer):
         super().build(input_shape)
         size = adaptive_kernel_size(self.channels, self.gamma, self.b)
         self.local, self.whole = (
-            along_channels(1, 1, size, name, self.gate_policy, use_bias=False)
+            along_channels(self, 1, 1, size, name, self.gate_policy, use_bias=False)
             for name in ("local", "whole")
         )
 

@@ -43,6 +43,8 @@ class NAM(AttentionLayer):
       values, which is the loss's affair: `keras.regularizers.L1` on `layer.norm.gamma`.
     """
 
+    has_kernels = False
+
     def build(self, input_shape):
         super().build(input_shape)
         self.norm = batch_norm(self.channels, "norm", self.dtype_policy)

@@ -43,6 +43,8 @@ class GRN(AttentionLayer):
       [code](https://github.com/facebookresearch/ConvNeXt-V2/blob/main/models/utils.py).
     """
 
+    has_kernels = False
+
     def __init__(
         self, epsilon: float = 1e-6, data_format: str | None = None, **kwargs: Any
     ) -> None:

@@ -46,7 +46,9 @@ class ParNetAttention(AttentionLayer):
     def build(self, input_shape):
         super().build(input_shape)
         self.convs = [
-            conv2d(self.channels, self.channels, size, name, self.dtype_policy, use_bias=False)
+            conv2d(
+                self, self.channels, self.channels, size, name, self.dtype_policy, use_bias=False
+            )
             for size, name in ((3, "conv3"), (1, "conv1"))
         ]
         self.norms = [
@@ -54,7 +56,7 @@ class ParNetAttention(AttentionLayer):
             for name in ("conv3_norm", "conv1_norm")
         ]
         self.norm = batch_norm(self.channels, "norm", self.dtype_policy)
-        self.excite = conv2d(self.channels, self.channels, 1, "excite", self.gate_policy)
+        self.excite = conv2d(self, self.channels, self.channels, 1, "excite", self.gate_policy)
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)

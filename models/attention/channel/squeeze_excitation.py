@@ -17,7 +17,7 @@ from ..starts import CBAM_STARTS, start_named
 class ChannelAttention(AttentionLayer):
     """The channel half of CBAM: which channels matter, for the whole map.
 
-    The map is pooled over height and width in one or more ways, each pooled vector passes the same
+    The map is pooled over its positions in one or more ways, each pooled vector passes the same
     two-layer MLP, and the sigmoid of the sum multiplies the channels:
     `x * sigmoid(sum(mlp(pool(x)) for pool in pools))`.
 
@@ -31,17 +31,18 @@ class ChannelAttention(AttentionLayer):
             at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
             until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
             `"authors"`: with the random weights of CBAM's authors.
+        activation: of the hidden layer. Defaults to `"relu"`, as published.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
-    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
-    width)` with `"channels_first"`.
+    Input: `(batch, height, width, channels)`, `(batch, steps, channels)` or `(batch, depth, height,
+    width, channels)` of any floating dtype; channels first with `"channels_first"`.
 
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also
         `{"channel": (batch, 1, 1, channels)}`.
 
     Raises:
-        ValueError: `ratio` below 1, an unknown pool, an input that is not of rank 4.
+        ValueError: `ratio` below 1, an unknown pool, an input that is not of rank 3, 4 or 5.
 
     Example:
 
@@ -54,16 +55,20 @@ class ChannelAttention(AttentionLayer):
       the pools `lp` and `lse` come.
     """
 
+    ranks = (3, 4, 5)
+
     def __init__(
         self,
         ratio: int = 8,
         pools: str | Sequence[str] = ("avg", "max"),
         use_bias: bool = True,
         start: str = "published",
+        activation: Any = "relu",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
+        self.activation = keras.activations.get(activation)
         self.ratio = require_int("ratio", ratio)
         self.pools = require_pools("pools", pools)
         self.use_bias = bool(use_bias)
@@ -74,7 +79,13 @@ class ChannelAttention(AttentionLayer):
         super().build(input_shape)
         hidden = max(1, self.channels // self.ratio)
         self.reduce, self.expand = bottleneck(
-            self.channels, hidden, self.gate_policy, self.use_bias, self.starting
+            self,
+            self.channels,
+            hidden,
+            self.gate_policy,
+            self.use_bias,
+            self.starting,
+            self.activation,
         )
 
     def attend(self, inputs, training=None):
@@ -83,7 +94,7 @@ class ChannelAttention(AttentionLayer):
         pooled = ops.stack([ops.reshape(p, (-1, self.channels)) for p in pooled], axis=1)
         pooled = ops.cast(pooled, self.gate_dtype)
         logits = ops.sum(self.expand(self.reduce(pooled)), axis=1)
-        gate = per_channel(self.starting.gate(logits), self.channels, self.data_format)
+        gate = per_channel(self.starting.gate(logits), self.channels, self.data_format, self.rank)
         return self.gated(inputs, gate), {"channel": gate}
 
     def get_config(self):
@@ -93,6 +104,7 @@ class ChannelAttention(AttentionLayer):
             "pools": self.pools,
             "use_bias": self.use_bias,
             "start": self.start,
+            "activation": keras.activations.serialize(self.activation),
         }
 
 
@@ -108,17 +120,18 @@ class SE(ChannelAttention):
         use_bias: bool, biases in the two dense layers. Defaults to `True`, as in the paper's
             section 4 and its authors' Caffe code.
         start: how the gate starts, as in `ChannelAttention`. Defaults to `"published"`.
+        activation: of the hidden layer. Defaults to `"relu"`, as published.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
-    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
-    width)` with `"channels_first"`.
+    Input: `(batch, height, width, channels)`, `(batch, steps, channels)` or `(batch, depth, height,
+    width, channels)` of any floating dtype; channels first with `"channels_first"`.
 
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also
         `{"channel": (batch, 1, 1, channels)}`.
 
     Raises:
-        ValueError: `ratio` below 1, an input that is not of rank 4.
+        ValueError: `ratio` below 1, an input that is not of rank 3, 4 or 5.
 
     Example:
 
@@ -135,11 +148,12 @@ class SE(ChannelAttention):
         ratio: int = 8,
         use_bias: bool = True,
         start: str = "published",
+        activation: Any = "relu",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
         self._refuse_unknown(kwargs)  # `pools` too: the average is what makes it SE
-        super().__init__(ratio, "avg", use_bias, start, data_format, **kwargs)
+        super().__init__(ratio, "avg", use_bias, start, activation, data_format, **kwargs)
 
     def get_config(self):
         config = super().get_config()

@@ -3,10 +3,10 @@
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from ..base import AttentionLayer, pool
-from ..parts import batch_norm, deviation, from_channels_last, to_channels_last
+from ..parts import batch_norm, depthwise_conv2d, deviation, from_channels_last, to_channels_last
 from ..registry import register_attention
 from ..starts import start_named
 
@@ -60,15 +60,16 @@ class SRM(AttentionLayer):
     def build(self, input_shape):
         super().build(input_shape)
         # a channel-wise dense layer, as a convolution of two "positions", mean and deviation
-        self.integrate = layers.DepthwiseConv2D(
+        self.integrate = depthwise_conv2d(
+            self,
+            self.channels,
             (2, 1),
+            "integrate",
+            self.gate_policy,
+            padding="valid",
             use_bias=False,
             depthwise_initializer="zeros",
-            data_format="channels_last",
-            name="integrate",
-            dtype=self.gate_policy,
         )
-        self.integrate.build((None, 2, 1, self.channels))
         self.norm = batch_norm(self.channels, "norm", self.gate_policy)
 
     def attend(self, inputs, training=None):

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from ...checks import require_int, require_one_of
 from ..base import AttentionLayer, pool
-from ..parts import batch_norm, from_channels_last, per_channel, to_channels_last
+from ..parts import batch_norm, conv2d, dense, from_channels_last, per_channel, to_channels_last
 from ..registry import register_attention
 
 
@@ -89,8 +89,9 @@ class BAM(AttentionLayer):
         self.channel_hidden, self.channel_norms = [], []
         width = self.channels
         for number in range(self.num_layers):
-            self.channel_hidden.append(self._dense(hidden, f"channel_hidden{number}"))
-            self.channel_hidden[-1].build((None, width))
+            self.channel_hidden.append(
+                dense(self, width, hidden, f"channel_hidden{number}", self.gate_policy)
+            )
             # the `batch_norm` of `parts.py` is for feature maps; these are vectors
             norm = layers.BatchNormalization(
                 momentum=0.9,
@@ -101,8 +102,7 @@ class BAM(AttentionLayer):
             norm.build((None, hidden))
             self.channel_norms.append(norm)
             width = hidden
-        self.channel_out = self._dense(self.channels, "channel_out")
-        self.channel_out.build((None, hidden))
+        self.channel_out = dense(self, hidden, self.channels, "channel_out", self.gate_policy)
 
     def _build_spatial(self, hidden):
         names = ["reduce", *(f"dilated{number}" for number in range(self.dilated_convs))]
@@ -110,29 +110,20 @@ class BAM(AttentionLayer):
         width = self.channels
         for name in names:
             kernel_size, dilation = (1, 1) if name == "reduce" else (3, self.dilation)
-            self.spatial_hidden.append(self._conv(hidden, kernel_size, f"spatial_{name}", dilation))
-            self.spatial_hidden[-1].build((None, None, None, width))
+            self.spatial_hidden.append(
+                conv2d(
+                    self,
+                    width,
+                    hidden,
+                    kernel_size,
+                    f"spatial_{name}",
+                    self.dtype_policy,
+                    dilation_rate=dilation,
+                )
+            )
             self.spatial_norms.append(batch_norm(hidden, f"spatial_{name}_norm", self.dtype_policy))
             width = hidden
-        self.spatial_out = self._conv(1, 1, "spatial_out", dtype=self.gate_policy)
-        self.spatial_out.build((None, None, None, hidden))
-
-    def _dense(self, units, name):
-        return layers.Dense(
-            units, kernel_initializer="he_normal", name=name, dtype=self.gate_policy
-        )
-
-    def _conv(self, filters, kernel_size, name, dilation=1, dtype=None):
-        return layers.Conv2D(
-            filters,
-            kernel_size,
-            padding="same",
-            dilation_rate=dilation,
-            kernel_initializer="he_normal",
-            data_format="channels_last",
-            name=name,
-            dtype=dtype or self.dtype_policy,
-        )
+        self.spatial_out = conv2d(self, hidden, 1, 1, "spatial_out", self.gate_policy)
 
     def attend(self, inputs, training=None):
         channel = self._channel_logits(inputs, training)
@@ -144,8 +135,8 @@ class BAM(AttentionLayer):
     def _channel_logits(self, inputs, training):
         values = ops.reshape(pool(inputs, "avg", self.spatial_axes), (-1, self.channels))
         values = ops.cast(values, self.gate_dtype)
-        for dense, norm in zip(self.channel_hidden, self.channel_norms, strict=True):
-            values = ops.relu(norm(dense(values), training=training))
+        for hidden, norm in zip(self.channel_hidden, self.channel_norms, strict=True):
+            values = ops.relu(norm(hidden(values), training=training))
         return per_channel(self.channel_out(values), self.channels, self.data_format)
 
     def _spatial_logits(self, inputs, training):

@@ -45,10 +45,11 @@ class CBAM(AttentionLayer):
             `batch_norm` is given.
         order: `"channel_first"` (default), `"spatial_first"`, or `"parallel"`, where both gates
             see the input and both multiply it (the paper's Table 3).
+        activation: of the hidden layer of the channel gate. Defaults to `"relu"`, as published.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
-    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
-    width)` with `"channels_first"`.
+    Input: `(batch, height, width, channels)`, `(batch, steps, channels)` or `(batch, depth, height,
+    width, channels)` of any floating dtype; channels first with `"channels_first"`.
 
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also
@@ -56,7 +57,7 @@ class CBAM(AttentionLayer):
 
     Raises:
         ValueError: `ratio` below 1, an even kernel, an unknown pool, descriptor or order, an input
-            that is not of rank 4.
+            that is not of rank 3, 4 or 5.
 
     Example:
 
@@ -73,6 +74,8 @@ class CBAM(AttentionLayer):
       [reproduction](https://github.com/kobiso/CBAM-keras).
     """
 
+    ranks = (3, 4, 5)
+
     def __init__(
         self,
         ratio: int = 8,
@@ -83,13 +86,20 @@ class CBAM(AttentionLayer):
         use_bias: bool = True,
         order: str = "channel_first",
         start: str = "published",
+        activation: Any = "relu",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
-        shared = {"data_format": self.data_format, "dtype": self.dtype_policy}
+        shared = {
+            "data_format": self.data_format,
+            "dtype": self.dtype_policy,
+            **self.weight_options,
+        }
         self.order = require_one_of("order", order, ("channel_first", "spatial_first", "parallel"))
-        self.channel = ChannelAttention(ratio, pools, use_bias, start, name="channel", **shared)
+        self.channel = ChannelAttention(
+            ratio, pools, use_bias, start, activation, name="channel", **shared
+        )
         self.spatial = SpatialAttention(
             kernel_size, descriptor, batch_norm, start, name="spatial", **shared
         )
@@ -121,6 +131,7 @@ class CBAM(AttentionLayer):
             "use_bias": self.channel.use_bias,
             "order": self.order,
             "start": self.channel.start,
+            "activation": keras.activations.serialize(self.channel.activation),
         }
 
 

@@ -52,7 +52,11 @@ class CPCA(AttentionLayer):
 
     def __init__(self, ratio: int = 4, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(data_format=data_format, **kwargs)
-        shared = {"data_format": self.data_format, "dtype": self.dtype_policy}
+        shared = {
+            "data_format": self.data_format,
+            "dtype": self.dtype_policy,
+            **self.weight_options,
+        }
         self.channel = ChannelAttention(require_int("ratio", ratio), name="channel", **shared)
 
     def build(self, input_shape):
@@ -60,12 +64,12 @@ class CPCA(AttentionLayer):
         self.channel.build(input_shape)
 
         def depthwise(kernel_size, name):
-            return depthwise_conv2d(self.channels, kernel_size, name, self.dtype_policy)
+            return depthwise_conv2d(self, self.channels, kernel_size, name, self.dtype_policy)
 
         self.local = depthwise(5, "local")
         self.rows = [depthwise((1, length), f"row{length}") for length in STRIPS]
         self.columns = [depthwise((length, 1), f"column{length}") for length in STRIPS]
-        self.mix = conv2d(self.channels, self.channels, 1, "mix", self.dtype_policy)
+        self.mix = conv2d(self, self.channels, self.channels, 1, "mix", self.dtype_policy)
 
     def attend(self, inputs, training=None):
         attended, maps = self.channel(inputs, return_maps=True)

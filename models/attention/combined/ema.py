@@ -65,8 +65,8 @@ class EMA(AttentionLayer):
         super().build(input_shape)
         self.used_groups = largest_divisor(self.channels, self.groups)
         width = self.channels // self.used_groups
-        self.strips = conv2d(width, width, 1, "strips", self.dtype_policy)
-        self.local = conv2d(width, width, 3, "local", self.dtype_policy)
+        self.strips = conv2d(self, width, width, 1, "strips", self.dtype_policy)
+        self.local = conv2d(self, width, width, 3, "local", self.dtype_policy)
         self.norm = group_norm(width, width, "norm", self.dtype_policy)
 
     def attend(self, inputs, training=None):

@@ -60,11 +60,11 @@ class GAM(AttentionLayer):
     def build(self, input_shape):
         super().build(input_shape)
         channels, hidden = self.channels, max(1, self.channels // self.ratio)
-        self.reduce = dense(channels, hidden, "reduce", self.dtype_policy)
-        self.expand = dense(hidden, channels, "expand", self.dtype_policy)
+        self.reduce = dense(self, channels, hidden, "reduce", self.dtype_policy)
+        self.expand = dense(self, hidden, channels, "expand", self.dtype_policy)
         self.convs = [
-            conv2d(channels, hidden, self.kernel_size, "conv1", self.dtype_policy),
-            conv2d(hidden, channels, self.kernel_size, "conv2", self.dtype_policy),
+            conv2d(self, channels, hidden, self.kernel_size, "conv1", self.dtype_policy),
+            conv2d(self, hidden, channels, self.kernel_size, "conv2", self.dtype_policy),
         ]
         self.norms = [
             batch_norm(conv.filters, f"norm{number}", self.dtype_policy)

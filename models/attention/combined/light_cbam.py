@@ -8,11 +8,11 @@ from keras import ops
 from ...checks import require_int
 from ..base import AttentionLayer, pool
 from ..parts import (
-    SingleFilterConv2D,
     batch_norm,
     bottleneck,
     divisible,
     from_channels_last,
+    gate_conv,
     to_channels_last,
 )
 from ..registry import register_attention
@@ -74,19 +74,9 @@ class LightCBAM(AttentionLayer):
         super().build(input_shape)
         hidden = divisible(self.channels / self.ratio, 1)
         self.reduce, self.expand = bottleneck(
-            self.channels, hidden, self.gate_policy, use_bias=False, start=self.starting
+            self, self.channels, hidden, self.gate_policy, use_bias=False, start=self.starting
         )
-        self.conv = SingleFilterConv2D(
-            1,
-            self.kernel_size,
-            padding="same",
-            use_bias=False,
-            kernel_initializer="he_normal",
-            data_format="channels_last",
-            name="conv",
-            dtype=self.gate_policy,
-        )
-        self.conv.build((None, None, None, 1))
+        self.conv = gate_conv(self, 1, self.kernel_size, "conv", self.gate_policy)
         self.norm = batch_norm(1, "norm", self.gate_policy, self.starting.gamma)
 
     def attend(self, inputs, training=None):

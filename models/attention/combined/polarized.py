@@ -64,7 +64,7 @@ class PolarizedAttention(AttentionLayer):
         half = max(1, self.channels // 2)
 
         def conv(inputs, filters, name, dtype=self.dtype_policy):
-            return conv2d(inputs, filters, 1, name, dtype, use_bias=False)
+            return conv2d(self, inputs, filters, 1, name, dtype, use_bias=False)
 
         self.channel_query = conv(self.channels, 1, "channel_query")
         self.channel_value = conv(self.channels, half, "channel_value")

@@ -3,12 +3,12 @@
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from ...checks import require_one_of
 from ..base import AttentionLayer
 from ..channel.squeeze_excitation import SE
-from ..parts import from_channels_last, to_channels_last
+from ..parts import conv, from_channels_last, to_channels_last
 from ..registry import register_attention
 from ..starts import start_named
 
@@ -24,17 +24,18 @@ class CSE(SE):
             as in the papers and the authors' code.
         use_bias: bool, biases in the two dense layers. Defaults to `True`, as in the authors' code.
         start: how the gate starts, as in `ChannelAttention`. Defaults to `"published"`.
+        activation: of the hidden layer. Defaults to `"relu"`, as published.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
-    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
-    width)` with `"channels_first"`.
+    Input: `(batch, height, width, channels)`, `(batch, steps, channels)` or `(batch, depth, height,
+    width, channels)` of any floating dtype; channels first with `"channels_first"`.
 
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also
         `{"channel": (batch, 1, 1, channels)}`.
 
     Raises:
-        ValueError: `ratio` below 1, an input that is not of rank 4.
+        ValueError: `ratio` below 1, an input that is not of rank 3, 4 or 5.
 
     Example:
 
@@ -51,10 +52,11 @@ class CSE(SE):
         ratio: int = 2,
         use_bias: bool = True,
         start: str = "published",
+        activation: Any = "relu",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(ratio, use_bias, start, data_format, **kwargs)
+        super().__init__(ratio, use_bias, start, activation, data_format, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -71,15 +73,15 @@ class SSE(AttentionLayer):
             until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
-    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
-    width)` with `"channels_first"`.
+    Input: `(batch, height, width, channels)`, `(batch, steps, channels)` or `(batch, depth, height,
+    width, channels)` of any floating dtype; channels first with `"channels_first"`.
 
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also
         `{"spatial": (batch, height, width, 1)}`.
 
     Raises:
-        ValueError: an input that is not of rank 4.
+        ValueError: an input that is not of rank 3, 4 or 5.
 
     Example:
 
@@ -90,6 +92,8 @@ class SSE(AttentionLayer):
     - [Concurrent Spatial and Channel Squeeze & Excitation](https://arxiv.org/abs/1803.02579); the
       authors' [code](https://github.com/ai-med/squeeze_and_excitation).
     """
+
+    ranks = (3, 4, 5)
 
     def __init__(
         self,
@@ -105,16 +109,17 @@ class SSE(AttentionLayer):
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.conv = layers.Conv2D(
+        self.conv = conv(
+            self,
+            self.channels,
             1,
             1,
+            "conv",
+            self.dtype_policy,
+            self.rank,
             use_bias=self.use_bias,
             kernel_initializer=self.starting.conv,
-            data_format="channels_last",
-            name="conv",
-            dtype=self.dtype_policy,
         )
-        self.conv.build((None, None, None, self.channels))
 
     def attend(self, inputs, training=None):
         logits = self.conv(to_channels_last(inputs, self.data_format))
@@ -140,17 +145,18 @@ class SCSE(AttentionLayer):
         use_bias: bool, biases in both halves. Defaults to `True`, as in the authors' code.
         start: how the gates start, as in `SSE`. Defaults to `"published"`. With
             `combine="add"`, `"identity"` has both gates at 0.5, and their sum at 1.
+        activation: of the hidden layer of `CSE`. Defaults to `"relu"`, as published.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
-    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
-    width)` with `"channels_first"`.
+    Input: `(batch, height, width, channels)`, `(batch, steps, channels)` or `(batch, depth, height,
+    width, channels)` of any floating dtype; channels first with `"channels_first"`.
 
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also
         `{"channel": (batch, 1, 1, channels), "spatial": (batch, height, width, 1)}`.
 
     Raises:
-        ValueError: `ratio` below 1, an unknown `combine`, an input that is not of rank 4.
+        ValueError: `ratio` below 1, an unknown `combine`, an input that is not of rank 3, 4 or 5.
 
     Example:
 
@@ -164,21 +170,28 @@ class SCSE(AttentionLayer):
       [code](https://github.com/ai-med/squeeze_and_excitation).
     """
 
+    ranks = (3, 4, 5)
+
     def __init__(
         self,
         ratio: int = 2,
         combine: str = "max",
         use_bias: bool = True,
         start: str = "published",
+        activation: Any = "relu",
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.combine = require_one_of("combine", combine, ("max", "add"))
-        shared = {"data_format": self.data_format, "dtype": self.dtype_policy}
+        shared = {
+            "data_format": self.data_format,
+            "dtype": self.dtype_policy,
+            **self.weight_options,
+        }
         self.start = start
         of_each = "half" if (combine, start) == ("add", "identity") else start
-        self.channel = CSE(ratio, use_bias, of_each, name="channel", **shared)
+        self.channel = CSE(ratio, use_bias, of_each, activation, name="channel", **shared)
         self.spatial = SSE(use_bias, of_each, name="spatial", **shared)
 
     def build(self, input_shape):
@@ -204,6 +217,7 @@ class SCSE(AttentionLayer):
             "combine": self.combine,
             "use_bias": self.channel.use_bias,
             "start": self.start,
+            "activation": keras.activations.serialize(self.channel.activation),
         }
 
 

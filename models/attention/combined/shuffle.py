@@ -56,6 +56,8 @@ class ShuffleAttention(AttentionLayer):
       the second step on.
     """
 
+    has_kernels = False
+
     def __init__(self, groups: int = 64, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.groups = require_int("groups", groups)

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from ...checks import require_int
 from ..base import AttentionLayer, pool
-from ..parts import SingleFilterConv2D
+from ..parts import gate_conv
 from ..registry import register_attention
 from ..starts import start_named
 
@@ -83,17 +83,9 @@ class TripletAttention(AttentionLayer):
         for branch in BRANCHES:
             if branch == "spatial" and self.no_spatial:
                 continue
-            self.convs[branch] = SingleFilterConv2D(
-                1,
-                self.kernel_size,
-                padding="same",
-                use_bias=False,
-                kernel_initializer="he_normal",
-                data_format="channels_last",  # of the maps made here, for any input
-                name=f"{branch}_conv",
-                dtype=self.gate_policy,
+            self.convs[branch] = gate_conv(
+                self, 2, self.kernel_size, f"{branch}_conv", self.gate_policy
             )
-            self.convs[branch].build((None, None, None, 2))
             # momentum 0.01 in PyTorch's convention
             self.norms[branch] = layers.BatchNormalization(
                 momentum=0.99,

@@ -88,7 +88,7 @@ class BoTNet(AttentionLayer):
         self.used_heads = largest_divisor(self.channels, self.heads)
         shared = {"use_bias": False}
         self.query, self.key, self.value = (
-            conv2d(self.channels, self.channels, 1, name, self.dtype_policy, **shared)
+            conv2d(self, self.channels, self.channels, 1, name, self.dtype_policy, **shared)
             for name in ("query", "key", "value")
         )
         width = self.channels // self.used_heads

@@ -83,12 +83,12 @@ class CoT(AttentionLayer):
             groups=largest_divisor(channels, KEY_GROUPS),
         )
         self.squeeze = self._conv(2 * channels, half, 1, "squeeze")
-        self.weigh = conv2d(half, weights, 1, "weigh", self.dtype_policy)
+        self.weigh = conv2d(self, half, weights, 1, "weigh", self.dtype_policy)
         self.weigh_norm = group_norm(weights, self.shares, "weigh_norm", self.dtype_policy)
         self.value = self._conv(channels, channels, 1, "value")
         hidden = max(LEAST_HIDDEN, channels // 2)
-        self.reduce = conv2d(channels, hidden, 1, "reduce", self.dtype_policy)
-        self.select = conv2d(hidden, 2 * channels, 1, "select", self.dtype_policy)
+        self.reduce = conv2d(self, channels, hidden, 1, "reduce", self.dtype_policy)
+        self.select = conv2d(self, hidden, 2 * channels, 1, "select", self.dtype_policy)
         widths = {"key": channels, "squeeze": half, "value": channels, "reduce": hidden}
         self.norms = {
             name: batch_norm(width, f"{name}_norm", self.dtype_policy)
@@ -97,7 +97,7 @@ class CoT(AttentionLayer):
 
     def _conv(self, inputs, filters, kernel_size, name, **options):
         return conv2d(
-            inputs, filters, kernel_size, name, self.dtype_policy, use_bias=False, **options
+            self, inputs, filters, kernel_size, name, self.dtype_policy, use_bias=False, **options
         )
 
     def attend(self, inputs, training=None):

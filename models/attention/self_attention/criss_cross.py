@@ -65,9 +65,9 @@ class CrissCross(AttentionLayer):
     def build(self, input_shape):
         super().build(input_shape)
         hidden = max(1, self.channels // self.ratio)
-        self.query = conv2d(self.channels, hidden, 1, "query", self.dtype_policy)
-        self.key = conv2d(self.channels, hidden, 1, "key", self.dtype_policy, use_bias=False)
-        self.value = conv2d(self.channels, self.channels, 1, "value", self.dtype_policy)
+        self.query = conv2d(self, self.channels, hidden, 1, "query", self.dtype_policy)
+        self.key = conv2d(self, self.channels, hidden, 1, "key", self.dtype_policy, use_bias=False)
+        self.value = conv2d(self, self.channels, self.channels, 1, "value", self.dtype_policy)
         self.gamma = self.add_weight(name="gamma", shape=(), initializer="zeros")
 
     def attend(self, inputs, training=None):

@@ -3,11 +3,11 @@
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from ...checks import require_int
 from ..base import AttentionLayer
-from ..parts import at_least_float32, from_channels_last, to_channels_last
+from ..parts import at_least_float32, conv2d, from_channels_last, to_channels_last
 from ..registry import register_attention
 
 
@@ -78,17 +78,7 @@ class DoubleAttention(AttentionLayer):
         self.reconstruct = self._conv(size, self.channels, "reconstruct")
 
     def _conv(self, inputs, filters, name, use_bias=True):
-        conv = layers.Conv2D(
-            filters,
-            1,
-            use_bias=use_bias,
-            kernel_initializer="he_normal",
-            data_format="channels_last",
-            name=name,
-            dtype=self.dtype_policy,
-        )
-        conv.build((None, None, None, inputs))
-        return conv
+        return conv2d(self, inputs, filters, 1, name, self.dtype_policy, use_bias=use_bias)
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)

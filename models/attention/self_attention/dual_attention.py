@@ -81,9 +81,11 @@ class DANet(AttentionLayer):
         super().build(input_shape)
         hidden = max(1, self.channels // self.ratio)
         if "position" in self.parts:
-            self.query = conv2d(self.channels, hidden, 1, "query", self.dtype_policy)
-            self.key = conv2d(self.channels, hidden, 1, "key", self.dtype_policy, use_bias=False)
-            self.value = conv2d(self.channels, self.channels, 1, "value", self.dtype_policy)
+            self.query = conv2d(self, self.channels, hidden, 1, "query", self.dtype_policy)
+            self.key = conv2d(
+                self, self.channels, hidden, 1, "key", self.dtype_policy, use_bias=False
+            )
+            self.value = conv2d(self, self.channels, self.channels, 1, "value", self.dtype_policy)
         self.scales = {
             part: self.add_weight(name=f"{part}_scale", shape=(), initializer="zeros")
             for part in self.parts

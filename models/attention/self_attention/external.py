@@ -64,7 +64,7 @@ class ExternalAttention(AttentionLayer):
         super().build(input_shape)
 
         def conv(inputs, filters, name):
-            return conv2d(inputs, filters, 1, name, self.dtype_policy, use_bias=False)
+            return conv2d(self, inputs, filters, 1, name, self.dtype_policy, use_bias=False)
 
         self.query = conv(self.channels, self.channels, "query")
         self.key = conv(self.channels, self.memory, "key")

@@ -8,7 +8,15 @@ from keras import layers, ops
 
 from ...checks import require_int
 from ..base import AttentionLayer, require_pools
-from ..parts import at_least_float32, from_channels_last, per_channel, softmax, to_channels_last
+from ..parts import (
+    at_least_float32,
+    conv,
+    dense,
+    from_channels_last,
+    per_channel,
+    softmax,
+    to_channels_last,
+)
 from ..registry import register_attention
 
 
@@ -36,8 +44,8 @@ class GlobalContext(AttentionLayer):
             `channel_mul` of the authors' code.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
-    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
-    width)` with `"channels_first"`.
+    Input: `(batch, height, width, channels)`, `(batch, steps, channels)` or `(batch, depth, height,
+    width, channels)` of any floating dtype; channels first with `"channels_first"`.
 
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also
@@ -45,7 +53,7 @@ class GlobalContext(AttentionLayer):
         with `"mul"` `"channel": (batch, 1, 1, channels)`, the gate.
 
     Raises:
-        ValueError: `ratio` below 1, an unknown fusion, an input that is not of rank 4.
+        ValueError: `ratio` below 1, an unknown fusion, an input that is not of rank 3, 4 or 5.
 
     Example:
 
@@ -58,6 +66,8 @@ class GlobalContext(AttentionLayer):
       Beyond](https://arxiv.org/abs/1904.11492); the authors'
       [code](https://github.com/xvjiarui/GCNet/blob/master/mmdet/ops/gcb/context_block.py).
     """
+
+    ranks = (3, 4, 5)
 
     def __init__(
         self,
@@ -72,30 +82,19 @@ class GlobalContext(AttentionLayer):
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.weigh = layers.Conv2D(
-            1,
-            1,
-            kernel_initializer="he_normal",
-            data_format="channels_last",
-            name="weigh",
-            dtype=self.dtype_policy,
-        )
-        self.weigh.build((None, None, None, self.channels))
+        self.weigh = conv(self, self.channels, 1, 1, "weigh", self.dtype_policy, self.rank)
         self.add = self._transform("add") if "add" in self.fusion else None
         self.mul = self._transform("mul") if "mul" in self.fusion else None
 
     def _transform(self, name):
         hidden = max(1, self.channels // self.ratio)
-        shared = {"dtype": self.gate_policy}
-        reduce = layers.Dense(
-            hidden, kernel_initializer="he_normal", name=f"{name}_reduce", **shared
+        policy = self.gate_policy
+        reduce = dense(self, self.channels, hidden, f"{name}_reduce", policy)
+        norm = layers.LayerNormalization(epsilon=1e-5, name=f"{name}_norm", dtype=policy)
+        norm.build((None, hidden))
+        expand = dense(
+            self, hidden, self.channels, f"{name}_expand", policy, kernel_initializer="zeros"
         )
-        norm = layers.LayerNormalization(epsilon=1e-5, name=f"{name}_norm", **shared)
-        expand = layers.Dense(
-            self.channels, kernel_initializer="zeros", name=f"{name}_expand", **shared
-        )
-        for layer, width in ((reduce, self.channels), (norm, hidden), (expand, hidden)):
-            layer.build((None, width))
         return [reduce, norm, expand]
 
     def attend(self, inputs, training=None):
@@ -120,7 +119,7 @@ class GlobalContext(AttentionLayer):
     def _apply(self, transform, context):
         reduce, norm, expand = transform
         values = expand(ops.relu(norm(reduce(context))))
-        return per_channel(values, self.channels, self.data_format)
+        return per_channel(values, self.channels, self.data_format, self.rank)
 
     def get_config(self):
         return {**super().get_config(), "ratio": self.ratio, "fusion": self.fusion}

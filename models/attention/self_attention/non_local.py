@@ -7,11 +7,14 @@ from keras import layers, ops
 
 from ...checks import require_int, require_one_of
 from ..base import AttentionLayer
-from ..parts import at_least_float32, batch_norm, from_channels_last, rows, to_channels_last
+from ..parts import at_least_float32, batch_norm, conv, from_channels_last, rows, to_channels_last
 from ..registry import register_attention
 from .pairs import mix
 
 MODES = ("embedded_gaussian", "gaussian", "dot_product")
+
+
+POOLS = {3: layers.MaxPooling1D, 4: layers.MaxPooling2D, 5: layers.MaxPooling3D}  # by rank
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -52,8 +55,8 @@ class NonLocal(AttentionLayer):
             it again; and then that of `g` in the softmax modes.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
-    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
-    width)` with `"channels_first"`.
+    Input: `(batch, height, width, channels)`, `(batch, steps, channels)` or `(batch, depth, height,
+    width, channels)` of any floating dtype; channels first with `"channels_first"`.
 
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also `{"spatial": (batch,
@@ -62,7 +65,7 @@ class NonLocal(AttentionLayer):
         the position's 2x2 field.
 
     Raises:
-        ValueError: an unknown mode, `ratio` below 1, an input that is not of rank 4.
+        ValueError: an unknown mode, `ratio` below 1, an input that is not of rank 3, 4 or 5.
 
     Example:
 
@@ -77,6 +80,8 @@ class NonLocal(AttentionLayer):
       normal distribution of deviation 0.01, momentum and epsilon, and the pooling before the
       convolutions.
     """
+
+    ranks = (3, 4, 5)
 
     def __init__(
         self,
@@ -118,24 +123,24 @@ class NonLocal(AttentionLayer):
         )
         if self.batch_norm:
             gamma = "zeros" if self.zero_init else "ones"
-            self.norm = batch_norm(self.channels, "norm", self.dtype_policy, gamma)
-        self.pool = layers.MaxPooling2D(
+            self.norm = batch_norm(self.channels, "norm", self.dtype_policy, gamma, self.rank)
+        self.pool = POOLS[self.rank](
             2, padding="same", data_format="channels_last", name="pool", dtype=self.dtype_policy
         )
 
     def _conv(self, inputs, filters, name, use_bias, zero=False):
         start = "zeros" if zero else keras.initializers.RandomNormal(stddev=0.01)
-        conv = layers.Conv2D(
+        return conv(
+            self,
+            inputs,
             filters,
             1,
+            name,
+            self.dtype_policy,
+            self.rank,
             use_bias=use_bias,
             kernel_initializer=start,
-            data_format="channels_last",
-            name=name,
-            dtype=self.dtype_policy,
         )
-        conv.build((None, None, None, inputs))
-        return conv
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)
@@ -144,14 +149,15 @@ class NonLocal(AttentionLayer):
         key = rows(seen if self.phi is None else self.phi(seen))
         weigh = self._mix_linearly if self.mode == "dot_product" else self._mix
         y, mass = weigh(query, key, rows(self.g(seen)))
-        height, width = ops.shape(x)[1:3]
-        y = ops.reshape(ops.cast(y, self.compute_dtype), (-1, height, width, y.shape[-1]))
+        size = ops.shape(x)[1:-1]
+        y = ops.reshape(ops.cast(y, self.compute_dtype), (-1, *size, y.shape[-1]))
         y = self.project(y)
         if self.norm is not None:
             y = self.norm(y, training=training)
-        mass = ops.reshape(ops.cast(mass, self.compute_dtype), (-1, *ops.shape(seen)[1:3], 1))
+        mass = ops.reshape(ops.cast(mass, self.compute_dtype), (-1, *ops.shape(seen)[1:-1], 1))
         if self.subsample:
-            mass = ops.repeat(ops.repeat(mass, 2, axis=1), 2, axis=2)[:, :height, :width]
+            for axis, length in enumerate(size, start=1):
+                mass = ops.take(ops.repeat(mass, 2, axis=axis), ops.arange(length), axis=axis)
         outputs = inputs + from_channels_last(y, self.data_format)
         return outputs, {"spatial": from_channels_last(mass, self.data_format)}
 

@@ -64,13 +64,19 @@ class CAA(AttentionLayer):
         super().build(input_shape)
         self.convs, self.norms = map(list, zip(self._block(1), self._block(2), strict=True))
         self.row, self.column = (
-            depthwise_conv2d(self.channels, kernel, name, self.dtype_policy)
+            depthwise_conv2d(self, self.channels, kernel, name, self.dtype_policy)
             for name, kernel in (("row", (1, self.kernel_size)), ("column", (self.kernel_size, 1)))
         )
 
     def _block(self, number):
         conv = conv2d(
-            self.channels, self.channels, 1, f"conv{number}", self.dtype_policy, use_bias=False
+            self,
+            self.channels,
+            self.channels,
+            1,
+            f"conv{number}",
+            self.dtype_policy,
+            use_bias=False,
         )
         norm = layers.BatchNormalization(
             momentum=0.97, epsilon=1e-3, name=f"norm{number}", dtype=self.dtype_policy

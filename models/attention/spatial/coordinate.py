@@ -3,11 +3,11 @@
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from ...checks import require_int
 from ..base import AttentionLayer, pool
-from ..parts import batch_norm, from_channels_last, to_channels_last
+from ..parts import batch_norm, conv2d, from_channels_last, to_channels_last
 from ..registry import register_attention
 from ..starts import start_named
 
@@ -68,23 +68,13 @@ class CoordinateAttention(AttentionLayer):
     def build(self, input_shape):
         super().build(input_shape)
         hidden = max(LEAST_HIDDEN, self.channels // self.ratio)
-        self.reduce = self._conv(hidden, "reduce", self.starting.hidden)
-        self.reduce.build((None, None, None, self.channels))
+        self.reduce = self._conv(self.channels, hidden, "reduce", self.starting.hidden)
         self.norm = batch_norm(hidden, "norm", self.gate_policy)
-        self.height = self._conv(self.channels, "height", self.starting.conv)
-        self.height.build((None, None, None, hidden))
-        self.width = self._conv(self.channels, "width", self.starting.conv)
-        self.width.build((None, None, None, hidden))
+        self.height = self._conv(hidden, self.channels, "height", self.starting.conv)
+        self.width = self._conv(hidden, self.channels, "width", self.starting.conv)
 
-    def _conv(self, filters, name, initializer):
-        return layers.Conv2D(
-            filters,
-            1,
-            kernel_initializer=initializer,
-            data_format="channels_last",  # of the strip made here, for any input
-            name=name,
-            dtype=self.gate_policy,
-        )
+    def _conv(self, inputs, filters, name, start):
+        return conv2d(self, inputs, filters, 1, name, self.gate_policy, kernel_initializer=start)
 
     def attend(self, inputs, training=None):
         height_axis, width_axis = self.spatial_axes

@@ -55,6 +55,8 @@ class SGE(AttentionLayer):
       resnet_sge.py), from which come `w` that starts at 0, `b` at 1 and the unbiased deviation.
     """
 
+    has_kernels = False
+
     def __init__(self, groups: int = 64, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.groups = require_int("groups", groups)

@@ -27,11 +27,16 @@ class _LargeKernel(AttentionLayer):
         super().build(input_shape)
         self.convs = [
             depthwise_conv2d(
-                self.channels, kernel, f"conv{number}", self.dtype_policy, dilation_rate=dilation
+                self,
+                self.channels,
+                kernel,
+                f"conv{number}",
+                self.dtype_policy,
+                dilation_rate=dilation,
             )
             for number, (kernel, dilation) in enumerate(self._kernels(), 1)
         ]
-        self.mix = conv2d(self.channels, self.channels, 1, "mix", self.dtype_policy)
+        self.mix = conv2d(self, self.channels, self.channels, 1, "mix", self.dtype_policy)
 
     def _kernels(self):
         """Kernel and dilation of each depthwise convolution, in their order."""

@@ -82,6 +82,7 @@ class ELA(AttentionLayer):
         channels = self.channels
         groups = channels // largest_divisor(channels, self.group_width)
         self.conv = conv2d(
+            self,
             channels,
             channels,
             (self.kernel_size, 1),

@@ -1,5 +1,6 @@
 """SimAM: attention without parameters, from how much a value stands out in its channel."""
 
+import math
 from typing import Any
 
 import keras
@@ -27,15 +28,15 @@ class SimAM(AttentionLayer):
             and the authors' code; on ImageNet they use 0.1.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
-    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
-    width)` with `"channels_first"`.
+    Input: `(batch, height, width, channels)`, `(batch, steps, channels)` or `(batch, depth, height,
+    width, channels)` of any floating dtype; channels first with `"channels_first"`.
 
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also
         `{"attention": (batch, height, width, channels)}`.
 
     Raises:
-        ValueError: an `e_lambda` that is not above 0, an input that is not of rank 4.
+        ValueError: an `e_lambda` that is not above 0, an input that is not of rank 3, 4 or 5.
 
     Example:
 
@@ -47,6 +48,9 @@ class SimAM(AttentionLayer):
       (ICML 2021); the authors' [code](https://github.com/ZjjConan/SimAM).
     """
 
+    ranks = (3, 4, 5)
+    has_kernels = False
+
     def __init__(
         self, e_lambda: float = 1e-4, data_format: str | None = None, **kwargs: Any
     ) -> None:
@@ -56,8 +60,8 @@ class SimAM(AttentionLayer):
     def attend(self, inputs, training=None):
         x = at_least_float32(inputs)
         squares = ops.square(x - pool(x, "avg", self.spatial_axes))
-        height, width = (ops.shape(x)[axis] for axis in self.spatial_axes)
-        others = ops.cast(ops.maximum(height * width - 1, 1), x.dtype)
+        positions = math.prod(ops.shape(x)[axis] for axis in self.spatial_axes)
+        others = ops.cast(ops.maximum(positions - 1, 1), x.dtype)
         variance = ops.sum(squares, axis=self.spatial_axes, keepdims=True) / others
         gate = ops.sigmoid(squares / (4 * (variance + self.e_lambda)) + 0.5)
         gate = ops.cast(gate, self.compute_dtype)

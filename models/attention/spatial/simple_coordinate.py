@@ -64,9 +64,12 @@ class SimpleCoordinateAttention(AttentionLayer):
     def build(self, input_shape):
         super().build(input_shape)
         hidden = divisible(self.channels * 2 / (3 * self.ratio), 8)
-        self.reduce = dense(self.channels, hidden, "reduce", self.dtype_policy, activation="silu")
+        self.reduce = dense(
+            self, self.channels, hidden, "reduce", self.dtype_policy, activation="silu"
+        )
         self.height, self.width = (
             dense(
+                self,
                 hidden,
                 self.channels,
                 name,

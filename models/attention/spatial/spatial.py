@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from ...checks import require_int
 from ..base import AttentionLayer, pool, require_pools
-from ..parts import SingleFilterConv2D
+from ..parts import from_channels_last, gate_conv, to_channels_last
 from ..registry import register_attention
 from ..starts import CBAM_STARTS, start_named
 
@@ -22,8 +22,8 @@ class SpatialAttention(AttentionLayer):
     `x * sigmoid(conv(concat([mean(x, channels), max(x, channels)])))`.
 
     Args:
-        kernel_size: int, odd, of the convolution. Defaults to 7; the paper's Table 2 compares 3
-            and 7.
+        kernel_size: int, odd, of the convolution along every axis. Defaults to 7; the paper's
+            Table 2 compares 3 and 7.
         descriptor: what the convolution sees: a tuple of `"avg"`, `"max"`, `"lp"`, `"lse"`, in the
             order of its input channels, or `"conv"`, a learned 1x1 convolution to one channel (the
             paper's Table 2). Defaults to `("avg", "max")`; the authors' code has
@@ -37,15 +37,15 @@ class SpatialAttention(AttentionLayer):
             where `batch_norm` is given.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
-    Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
-    width)` with `"channels_first"`.
+    Input: `(batch, height, width, channels)`, `(batch, steps, channels)` or `(batch, depth, height,
+    width, channels)` of any floating dtype; channels first with `"channels_first"`.
 
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also
         `{"spatial": (batch, height, width, 1)}`.
 
     Raises:
-        ValueError: an even kernel, an unknown descriptor, an input that is not of rank 4.
+        ValueError: an even kernel, an unknown descriptor, an input that is not of rank 3, 4 or 5.
 
     Example:
 
@@ -56,6 +56,8 @@ class SpatialAttention(AttentionLayer):
     - [CBAM](https://arxiv.org/abs/1807.06521), section 3; `SpatialGate` of the authors'
       [code](https://github.com/Jongchan/attention-module/blob/master/MODELS/cbam.py).
     """
+
+    ranks = (3, 4, 5)
 
     def __init__(
         self,
@@ -81,11 +83,18 @@ class SpatialAttention(AttentionLayer):
         maps = 1 if self.descriptor == "conv" else len(self.descriptor)
         if self.descriptor == "conv":
             # of the whole map: in its own precision
-            self.squeeze = self._conv(1, "he_normal", name="squeeze", dtype=self.dtype_policy)
-            self.squeeze.build((None, None, None, self.channels))
-        kernel = self.starting.conv_before(self.batch_norm)
-        self.conv = self._conv(self.kernel_size, kernel, name="conv", dtype=self.gate_policy)
-        self.conv.build((None, None, None, maps))
+            self.squeeze = gate_conv(
+                self, self.channels, 1, "squeeze", self.dtype_policy, self.rank
+            )
+        self.conv = gate_conv(
+            self,
+            maps,
+            self.kernel_size,
+            "conv",
+            self.gate_policy,
+            self.rank,
+            kernel_initializer=self.starting.conv_before(self.batch_norm),
+        )
         self.norm = None
         if self.batch_norm:
             # momentum 0.01 in PyTorch's convention
@@ -96,35 +105,19 @@ class SpatialAttention(AttentionLayer):
                 name="norm",
                 dtype=self.gate_policy,
             )
-            self.norm.build((None, None, None, 1))
-
-    def _conv(self, kernel_size, initializer, name, dtype):
-        return SingleFilterConv2D(
-            1,
-            kernel_size,
-            padding="same",
-            use_bias=False,
-            kernel_initializer=initializer,
-            data_format="channels_last",  # of the maps made here, for any input
-            name=name,
-            dtype=dtype,
-        )
+            self.norm.build((*[None] * (self.rank - 1), 1))
 
     def attend(self, inputs, training=None):
         logits = self.conv(self._describe(inputs))
         if self.norm is not None:
             logits = self.norm(logits, training=training)
-        gate = self.starting.gate(logits)
-        if self.data_format == "channels_first":
-            gate = ops.transpose(gate, (0, 3, 1, 2))
+        gate = from_channels_last(self.starting.gate(logits), self.data_format)
         return self.gated(inputs, gate), {"spatial": gate}
 
     def _describe(self, inputs):
-        """The maps that the convolution sees, `(batch, height, width, maps)`."""
+        """The maps that the convolution sees, with as many channels as there are descriptors."""
         if self.squeeze is not None:
-            if self.data_format == "channels_first":
-                inputs = ops.transpose(inputs, (0, 2, 3, 1))
-            return self.squeeze(inputs)
+            return self.squeeze(to_channels_last(inputs, self.data_format))
         maps = [pool(inputs, kind, self.channel_axis) for kind in self.descriptor]
         maps = ops.stack([ops.squeeze(m, self.channel_axis) for m in maps], axis=-1)
         return ops.cast(maps, self.gate_dtype)

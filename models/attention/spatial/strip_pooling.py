@@ -58,6 +58,7 @@ class StripPooling(AttentionLayer):
         self.convs, self.norms = {}, {}
         for name, kernel_size in (("height", (3, 1)), ("width", (1, 3))):
             self.convs[name] = conv2d(
+                self,
                 self.channels,
                 self.channels,
                 kernel_size,
@@ -67,7 +68,9 @@ class StripPooling(AttentionLayer):
             )
             self.norms[name] = batch_norm(self.channels, f"{name}_norm", self.gate_policy)
         initial = {"kernel_initializer": self.starting.conv}
-        self.mix = conv2d(self.channels, self.channels, 1, "mix", self.dtype_policy, **initial)
+        self.mix = conv2d(
+            self, self.channels, self.channels, 1, "mix", self.dtype_policy, **initial
+        )
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)

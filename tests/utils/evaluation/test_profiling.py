@@ -1,10 +1,18 @@
 """The costs of attention modules, compared with the network without."""
 
+import json
+
+import keras
 import pytest
 
+from main import main
 from models import build_model
+from models.attention.catalog import CATALOG
+from models.attention_module import attach_attention_module, list_attention
 from utils.config.command_settings import ProfileSettings
-from utils.evaluation.counting import trainable_params
+from utils.evaluation import module_costs
+from utils.evaluation.counting import multiply_adds, trainable_params
+from utils.evaluation.module_costs import COSTS, SIZES, module_cost_table
 from utils.evaluation.profiling import cost_table, profile
 from utils.system.errors import UserError
 
@@ -38,3 +46,48 @@ def test_profile_refuses_what_a_module_cannot_take():
         profile(ProfileSettings(depth=8, ratio=4))
     with pytest.raises(UserError, match="unknown attention module 'xyz'"):
         profile(ProfileSettings(attention="xyz"))
+
+
+@pytest.mark.once
+def test_profile_draws_the_costs(tmp_path, capsys):
+    file = tmp_path / "costs.svg"
+    main(["profile", "--depth", "8", "--rounds", "0", "--attention", "se_block", "cbam_block",
+          "simam_block", "--plot", str(file)])  # fmt: skip
+    said = capsys.readouterr().out
+    assert "channels, then positions (combined, 2018)" in said
+    assert "<svg" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("plot", "says"), [("costs.jpg", "must end in .png, .pdf, .svg"), ("no/costs.png", "no folder")]
+)
+def test_a_picture_that_cannot_be_written(plot, says, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["profile", "--depth", "8", "--plot", plot])
+    assert stop.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.once
+def test_kept_costs_are_those_of_the_modules():
+    kept = json.loads(COSTS.read_text())
+    assert sorted(kept) == [name for name in list_attention() if name in CATALOG]
+    for name in ("se_block", "cbam_block", "ema_block"):
+        for row, shape in zip(kept[name], SIZES, strict=True):
+            image = keras.Input(shape)
+            model = keras.Model(image, attach_attention_module(image, name))
+            assert row["params"] == trainable_params(model)
+            assert row["multiply_adds"] == multiply_adds(model)
+    table = module_cost_table()
+    assert all(name in table for name in CATALOG)
+
+
+@pytest.mark.once
+def test_measuring_modules(tmp_path, monkeypatch):
+    monkeypatch.setattr(module_costs, "COSTS", tmp_path / "costs.json")
+    monkeypatch.setattr(module_costs, "SIZES", ((8, 8, 16),))
+    monkeypatch.setattr(module_costs, "list_attention", lambda: ["se_block", "simam_block"])
+    module_costs.measure_module_costs(rounds=1, announce=lambda line: None)
+    measured = json.loads((tmp_path / "costs.json").read_text())
+    assert measured["simam_block"][0]["params"] == 0
+    assert measured["se_block"][0]["time"] > 0

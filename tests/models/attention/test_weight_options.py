@@ -1,0 +1,108 @@
+"""Initializers and regularizers of every module, and the activation of those that have one."""
+
+import keras
+import numpy as np
+import pytest
+
+from models.attention.registry import _LAYERS
+from models.attention_module import (
+    CBAM,
+    CSE,
+    SCSE,
+    SE,
+    ChannelAttention,
+    attach_attention_module,
+    list_attention,
+)
+from models.private_api import all_layers
+from models.saving import load_model
+
+pytestmark = pytest.mark.once
+
+WITH_KERNELS = [name for name in list_attention() if _LAYERS[name].has_kernels]
+WITHOUT = [name for name in list_attention() if name not in WITH_KERNELS]
+
+
+def attended(name, **options):
+    if name == "ge_block":  # which has none otherwise
+        options["extra_params"] = True
+    image = keras.Input((8, 8, 16))
+    return keras.Model(image, attach_attention_module(image, name, name="attention", **options))
+
+
+def kernels_of(model):
+    """The kernels of dense layers and convolutions in a module."""
+    return [
+        layer.kernel
+        for layer in all_layers(model.get_layer("attention"))
+        if isinstance(layer, (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D))
+        or type(layer).__name__ == "DepthwiseConv2D"
+    ]
+
+
+@pytest.mark.parametrize("name", WITH_KERNELS)
+def test_all_kernels_are_initialized_and_penalized(name, tmp_path):
+    usual = attended(name)
+    options = {"kernel_initializer": "ones", "kernel_regularizer": keras.regularizers.L2(0.5)}
+    model = attended(name, **options)
+    pairs = list(zip(kernels_of(usual), kernels_of(model), strict=True))
+    assert pairs
+    for before, after in pairs:  # those that start at zero do so for a reason
+        expected = np.any(keras.ops.convert_to_numpy(before)) * 1.0
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(after), expected)
+    total = sum(np.sum(keras.ops.convert_to_numpy(kernel) ** 2) for _, kernel in pairs)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(sum(model.losses)), 0.5 * total, rtol=1e-5
+    )
+    model.save(tmp_path / "model.keras")
+    copy = load_model(tmp_path / "model.keras")
+    assert copy.get_layer("attention").weight_options == model.get_layer("attention").weight_options
+    assert len(copy.losses) == len(model.losses)
+
+
+@pytest.mark.parametrize("name", WITH_KERNELS)
+def test_biases_are_initialized(name):
+    model = attended(name, bias_initializer=keras.initializers.Constant(0.25))
+    for layer in all_layers(model.get_layer("attention")):
+        if getattr(layer, "bias", None) is not None:
+            np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer.bias), 0.25)
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_a_module_without_kernels_refuses_them(name):
+    assert not kernels_of(attended(name))
+    with pytest.raises(ValueError, match="kernel_initializer"):
+        attended(name, kernel_initializer="ones")
+
+
+def test_two_layers_draw_their_own_weights():
+    initializer = keras.initializers.RandomNormal()
+    one, other = (kernels_of(attended("se_block", kernel_initializer=initializer)) for _ in "ab")
+    assert not np.array_equal(*(keras.ops.convert_to_numpy(part[0]) for part in (one, other)))
+
+
+@pytest.mark.parametrize(
+    "layer", [ChannelAttention, SE, CSE, lambda **o: SCSE(**o).channel,
+              lambda **o: CBAM(**o).channel]
+)  # fmt: skip
+def test_the_activation_of_the_hidden_layer(layer, rng):
+    x = rng.normal(size=(2, 5, 5, 8)).astype("float32")
+    made = layer(activation="silu", ratio=2)
+    made(x)
+    hidden = rng.normal(size=(2, 8)).astype("float32")
+    kernel, bias = made.reduce.get_weights()
+    logits = hidden @ kernel + bias
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(made.reduce(hidden)), logits / (1 + np.exp(-logits)), rtol=1e-5
+    )
+    assert type(made).from_config(made.get_config()).activation is keras.activations.silu
+
+
+@pytest.mark.fast_attention
+def test_the_fast_form_leaves_another_activation_alone(rng):
+    x = rng.normal(size=(4, 16, 16, 32)).astype("float32")
+    image = keras.Input(x.shape[1:])
+    model = keras.Model(image, CBAM(activation="silu", name="attention")(image))
+    np.testing.assert_allclose(
+        model.predict(x, verbose=0), keras.ops.convert_to_numpy(model(x)), rtol=1e-5
+    )
