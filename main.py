@@ -143,12 +143,13 @@ def main(arguments):
     run, settings_class, does = COMMANDS[command]
     try:
         settings = parse_settings(settings_class, arguments, f"main.py {command}", help_of(does))
+        from utils.runs.trained_runs import with_trained_runs
         from utils.system.backend import choose_backend
 
         # of several hosts, the first one speaks
         speaks = command in TRAINING and not getattr(settings, "host_id", None)
         choose_backend(settings.backend, announce if speaks else None)
-        run(settings)
+        run(with_trained_runs(settings))
     except (UserError, OSError) as error:
         fail(error)
     except RunError as error:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .attention_module import *  # noqa: F403
     from .class_activation import grad_cam as grad_cam
     from .class_activation import overlay as overlay
+    from .pretrained import class_names as class_names
+    from .pretrained import list_weights as list_weights
+    from .pretrained import trained_model as trained_model
     from .saving import load_model as load_model
     from .surgery import add_attention as add_attention
     from .torch_weights import load_torch_weights as load_torch_weights
@@ -34,10 +37,13 @@ _ARCHITECTURES = {
 # public name -> file; `attention_module` has all others
 _FILES = {
     "add_attention": "surgery",
+    "class_names": "pretrained",
     "grad_cam": "class_activation",
+    "list_weights": "pretrained",
     "load_model": "saving",
     "load_torch_weights": "torch_weights",
     "overlay": "class_activation",
+    "trained_model": "pretrained",
 }
 
 

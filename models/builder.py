@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 import keras
 from keras import layers
 
+from . import pretrained
 from .attention.registry import AttentionModule, get_attention
 from .attention.specification import AttentionSpec
 from .blocks import channel_axis, image_shape
@@ -35,8 +36,11 @@ class Builder:
             under `image_data_format="channels_first"`. Height and width may be `None`. Defaults to
             a color image of the size that the architecture was published for.
         include_top: bool, whether the network ends in a classifier. Defaults to `True`.
-        weights: `None` for random weights, or the path of a `.keras` file that this library saved;
-            weights are copied between layers of the same name. Defaults to `None`.
+        weights: `None` for random weights; `"cifar10"` for weights that were trained here
+            (`list_weights()` names them); `"imagenet"` for those of the same network in
+            `keras.applications`, with attention that changes nothing at first; or the path of a
+            `.keras` file that this library saved, whose weights are copied between layers of the
+            same name. Defaults to `None`.
         input_tensor: Keras tensor to use as the input, instead of `input_shape`. Defaults to
             `None`.
         pooling: the output where `include_top=False`: `None` for the last feature map, `"avg"` or
@@ -271,9 +275,14 @@ def takes_common_options(function: Callable[Options, Model]) -> Callable[Options
                 raise ValueError(
                     f"{function.__name__} has no option {option!r}; it takes {', '.join(known)}"
                 )
+        if options.get("weights") in pretrained.NAMES and not _only_checking.get():
+            bound = signature.bind(*args, **options)
+            bound.apply_defaults()
+            return pretrained.with_named_weights(build, function.__name__, bound.arguments)
         return function(*args, **options)
 
-    build.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
+    signature = inspect.Signature(merged)
+    build.__signature__ = signature  # type: ignore[attr-defined]
     build.has_builder = True  # type: ignore[attr-defined]
     return build
 

@@ -20,6 +20,7 @@ from .fast import install
 from .graphs import deep_graphs
 from .precision import in_precision
 from .preprocessing import preprocessing_layers
+from .pretrained import keras_cache
 from .private_api import arguments_of, calls, is_functional, operation_of
 from .saving import load_model
 from .sites import as_graph
@@ -193,7 +194,7 @@ def _with_weights(constructor, weights, **options):
     except Exception as error:  # a download can fail in any way; Keras's own error is no kind
         raise ValueError(
             f"the network {constructor.__name__} cannot be had: {error}; Keras looks for weights "
-            f"in {Path(keras.config.keras_home()) / 'models'} before it downloads them"
+            f"in {keras_cache()} before it downloads them"
         ) from error
 
 

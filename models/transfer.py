@@ -5,7 +5,9 @@ import dataclasses
 import keras
 
 from .attention.base import AttentionLayer
+from .attention.identity import IdentityStart
 
+NEW = "_attention"  # how the builder and `add_attention` end the names of attention layers
 CLASSIFIER = "logits"  # may have another number of classes
 
 
@@ -22,6 +24,11 @@ class Transfer:
     taken: list[str]
     attention: list[str]
     classifier: bool
+
+
+def is_attention(layer: keras.layers.Layer) -> bool:
+    """Returns whether a layer is attention, or a model of the layers of a user's own module."""
+    return isinstance(layer, (AttentionLayer, IdentityStart)) or layer.name.endswith(NEW)
 
 
 def transfer_weights(model: keras.Model, source: keras.Model) -> Transfer:
@@ -43,9 +50,7 @@ def transfer_weights(model: keras.Model, source: keras.Model) -> Transfer:
     found = {layer.name: layer for layer in source.layers if layer.weights}
     wanted = {layer.name: layer for layer in model.layers if layer.weights}
     attention = [
-        name
-        for name, layer in wanted.items()
-        if isinstance(layer, AttentionLayer) and name not in found
+        name for name, layer in wanted.items() if is_attention(layer) and name not in found
     ]
     alike = [name for name in wanted if name in found and _alike(wanted[name], found[name])]
     classifier = CLASSIFIER in wanted and CLASSIFIER in found and CLASSIFIER not in alike

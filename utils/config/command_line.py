@@ -111,8 +111,9 @@ def _parser(settings_class: type[Settings], prog: str, description: str) -> _Par
 
 
 def _positionals(settings_class: type[Settings]) -> str:
-    names = [f.name for f in settings_class.fields() if f.default is dataclasses.MISSING]
-    return "".join(f" {name.upper()}" for name in names)
+    fields = [field for field in settings_class.fields() if field.metadata["positional"]]
+    needed = {field.name: field.default is dataclasses.MISSING for field in fields}
+    return "".join(f" {n.upper()}" if needed[n] else f" [{n.upper()}]" for n in needed)
 
 
 def _group_of(settings_class: type[Settings], name: str) -> str:
@@ -131,7 +132,9 @@ def _add_argument(group: Any, field: dataclasses.Field, default: Any) -> None:
     nargs = {"nargs": "+"} if many else {}
     # several values are checked together, by the settings class
     check: dict[str, Any] = {} if many else {"type": kind}
-    if field.default is dataclasses.MISSING:
+    if field.metadata["positional"]:
+        if field.default is not dataclasses.MISSING:
+            nargs = {"nargs": "*" if many else "?"}
         group.add_argument(field.name, metavar=field.name.upper(), help=field.metadata["help"],
                            **nargs, **check)  # fmt: skip
         return

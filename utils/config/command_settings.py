@@ -7,6 +7,7 @@ from ..system.backend_precision import AUTO
 from ..system.export_formats import EXPORT_FORMATS, INT8_FORMATS
 from .fields import Settings, setting
 from .parsing import (
+    Kind,
     boolean,
     choice,
     integer,
@@ -26,6 +27,9 @@ from .settings import (
     AttentionSettings,
     ModelSettings,
 )
+
+# what is shown to a visitor who has trained nothing
+SHOWN = ("cifar10/resnet_v1-20-none", "cifar10/resnet_v1-20-cbam_block-start_identity")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +69,11 @@ class OfRun(WithData):
 
     group = "run"
 
-    run: str = setting(dataclasses.MISSING, run_folder, "folder of a run")
+    run: str = setting(
+        dataclasses.MISSING,
+        run_folder,
+        "folder of a run, or trained weights that 'main.py list' names",
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +83,12 @@ class OfRuns(WithData):
     group = "run"
 
     runs: tuple[str, ...] = setting(
-        dataclasses.MISSING, several(run_folder), "folders of runs", many=True
+        (),
+        Kind(lambda value: several(run_folder)(value or SHOWN), "RUN", None),
+        "folders of runs, or trained weights that 'main.py list' names; if not given, those of "
+        "ResNet20 with and without attention",
+        many=True,
+        positional=True,
     )
 
 
@@ -143,7 +156,9 @@ class PredictSettings(InPrecision):
     group = "predict"
 
     network: str = setting(
-        dataclasses.MISSING, trained_network, "folder of a run, or a .keras file"
+        dataclasses.MISSING,
+        trained_network,
+        "folder of a run, a .keras file, or trained weights that 'main.py list' names",
     )
     images: tuple[str, ...] = setting(
         dataclasses.MISSING,

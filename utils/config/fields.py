@@ -10,7 +10,14 @@ from ..system.errors import UserError
 from .parsing import Kind, SettingError, optional
 
 
-def setting(default: Any, kind: Kind, help: str, many: bool = False, hidden: bool = False) -> Any:
+def setting(
+    default: Any,
+    kind: Kind,
+    help: str,
+    many: bool = False,
+    hidden: bool = False,
+    positional: bool = False,
+) -> Any:
     """A field of a settings class.
 
     Args:
@@ -19,8 +26,12 @@ def setting(default: Any, kind: Kind, help: str, many: bool = False, hidden: boo
         help: string, a line for --help.
         many: bool, whether its flag takes several words.
         hidden: bool, whether it has no flag: the program fills it in.
+        positional: bool, whether it is given without a flag although it has a default.
     """
-    metadata = {"kind": kind, "help": help, "many": many, "hidden": hidden}
+    positional = positional or default is dataclasses.MISSING
+    metadata = {
+        "kind": kind, "help": help, "many": many, "hidden": hidden, "positional": positional
+    }  # fmt: skip
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -29,7 +40,8 @@ def option(kind: Kind, help: str, of: str = "architecture") -> Any:
 
     Without it, the default of the architecture or module holds.
     """
-    metadata = {"kind": optional(kind), "help": help, "many": False, "hidden": False, "option": of}
+    metadata = {"kind": optional(kind), "help": help, "many": False, "hidden": False,
+                "positional": False, "option": of}  # fmt: skip
     return dataclasses.field(default=None, metadata=metadata)
 
 

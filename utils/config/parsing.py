@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from models.pretrained import trained_weights
 from models.specification import is_keras_model, is_reference, parse_specification
 
 from ..system.errors import UserError
@@ -211,17 +212,23 @@ def _check_text(value):
 
 
 def _check_run(value):
-    if not (Path(text(value)) / "config.json").is_file():
-        raise SettingError(f"must be the folder of a run, with a config.json; received {value!r}")
+    if text(value) not in trained_weights() and not (Path(value) / "config.json").is_file():
+        raise SettingError(
+            "must be the folder of a run, with a config.json, or trained weights that 'main.py "
+            f"list' names; received {value!r}"
+        )
     return value
 
 
 def _check_trained_network(value):
     found = Path(text(value))
-    if found.is_dir():
+    if found.is_dir() or value in trained_weights():
         return _check_run(value)
     if found.suffix != ".keras" or not found.is_file():
-        raise SettingError(f"must be the folder of a run, or a .keras file; received {value!r}")
+        raise SettingError(
+            f"must be the folder of a run, a .keras file, or trained weights that 'main.py list' "
+            f"names; received {value!r}"
+        )
     return value
 
 
@@ -264,7 +271,7 @@ path = Kind(_check_text, "PATH", None)
 run_folder = Kind(
     _check_run, "RUN", None
 )  # checked before a backend is loaded, which takes seconds
-trained_network = Kind(_check_trained_network, "RUN|FILE.keras", None)
+trained_network = Kind(_check_trained_network, "RUN|FILE.keras|WEIGHTS", None)
 boolean = Kind(_check_boolean, "true|false")
 words = Kind(_check_words, "WORD[,WORD...]", None)
 descriptor = Kind(_check_descriptor, "WORD[,WORD...]", None)  # words, or "conv" alone

@@ -278,8 +278,8 @@ class FineTuningSettings(Settings):
     init: str | None = setting(
         None,
         optional(path),
-        "run or .keras file whose weights to start from; attention and a classifier of other "
-        "classes may be new",
+        "run, .keras file, or trained weights that 'main.py list' names, to start from; attention "
+        "and a classifier of other classes may be new",
     )
     weights: str | None = setting(
         None,

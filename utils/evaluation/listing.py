@@ -7,6 +7,7 @@ from typing import Any
 
 from models import architecture, build_model, list_models
 from models.attention_module import list_attention
+from models.pretrained import list_weights
 
 from ..data.datasets import DATASETS
 from ..system.files import read_json, write_json
@@ -84,8 +85,19 @@ def listing() -> str:
     lines = [f"{name + ':':<10} {', '.join(names)}" for name, names in groups.items()]
     rows = read_json(SIZES)
     head = ("--model, options", "image", "classes", "parameters", "multiply-adds")
-    tables = [catalog_table(), module_cost_table(), "\n".join([_columns(*head), *map(_line, rows)])]
+    tables = [
+        _weights(),
+        catalog_table(),
+        module_cost_table(),
+        "\n".join([_columns(*head), *map(_line, rows)]),
+    ]
     return "\n\n".join(["\n".join(lines), *tables])
+
+
+def _weights():
+    """The weights that are shipped, and what they reach."""
+    rows = [f"{name:<52}{accuracy:>13.2%}" for name, accuracy in list_weights().items()]
+    return "\n".join([f"{'trained weights':<52}{'test accuracy':>13}", *rows])
 
 
 def _configs():

@@ -20,8 +20,13 @@ from ..system.files import write_json
 from .explanation_plots import plot_explanations, plot_faithfulness
 from .explanations import Explanation, explain_images
 from .faithfulness import BATCH_SIZE, Faithfulness, area_under_curves, faithfulness
-from .loading import display_names, load_explainable_network, read_common_config
-from .selection import SelectedImage, select_images
+from .loading import (
+    display_names,
+    load_explainable_network,
+    read_common_config,
+    without_images,
+)
+from .selection import SelectedImage, sample_photographs, select_images
 
 
 def explain(
@@ -45,8 +50,17 @@ def explain(
             read.
     """
     runs = list(map(Path, settings.runs))
-    dataset = load_run_dataset(read_common_config(runs), settings.data_dir, announce)
-    images = select_images(settings.images or (), dataset, announce)
+    config, scored = read_common_config(runs), settings.faithfulness
+    sources: Sequence[str] = settings.images or ()
+    try:
+        dataset = load_run_dataset(config, settings.data_dir, announce)
+    except UserError as error:
+        if settings.data_dir or any(source.isdigit() for source in sources):
+            raise
+        announce(f"no test images: {error}")
+        dataset, scored = without_images(config, runs[0]), 0
+        sources = sources or sample_photographs()
+    images = select_images(sources, dataset, announce)
     output = _output_folder(settings.output, runs)
     names = display_names(runs)
     explanations: list[Explanation] = []
@@ -54,7 +68,7 @@ def explain(
     for name, run in zip(names, runs, strict=True):
         network = load_explainable_network(run, dataset)
         explanations.append(explain_images(network, name, images))
-        if settings.faithfulness:
+        if scored:
             announce(f"{name}: deleting and inserting pixels")
             scores[name] = _score(network, dataset, settings)
     plot_explanations(output / "explanation.png", images, explanations, dataset.class_names)

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from models.class_activation import GradCAM
 
 from ..data.dataset import Dataset
 from ..evaluation.networks import load_network
-from ..runs.run_folder import read_config
+from ..runs.run_folder import read_class_names, read_config
 from ..system.errors import UserError
 
 
@@ -50,6 +51,23 @@ def load_explainable_network(run: Path, dataset: Dataset | None = None) -> keras
     except ValueError as error:
         raise UserError(f"{run}/best.keras cannot be explained: {error}") from error
     return network
+
+
+def without_images(config: dict[str, Any], run: Path) -> Dataset:
+    """Returns the data set of a run without an image, where only its classes are known.
+
+    Args:
+        config: dictionary, the run's `config.json`.
+        run: path of the run's folder.
+    """
+    network = load_explainable_network(run)
+    _, *shape = network.input_shape
+    if keras.config.image_data_format() == "channels_first":
+        shape = [*shape[1:], shape[0]]
+    nothing = np.zeros((0, *shape), "uint8")
+    names = read_class_names(run, network.output_shape[-1])
+    labels = np.zeros(0, "int64")
+    return Dataset(config["dataset"], nothing, labels, nothing, labels, names, 0, flips=False)
 
 
 def display_names(runs: Sequence[Path]) -> list[str]:

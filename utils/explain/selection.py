@@ -66,6 +66,13 @@ def select_images(
     return images
 
 
+def sample_photographs() -> list[str]:
+    """Returns the paths of the photographs that come with scikit-learn."""
+    from sklearn.datasets import load_sample_images
+
+    return list(map(str, load_sample_images().filenames))
+
+
 def one_of_each_class(labels: np.ndarray) -> list[int]:
     """Returns the index of the first image of each of the first six classes.
 

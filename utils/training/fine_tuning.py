@@ -7,15 +7,11 @@ from collections.abc import Iterator, Sequence
 import keras
 import numpy as np
 
-from models.attention.base import AttentionLayer
-from models.attention.identity import IdentityStart
 from models.private_api import all_layers
-from models.transfer import CLASSIFIER
+from models.transfer import CLASSIFIER, is_attention
 
 from ..config.settings import TrainSettings
 from ..system.errors import UserError
-
-NEW = "_attention"  # how the names of attention layers end, also of those of several layers
 
 
 def backbone(network: keras.Model) -> list[keras.layers.Layer]:
@@ -27,12 +23,9 @@ def backbone(network: keras.Model) -> list[keras.layers.Layer]:
     Returns:
         A list of layers, in the order in which they are computed.
     """
-    return [layer for layer in network.layers if not _is_new(layer)]
-
-
-def _is_new(layer):
-    is_attention = isinstance(layer, (AttentionLayer, IdentityStart)) or layer.name.endswith(NEW)
-    return is_attention or layer.name == CLASSIFIER
+    return [
+        layer for layer in network.layers if not is_attention(layer) and layer.name != CLASSIFIER
+    ]
 
 
 def frozen_layers(network: keras.Model, settings: TrainSettings) -> list[keras.layers.Layer]:

@@ -1,0 +1,154 @@
+"""ImageNet's weights of `keras.applications` in the networks here that are the same."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from .attention.identity import IdentityStart
+from .attention.registry import _LAYERS, AttentionModule, attention_options
+from .attention.specification import AttentionSpec
+from .pretrained import TWINS, keras_cache
+from .transfer import transfer_weights
+
+CLASSES = 1000
+
+
+def imagenet_weights(
+    build: Callable[..., keras.Model], architecture: str, options: Mapping[str, Any]
+) -> keras.Model:
+    """Builds an architecture with ImageNet's weights.
+
+    They are downloaded by Keras, and copied in the order of the layers, which both networks build
+    alike. Attention starts at the identity: the network then computes what the pretrained one does.
+
+    Args:
+        build: function that takes options and returns a model.
+        architecture: string, its name in `list_models()`.
+        options: dictionary of its options, with their defaults.
+
+    Returns:
+        A `keras.Model`, for images as the `preprocess_input` of the network in `keras.applications`
+        makes them.
+
+    Raises:
+        ValueError: `keras.applications` has no such network, the weights cannot be had, or the
+            attention module cannot start at the identity.
+    """
+    name = twin_of(architecture, options)
+    attention = starting_at_identity(options.get("attention_module"))
+    model = build(**{**options, "weights": None, "attention_module": attention})
+    top = options.get("include_top", True) and options.get("classes") == CLASSES
+    own = {"alpha", "depth_multiplier"} & options.keys() if architecture == "mobilenet" else set()
+    try:
+        source = getattr(keras.applications, name)(
+            weights="imagenet", include_top=top, **{key: options[key] for key in own}
+        )
+    except ValueError:
+        raise
+    except Exception as error:  # a download can fail in any way; Keras's own error is no kind
+        raise ValueError(
+            f"weights='imagenet' of {name} cannot be had: {error}; Keras looks for them in "
+            f"{keras_cache()} before it downloads them"
+        ) from error
+    # attention changes the order in which Keras lists the layers, but not their names
+    plain = model if attention is None else build(
+        **{**options, "weights": None, "attention_module": None}
+    )  # fmt: skip
+    copy_in_order(source, plain)
+    if plain is not model:
+        transfer_weights(model, plain)
+    return model
+
+
+def twin_of(architecture: str, options: Mapping[str, Any]) -> str:
+    """Returns the network of `keras.applications` that is the same as one of ours.
+
+    Args:
+        architecture: string, a name of `list_models()`.
+        options: dictionary of its options, with their defaults.
+
+    Raises:
+        ValueError: there is none.
+    """
+    twins = TWINS.get(architecture, {})
+    for name, wanted in twins.items():
+        if all(options.get(key) == value for key, value in wanted.items()):
+            return name
+    if not twins:
+        raise ValueError(
+            f"weights='imagenet': keras.applications has no {architecture}; it has the networks of "
+            f"{', '.join(TWINS)}"
+        )
+    described = "; ".join(
+        f"{name} is {', '.join(f'{key}={value!r}' for key, value in wanted.items())}"
+        for name, wanted in twins.items()
+    )
+    raise ValueError(
+        f"weights='imagenet': keras.applications has no {architecture} with these options: "
+        f"{described}"
+    )
+
+
+def starting_at_identity(attention: AttentionModule) -> AttentionModule:
+    """Returns an attention module that changes nothing at first.
+
+    Args:
+        attention: `None`, or a module by its name, with or without options.
+
+    Raises:
+        ValueError: the module is a function, which cannot be told how to start.
+    """
+    if attention is None:
+        return None
+    if not isinstance(attention, (str, AttentionSpec)):
+        raise ValueError(
+            "weights='imagenet' takes attention by its name, such as 'cbam_block(ratio=16)', which "
+            "then starts at the identity; add_attention takes any module"
+        )
+    spec = AttentionSpec.parse(attention) if isinstance(attention, str) else attention
+    options = dict(spec.options)
+    if spec.is_none or "start" in options:
+        return spec
+    if "start" in (attention_options(spec.name) or []):
+        return AttentionSpec.parse(spec.name, spec.at, **{**options, "start": "identity"})
+    layer = _LAYERS.get(spec.name)
+    if layer is None:
+        raise ValueError(f"{spec.name} has no layer that could start at the identity")
+
+    def block(x: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
+        return IdentityStart(layer(**options, name="module"), name=name)(x)
+
+    return block
+
+
+def copy_in_order(source: keras.Model, target: keras.Model) -> None:
+    """Copies the weights of a network into ours, layer by layer, in their order.
+
+    A classifier that the source does not have is left as it is. A classifier may be a 1x1
+    convolution in one network and a dense layer in the other.
+
+    Args:
+        source: a `keras.Model` of `keras.applications`.
+        target: a `keras.Model` of the same architecture, without attention.
+
+    Raises:
+        ValueError: the networks are not the same.
+    """
+    give = [layer for layer in source.layers if layer.weights]
+    take = [layer for layer in target.layers if layer.weights]
+    if len(take) == len(give) + 1 and take[-1].name == "logits":
+        take.pop()
+    if len(take) != len(give):
+        raise ValueError(
+            f"{source.name} has {len(give)} layers with weights, {target.name} has {len(take)}"
+        )
+    pairs = list(zip(take, give, strict=True))
+    for ours, theirs in pairs:
+        sizes = [[int(np.prod(w.shape)) for w in layer.weights] for layer in (ours, theirs)]
+        if sizes[0] != sizes[1]:
+            raise ValueError(f"{theirs.name} of {source.name} does not fit {ours.name}")
+    for ours, theirs in pairs:
+        values = zip(theirs.get_weights(), ours.weights, strict=True)
+        ours.set_weights([np.reshape(value, weight.shape) for value, weight in values])

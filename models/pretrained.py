@@ -1,0 +1,222 @@
+"""Weights by name: `"cifar10"`, trained here and shipped, and `"imagenet"`, those of Keras.
+
+Nothing here needs Keras until weights are loaded, so that the command line can list them at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .attention.specification import AttentionSpec
+
+if TYPE_CHECKING:
+    import keras
+
+CIFAR10, IMAGENET = NAMES = ("cifar10", "imagenet")
+FOLDER = Path(__file__).parent / "trained"
+INDEX = FOLDER / "index.json"
+
+# architecture -> networks of `keras.applications` that are the same, weight for weight, each with
+# the options by which ours is
+TWINS: dict[str, dict[str, dict[str, Any]]] = {
+    "densenet": {f"DenseNet{depth}": {"depth": depth} for depth in (121, 169, 201)},
+    "inception_resnet_v2": {"InceptionResNetV2": {}},
+    "inception_v3": {"InceptionV3": {}},
+    "mobilenet": {"MobileNet": {}},
+    "resnet": {
+        f"ResNet{depth}": {
+            "depth": depth, "stem": "imagenet", "stride_in": "1x1", "use_bias": True
+        }
+        for depth in (50, 101, 152)
+    },
+}  # fmt: skip
+
+
+class TrainedWeights(NamedTuple):
+    """Weights that were trained here, and what they are of.
+
+    Attributes:
+        name: string, such as `"cifar10/resnet_v1-20-cbam_block"`.
+        model: string, the architecture with its options, as `build_model` takes it.
+        attention: string, the attention module with its options.
+        test_accuracy: float in [0, 1], of these weights, in float16 as they are shipped.
+        epochs: int, of the training.
+        seed: int, of the training.
+        recipe: dictionary, the settings of the training that differ from the defaults.
+        params: int, parameters of the network.
+        mean, variance: lists of floats, of the raw pixels that the network was trained on.
+        class_names: list of strings.
+    """
+
+    name: str
+    model: str
+    attention: str
+    test_accuracy: float
+    epochs: int
+    seed: int
+    recipe: dict[str, Any]
+    params: int
+    mean: list[float]
+    variance: list[float]
+    class_names: list[str]
+
+    @property
+    def path(self) -> Path:
+        """The file with the weights."""
+        return FOLDER / f"{self.name}.safetensors"
+
+
+@functools.cache
+def trained_weights() -> dict[str, TrainedWeights]:
+    """Returns all weights that are shipped, by their names."""
+    index = json.loads(INDEX.read_text("utf-8"))
+    return {name: TrainedWeights(name, **entry) for name, entry in sorted(index.items())}
+
+
+def list_weights() -> dict[str, float]:
+    """Returns the names of all weights that are shipped, with their test accuracy on CIFAR-10.
+
+    `trained_model(name)` is the network with these weights, `build_model(..., weights="cifar10")`
+    the architecture with them.
+    """
+    return {name: entry.test_accuracy for name, entry in trained_weights().items()}
+
+
+def trained_model(name: str) -> keras.Model:
+    """Builds a network with the weights that were trained here.
+
+    Args:
+        name: string, one of `list_weights()`.
+
+    Returns:
+        A Functional `keras.Model` from raw pixels, `(batch, 32, 32, 3)` with values from 0 to 255,
+        to the probabilities of the classes, which are those of `class_names(name)`.
+
+    Raises:
+        ValueError: there are no such weights.
+
+    Example:
+
+    >>> model = trained_model("cifar10/resnet_v1-20-cbam_block")
+    >>> label = class_names(name)[model.predict(image[None]).argmax()]
+    """
+    import keras
+
+    from . import build_model
+    from .blocks import channel_axis, image_shape
+
+    entry = _entry(name)
+    image = keras.Input(image_shape(32), name="image")
+    pixels = keras.layers.Normalization(
+        axis=channel_axis(),
+        mean=entry.mean,
+        variance=entry.variance,
+        dtype="float32",
+        name="normalization",
+    )(image)
+    model = build_model(
+        entry.model,
+        input_tensor=pixels,
+        classes=len(entry.class_names),
+        attention_module=entry.attention,
+    )
+    _fill(model, entry)
+    return model
+
+
+def class_names(name: str) -> tuple[str, ...]:
+    """Returns the names of the classes that a trained network tells apart, in its order.
+
+    Args:
+        name: string, one of `list_weights()`.
+
+    Raises:
+        ValueError: there are no such weights.
+    """
+    return tuple(_entry(name).class_names)
+
+
+def _entry(name: str) -> TrainedWeights:
+    entries = trained_weights()
+    if name not in entries:
+        raise ValueError(f"there are no weights {name!r}; known: {', '.join(entries) or 'none'}")
+    return entries[name]
+
+
+def keras_cache() -> Path:
+    """Returns the folder in which Keras looks for weights before it downloads them."""
+    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+
+
+def with_named_weights(
+    build: Callable[..., keras.Model], function: str, options: Mapping[str, Any]
+) -> keras.Model:
+    """Builds an architecture with weights by name.
+
+    Args:
+        build: function that takes options and returns a model.
+        function: string, the name of the architecture's function.
+        options: dictionary of its options, with their defaults. `weights` is one of `NAMES`.
+
+    Returns:
+        A `keras.Model`.
+
+    Raises:
+        ValueError: there are no such weights for the network, or they cannot be had.
+    """
+    from . import _ARCHITECTURES
+
+    names = {path.partition(".")[2]: name for name, path in _ARCHITECTURES.items()}
+    architecture = names[function]
+    weights = options["weights"]
+    if weights == CIFAR10:
+        entry = _fitting(architecture, options)
+        model = build(**{**options, "weights": None})
+        _fill(model, entry)
+        return model
+    from .imagenet import imagenet_weights
+
+    return imagenet_weights(build, architecture, options)
+
+
+def _fitting(architecture: str, options: Mapping[str, Any]) -> TrainedWeights:
+    """The weights for a network, by its architecture, its own options and its attention."""
+    from .specification import parse_specification
+
+    attention = options.get("attention_module")
+    wanted = attention if isinstance(attention, AttentionSpec) else None
+    if wanted is None and (attention is None or isinstance(attention, str)):
+        wanted = AttentionSpec.parse(attention)
+    for entry in trained_weights().values():
+        name, own = parse_specification(entry.model)
+        fits = name == architecture and all(options.get(k) == v for k, v in own.items())
+        at = options.get("attention_at", "block")
+        if fits and wanted is not None and at in ("block", ("block",)):
+            found = AttentionSpec.parse(entry.attention)
+            if (found.name, found.options) == (wanted.name, wanted.options):
+                return entry
+    known = "; ".join(f"{e.model} with {e.attention}" for e in trained_weights().values())
+    raise ValueError(
+        f"weights='cifar10' are not there for this {architecture} with attention "
+        f"{str(wanted) if wanted is not None else attention!r}; they are for {known or 'none'}"
+    )
+
+
+def _fill(model: keras.Model, entry: TrainedWeights) -> None:
+    """Fills a model; a classifier of other classes, or none at all, is left as it is."""
+    from safetensors.numpy import load_file
+
+    values = load_file(entry.path)
+    for layer in model.layers:
+        arrays = [values.get(f"{layer.name}/{number}") for number in range(len(layer.weights))]
+        shapes = [tuple(weight.shape) for weight in layer.weights]
+        if not arrays or layer.name == "normalization":
+            continue
+        if layer.name == "logits" and [a.shape for a in arrays if a is not None] != shapes:
+            continue
+        layer.set_weights([a.astype("float32") for a in arrays if a is not None])

@@ -1,0 +1,103 @@
+"""`weights="imagenet"`: Keras's own networks stand for those that it would download."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+from models import build_model
+from models.attention.identity import IdentityStart
+from models.imagenet import twin_of
+from models.pretrained import TWINS
+from tests.models.transfer import randomize
+
+pytestmark = pytest.mark.once
+
+RESNET = "resnet(depth=50, stem='imagenet', stride_in='1x1', use_bias=True)"
+
+
+@pytest.fixture
+def downloaded(monkeypatch, rng):
+    """Has `keras.applications` return random weights where it would download some."""
+    made = []
+
+    def stand_in(name):
+        constructor = getattr(keras.applications, name)
+
+        def build(weights, **options):
+            assert weights == "imagenet"
+            model = constructor(weights=None, **options)
+            randomize(model, rng, 0.03)
+            made.append(model)
+            return model
+
+        build.__signature__ = inspect.signature(constructor)
+        monkeypatch.setattr(keras.applications, name, build)
+
+    for name in ("ResNet50", "MobileNet"):
+        stand_in(name)
+    return made
+
+
+def outputs(model, x):
+    return keras.ops.convert_to_numpy(model(x))
+
+
+@pytest.mark.parametrize("module", [None, "cbam_block(ratio=16)", "gam_block"])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("mobilenet(alpha=0.25)", 224),
+        pytest.param(RESNET, 224, marks=pytest.mark.long),
+    ],
+)
+def test_it_computes_what_the_pretrained_network_does(name, size, module, downloaded, rng):
+    model = build_model(name, weights="imagenet", attention_module=module, classes=1000,
+                        input_shape=(size, size, 3))  # fmt: skip
+    x = rng.normal(size=(2, size, size, 3)).astype("float32")
+    np.testing.assert_allclose(outputs(model, x), outputs(downloaded[0], x), rtol=1e-3, atol=1e-5)
+    attention = [layer for layer in model.layers if layer.name.endswith("_attention")]
+    assert bool(attention) == (module is not None)
+    if module == "gam_block":
+        assert all(isinstance(layer, IdentityStart) for layer in attention)
+
+
+def test_another_classifier_and_none(downloaded, rng):
+    x = rng.normal(size=(2, 224, 224, 3)).astype("float32")
+    maps = build_model("mobilenet", weights="imagenet", include_top=False, alpha=0.25)
+    theirs = downloaded[0]
+    np.testing.assert_allclose(outputs(maps, x), outputs(theirs, x), rtol=1e-3, atol=1e-4)
+    few = build_model("mobilenet", weights="imagenet", classes=5, alpha=0.25)
+    assert few.output_shape == (None, 5)
+    before = next(layer for layer in few.layers if layer.weights).get_weights()
+    np.testing.assert_array_equal(before[0], downloaded[1].layers[1].get_weights()[0])
+
+
+def test_what_cannot_be_downloaded(monkeypatch):
+    def fail(**options):
+        raise Exception("URL fetch failure on https://...")
+
+    monkeypatch.setattr(keras.applications, "MobileNet", fail)
+    with pytest.raises(ValueError, match=r"MobileNet cannot be had: URL fetch.*Keras looks for"):
+        build_model("mobilenet", weights="imagenet")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("resnet_v1", {}, "has no resnet_v1; it has the networks of densenet"),
+        ("resnet(depth=18)", {}, "ResNet50 is depth=50, stem='imagenet'"),
+        (RESNET, {"attention_module": lambda x: x}, "takes attention by its name"),
+    ],
+)
+def test_refusals(name, options, says):
+    with pytest.raises(ValueError, match=says):
+        build_model(name, weights="imagenet", **options)
+
+
+@pytest.mark.parametrize("architecture", TWINS)
+def test_every_twin_is_found(architecture):
+    for name, options in TWINS[architecture].items():
+        assert twin_of(architecture, options) == name
+        assert hasattr(keras.applications, name)

@@ -1,0 +1,100 @@
+"""The weights that are shipped: they load, compute what they did, and say what they are of."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from sklearn.datasets import load_sample_images
+
+import models
+from models import build_model, list_weights, trained_model
+from models.pretrained import FOLDER, class_names, trained_weights
+from models.specification import parse_specification
+
+LOGITS = json.loads((Path(__file__).parent / "trained_logits.json").read_text())
+NAMES = list(list_weights())
+
+
+def sample_crops():
+    """Eight 32x32 crops of scikit-learn's photographs, the same everywhere."""
+    crops = [photo[y : y + 320 : 10, x : x + 320 : 10] for photo in load_sample_images().images
+             for y, x in ((0, 0), (50, 100), (100, 200), (100, 300))]  # fmt: skip
+    images = np.stack(crops).astype("float32")
+    if keras.config.image_data_format() == "channels_first":
+        images = images.transpose(0, 3, 1, 2)
+    return images
+
+
+def test_there_are_some_and_they_are_small():
+    assert {"cifar10/resnet_v1-20-none", "cifar10/resnet_v1-20-cbam_block-start_identity"} <= {
+        *NAMES
+    }
+    files = sorted(FOLDER.rglob("*.safetensors"))
+    assert files == sorted(entry.path for entry in trained_weights().values())
+    assert sum(file.stat().st_size for file in files) < 25 * 2**20
+    assert models.list_weights is list_weights
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_computes_what_it_did(name):
+    model = trained_model(name)
+    logits = keras.Model(model.input, model.get_layer("logits").output)
+    found = keras.ops.convert_to_numpy(logits(sample_crops()))
+    np.testing.assert_allclose(found, LOGITS[name], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", NAMES)
+def test_the_architecture_has_the_weights_too(name):
+    entry = trained_weights()[name]
+    whole = trained_model(name)
+    model = build_model(entry.model, attention_module=entry.attention, weights="cifar10")
+    crops = sample_crops()
+    pixels = whole.get_layer("normalization")(crops)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(model(pixels)), keras.ops.convert_to_numpy(whole(crops)),
+        rtol=1e-5, atol=1e-6,
+    )  # fmt: skip
+    assert model.count_params() > entry.params
+    few = build_model(entry.model, attention_module=entry.attention, weights="cifar10", classes=3)
+    stem = next(layer.name for layer in few.layers if layer.weights)
+    np.testing.assert_array_equal(
+        few.get_layer(stem).get_weights()[0], model.get_layer(stem).get_weights()[0]
+    )
+    maps = build_model(
+        entry.model, attention_module=entry.attention, weights="cifar10", include_top=False
+    )
+    assert len(maps.output_shape) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet_v1", {"depth": 26}),
+        ("resnet_v1", {"depth": 20, "attention_module": "gam_block"}),
+        ("densenet", {}),
+    ],
+)
+def test_other_networks_are_told_which_have_weights(name, options):
+    with pytest.raises(ValueError, match=r"they are for resnet_v1\(depth=20\) with"):
+        build_model(name, weights="cifar10", **options)
+
+
+def test_unknown_names():
+    for function in (trained_model, class_names):
+        with pytest.raises(ValueError, match=r"no weights 'cifar10/other'; known: cifar10/"):
+            function("cifar10/other")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_said_of_them(name):
+    entry = trained_weights()[name]
+    assert entry.class_names[:2] == ["airplane", "automobile"]
+    assert class_names(name) == tuple(entry.class_names)
+    architecture, options = parse_specification(entry.model)
+    assert name.startswith(f"cifar10/{architecture}-{options['depth']}-")
+    assert 0.8 < entry.test_accuracy < 1
+    card = (Path(__file__).parents[2] / "docs" / "weights.md").read_text("utf-8")
+    assert f"| `{name}` | {100 * entry.test_accuracy:.2f} % |" in card

@@ -1,0 +1,84 @@
+"""Trained weights on the command line: in the place of a run, and where none is given."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from main import main
+from models.pretrained import list_weights
+from utils.data import downloads
+from utils.system.errors import UserError
+
+pytestmark = pytest.mark.once
+
+NAME = "cifar10/resnet_v1-20-none"
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """An empty folder to work in, and no network."""
+
+    def refuse(*arguments, **options):
+        raise UserError("there is no network")
+
+    for name in ("download", "fetch"):
+        if hasattr(downloads, name):
+            monkeypatch.setattr(downloads, name, refuse)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    return tmp_path
+
+
+def test_predict(alone, capsys):
+    Image.fromarray(load_sample_images().images[0]).save(alone / "photo.png")
+    main(["predict", NAME, "photo.png", "--format", "json"])
+    (found,) = json.loads(capsys.readouterr().out)
+    assert {each["class"] for each in found["predictions"]} <= {
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"
+    }  # fmt: skip
+    assert (alone / "runs" / NAME / "best.keras").exists()
+    main(["predict", NAME, "photo.png", "--format", "json"])  # the folder is taken as it is
+
+
+def test_fine_tuning(alone, cifar10_dir, capsys):
+    main(["train", "--init", NAME, "--data-dir", str(cifar10_dir), "--epochs", "1",
+          "--freeze", "backbone", "--run-dir", "run"])  # fmt: skip
+    said = capsys.readouterr().out
+    assert "weights of" in said
+    config = json.loads((alone / "run" / "config.json").read_text())
+    assert (config["model"], config["depth"], config["attention"]) == ("resnet_v1", 20, "none")
+
+
+def test_list_names_them(capsys):
+    main(["list"])
+    said = capsys.readouterr().out
+    for name, accuracy in list_weights().items():
+        assert f"{name} " in said
+        assert f"{accuracy:.2%}" in said
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_unknown_weights(command, alone, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "cifar10/other", *(["photo.png"] if command == "predict" else [])])
+    assert stop.value.code == 2
+    assert "trained weights that 'main.py list' names" in capsys.readouterr().err
+
+
+def test_explain_without_a_run_or_data(alone, capsys, monkeypatch):
+    from utils.explain import explain as module
+
+    def none_here(*arguments, **options):
+        raise UserError("CIFAR-10 is not here")
+
+    monkeypatch.setattr(module, "load_run_dataset", none_here)
+    main(["explain", "--output", "pictures"])
+    assert "no test images: CIFAR-10 is not here" in capsys.readouterr().out
+    picture = np.asarray(Image.open(alone / "pictures" / "explanation.png"))
+    assert min(picture.shape[:2]) > 300
+    report = json.loads((alone / "pictures" / "explanation.json").read_text())
+    assert [image["name"] for image in report["images"]] == ["china.jpg", "flower.jpg"]
+    assert len(report["networks"]) == 2

@@ -1,0 +1,77 @@
+"""Networks that were trained here, as the folders of runs that every command takes."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, TypeVar
+
+from models.pretrained import trained_weights
+
+from ..config.fields import Settings
+from ..config.settings import TrainSettings
+from ..system.files import replacing, write_json
+
+NAMING = ("run", "runs", "network", "init")  # settings that can name a trained network
+ROOT = Path("runs")
+
+Chosen = TypeVar("Chosen", bound=Settings)
+
+
+def with_trained_runs(settings: Chosen) -> Chosen:
+    """Returns settings with a run's folder in the place of every name of trained weights.
+
+    Args:
+        settings: settings of any command.
+    """
+    changed: dict[str, Any] = {}
+    for field in NAMING:
+        value = getattr(settings, field, None)
+        if isinstance(value, str) and value in trained_weights():
+            changed[field] = str(trained_run(value))
+        elif isinstance(value, tuple) and any(each in trained_weights() for each in value):
+            changed[field] = tuple(
+                str(trained_run(each)) if each in trained_weights() else each for each in value
+            )
+    return dataclasses.replace(settings, **changed) if changed else settings  # type: ignore[type-var]
+
+
+def trained_run(name: str) -> Path:
+    """Returns the folder of a run with weights that were trained here; makes it if need be.
+
+    Args:
+        name: string, one of `list_weights()`.
+
+    Returns:
+        The path of the folder, below `runs/`, with `config.json`, `summary.json` and `best.keras`.
+    """
+    folder = ROOT / name
+    if (folder / "config.json").exists():
+        return folder
+    from models.pretrained import trained_model
+    from models.saving import save_model
+    from models.specification import parse_specification
+
+    entry = trained_weights()[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "best.keras") as temporary:
+        save_model(trained_model(name), temporary)
+    write_json(
+        folder / "summary.json",
+        {
+            "test_accuracy": entry.test_accuracy,
+            "params": entry.params,
+            "epochs": entry.epochs,
+            "seed": entry.seed,
+            "class_names": entry.class_names,
+        },
+    )
+    model, options = parse_specification(entry.model)
+    config = TrainSettings(
+        model=model,
+        attention=entry.attention,
+        dataset="cifar10",
+        seed=entry.seed,
+        precision="float32",
+        **{**options, **entry.recipe, "epochs": entry.epochs},
+    ).config()
+    write_json(folder / "config.json", config)  # last: without it, this is no run
+    return folder
