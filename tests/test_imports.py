@@ -24,7 +24,9 @@ BACKEND_FILES = (
     "models/private_api.py", "models/gradients.py", "models/torch_weights.py",
 )  # fmt: skip
 # packages that are installed under another name, or along with another
-INSTALLED_AS = {"PIL": "pillow", "sklearn": "scikit-learn", "absl": "grain"}
+INSTALLED_AS = {
+    "PIL": "pillow", "sklearn": "scikit-learn", "absl": "grain", "mlflow": "mlflow-skinny",
+}  # fmt: skip
 
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

@@ -101,6 +101,7 @@ def test_refuses(name, message):
         build_model(name)
 
 
+@pytest.mark.once  # JAX compiles every operation by itself
 def test_a_network_from_ones_own_file(own_file):
     model = build_model(f"{own_file}:my_network", filters=6, classes=3, attention_module="se_block")
     assert model.output_shape == (None, 3)

@@ -127,6 +127,7 @@ def test_of_the_predicted_class_or_of_one_for_all(rng):
     np.testing.assert_array_equal(grad_cam(model, images, 2), grad_cam(model, images, [2] * 5))
 
 
+@pytest.mark.once  # JAX compiles every operation by itself
 @pytest.mark.parametrize("output", ["other", 1])
 def test_of_one_of_several_outputs(output, rng):
     first, images = network(), rng.normal(size=(4, 6, 6, 2)).astype("float32")

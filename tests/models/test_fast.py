@@ -104,6 +104,7 @@ def test_no_grouped_convolution_is_left_to_xla(module):
     assert not compiled
 
 
+@pytest.mark.once  # JAX compiles every operation by itself
 def test_files_are_plain_keras(tmp_path, rng):
     x = rng.normal(size=(2, 6, 5, 4)).astype("float32")
     model = trained(True, {}, x, np.zeros((2, 3), "float32"))

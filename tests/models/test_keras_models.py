@@ -100,6 +100,7 @@ def test_attention_is_where_add_attention_puts_it():
     ]
 
 
+@pytest.mark.once  # JAX compiles every operation by itself
 @pytest.mark.parametrize("activation", [None, "softmax"])
 def test_a_file_keeps_its_classifier(activation, tmp_path, images):
     source = classifier(activation)
@@ -112,6 +113,7 @@ def test_a_file_keeps_its_classifier(activation, tmp_path, images):
     np.testing.assert_allclose(np.asarray(ops.softmax(logits)), expected, atol=1e-6)
 
 
+@pytest.mark.once  # JAX compiles every operation by itself
 @pytest.mark.parametrize("module", ["cbam_block", "simam_block"])
 def test_attention_in_a_file_starts_at_the_identity(module, tmp_path, images):
     path = saved(classifier(), tmp_path)
@@ -123,6 +125,7 @@ def test_attention_in_a_file_starts_at_the_identity(module, tmp_path, images):
     assert len(attended.layers) > len(plain.layers)
 
 
+@pytest.mark.once  # JAX compiles every operation by itself
 def test_other_classes_get_a_classifier_of_their_own(tmp_path, images):
     source = classifier("softmax")
     network = build_model(saved(source, tmp_path), input_shape=SHAPE, classes=7)
@@ -132,6 +135,7 @@ def test_other_classes_get_a_classifier_of_their_own(tmp_path, images):
     np.testing.assert_array_equal(np.asarray(ours), np.asarray(features))
 
 
+@pytest.mark.once  # JAX compiles every operation by itself
 def test_a_file_without_a_classifier(tmp_path, images):
     source = classifier()
     features = keras.Model(source.inputs, source.get_layer("second").output)
@@ -140,6 +144,7 @@ def test_a_file_without_a_classifier(tmp_path, images):
     assert network.get_layer("avg_pool").input.shape == (None, 8, 8, 8)
 
 
+@pytest.mark.once  # JAX compiles every operation by itself
 def test_a_sequential_model(tmp_path, images):
     parts = [layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(4), layers.Softmax()]
     source = keras.Sequential([keras.Input(SHAPE), *parts])
@@ -149,6 +154,7 @@ def test_a_sequential_model(tmp_path, images):
     np.testing.assert_allclose(np.asarray(network(images)), np.asarray(source(images)), atol=1e-6)
 
 
+@pytest.mark.once  # JAX compiles every operation by itself
 def test_the_preprocessing_that_a_file_needs(tmp_path, images):
     source = classifier()
     path = saved(source, tmp_path)
@@ -180,6 +186,7 @@ def test_in_half_precision_pixels_stay_in_float32(tmp_path, images):
     np.testing.assert_allclose(np.asarray(half(images)), np.asarray(whole(images)), atol=1e-2)
 
 
+@pytest.mark.once  # JAX compiles every operation by itself
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [

@@ -96,5 +96,7 @@ def test_what_is_said_of_them(name):
     architecture, options = parse_specification(entry.model)
     assert name.startswith(f"cifar10/{architecture}-{options['depth']}-")
     assert 0.8 < entry.test_accuracy < 1
-    card = (Path(__file__).parents[2] / "docs" / "weights.md").read_text("utf-8")
-    assert f"| `{name}` | {100 * entry.test_accuracy:.2f} % |" in card
+    root = Path(__file__).parents[2]
+    percent = f"{100 * entry.test_accuracy:.2f} %"
+    assert f"| `{name}` | {percent} |" in (root / "docs" / "weights.md").read_text("utf-8")
+    assert percent in (root / "README.md").read_text("utf-8")

@@ -98,6 +98,7 @@ def test_a_layer_class_is_a_module(x):
     assert (layer.name, layer.ratio) == ("here", 2)
 
 
+@pytest.mark.once  # JAX compiles every operation by itself
 @pytest.mark.usefixtures("own_registry")
 def test_own_module_by_name_everywhere():
     @register_attention("half")

@@ -51,7 +51,7 @@ def _plot_costs(axes: Axes, rows: Sequence[Row]) -> None:
     speeds = [row.speed for row in rows if row.speed is not None]
     if len(speeds) == len(rows):
         costs = [1 / speed for speed in speeds]
-        axes.set(xlabel="training time per image, relative to the base variant")
+        axes.set(xlabel="training time per image, as a multiple of the first variant's")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} x"))
     else:
         costs = [row.params for row in rows]
@@ -68,8 +68,8 @@ def _plot_costs(axes: Axes, rows: Sequence[Row]) -> None:
 def _plot_curves(axes: Axes, rows: Sequence[Row]) -> None:
     for number, row in enumerate(rows):
         _plot_band(axes, np.array(row.curves), number / len(rows), **_style(number))
-    # need not show the first quarter of the epochs, whose rise would flatten the rest
-    lowest = min(min(curve[len(curve) // 4 :]) for row in rows for curve in row.curves)
+    # need not show the first half of the epochs, whose rise would flatten the rest
+    lowest = min(min(curve[len(curve) // 2 :]) for row in rows for curve in row.curves)
     highest = max(max(curve) for row in rows for curve in row.curves)
     margin = 0.05 * (highest - lowest) + 1e-3
     split = "validation" if rows[0].validated else "training"

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from models.pretrained import trained_weights
+from models.specification import parse_specification
+
 from ..system.errors import UserError
 from ..system.files import read_json
 from ..system.terminal import printable
@@ -76,9 +79,16 @@ def parse_settings(
 def _of_initial_run(values: dict[str, Any], known: list[str]) -> dict[str, Any]:
     """The network and the attention of the run that is started from, where none are given."""
     init = values.get("init")
-    if not isinstance(init, str) or not (Path(init) / "config.json").is_file():
+    if not isinstance(init, str):
         return {}
-    config = read_json(Path(init) / "config.json")
+    if init in trained_weights():
+        entry = trained_weights()[init]
+        model, options = parse_specification(entry.model)
+        config: Any = {"model": model, **options, "attention": entry.attention}
+    elif (Path(init) / "config.json").is_file():
+        config = read_json(Path(init) / "config.json")
+    else:
+        return {}
     names = [] if "model" in values else ["model", *option_names(TrainSettings, "architecture")]
     names += [] if "attention" in values else OF_ATTENTION
     found = {name: config.get(name) for name in names} if isinstance(config, dict) else {}

@@ -15,17 +15,20 @@ class OptimizerEntry:
     Args:
         path: string, module and class of a `keras.optimizers.Optimizer`, such as
             `"keras.optimizers:Adam"`.
-        learning_rate: float, the peak of the learning rate if none is given.
+        learning_rate: float, the peak of the learning rate if none is given, for batches of the
+            usual size.
+        batch_size: int, that size. Defaults to 128.
         options: dictionary of arguments for the class. Defaults to none.
         help: string, what `--help` adds to the name. Defaults to nothing.
-        scales: bool, whether the learning rate is that of a batch of 128 images, and smaller for
-            fewer, in proportion. Defaults to `False`.
+        scales: bool, whether the learning rate is smaller for smaller batches, in proportion.
+            Defaults to `False`.
     """
 
     path: str
     learning_rate: float
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     help: str = ""
+    batch_size: int = 128
     scales: bool = False
 
 
@@ -47,7 +50,8 @@ OPTIMIZERS = {
     ),
     "muon": OptimizerEntry(
         "utils.training.muon:Muon",
-        learning_rate=0.05,
+        learning_rate=0.014,
+        batch_size=64,
         help="orthogonal updates of convolution kernels, Nesterov momentum 0.9 for the rest",
         scales=True,
     ),
@@ -61,9 +65,6 @@ def optimizer_help() -> str:
     )
 
 
-BATCH_SIZE = 128  # images of a batch, for which the learning rates are
-
-
 def default_learning_rate(optimizer: str, chosen_batch: int | None = None) -> float:
     """Returns the peak of the learning rate if none is given.
 
@@ -73,7 +74,7 @@ def default_learning_rate(optimizer: str, chosen_batch: int | None = None) -> fl
             images. Defaults to `None`: the user gave it, or it is the usual one.
     """
     entry = OPTIMIZERS[optimizer]
-    share = chosen_batch / BATCH_SIZE if chosen_batch is not None and entry.scales else 1.0
+    share = chosen_batch / entry.batch_size if chosen_batch is not None and entry.scales else 1.0
     return entry.learning_rate * share
 
 

@@ -24,12 +24,10 @@ class RecipeEntry:
 
 
 FINE_TUNING = "finetune"  # of a command that starts from weights and is given no recipe
+MUON = "muon"
 PLAIN = "plain"  # of settings that name no recipe, among them those of runs before there were any
 RECIPES = {
-    "quick": RecipeEntry(
-        "Muon, for a few epochs",
-        {"optimizer": "muon"},
-    ),
+    MUON: RecipeEntry("Muon, batches of 64", {"optimizer": "muon"}),
     PLAIN: RecipeEntry("SGD with Nesterov momentum; also of a file that names no recipe"),
     FINE_TUNING: RecipeEntry(
         "Adam for 20 epochs, at a tenth of the rate for the backbone, to start from weights",
@@ -66,7 +64,7 @@ RECIPES = {
         },
     ),
 }
-DEFAULT_RECIPE = PLAIN  # of a command that is given neither a recipe nor a file
+DEFAULT_RECIPE = MUON  # of a command that is given neither a recipe nor a file
 
 
 def recipe_settings(name: Any) -> dict[str, Any]:

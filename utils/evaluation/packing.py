@@ -16,7 +16,7 @@ from ..config.settings import TrainSettings
 from ..data.datasets import load_dataset
 from ..runs.naming import attention_name, network_name
 from ..runs.run_folder import read_config
-from ..system.files import read_json, replacing, write_json
+from ..system.files import replacing, write_json
 from .counting import trainable_params
 from .evaluate import evaluate
 
@@ -45,6 +45,8 @@ def pack_weights(
         settings = TrainSettings(**{k: v for k, v in config.items() if k in _fields()})
         spec = settings.attention_spec
         network = load_model(run / "best.keras")
+        dataset = load_dataset("cifar10", data_dir or settings.data_dir, announce)
+        before = evaluate(network, dataset).accuracy
         arrays = {
             f"{layer.name}/{number}": value.astype("float16")
             for layer in network.layers
@@ -55,7 +57,6 @@ def pack_weights(
             if layer.name != "normalization" and layer.weights:
                 count = range(len(layer.weights))
                 layer.set_weights([arrays[f"{layer.name}/{n}"].astype("float32") for n in count])
-        dataset = load_dataset("cifar10", data_dir or settings.data_dir, announce)
         accuracy = evaluate(network, dataset).accuracy
         name = f"cifar10/{network_name(settings)}-{attention_name(spec)}"
         path = FOLDER / f"{name}.safetensors"
@@ -77,7 +78,6 @@ def pack_weights(
             "variance": np.ravel(normalization.input_variance).tolist(),
             "class_names": list(dataset.class_names),
         }
-        before = read_json(run / "summary.json")["test_accuracy"]
         announce(
             f"{name}: {path.stat().st_size / 2**20:.2f} MB, test accuracy {accuracy:.4f}, "
             f"{before:.4f} in float32"

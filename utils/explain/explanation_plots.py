@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -17,6 +19,7 @@ from .selection import SelectedImage
 Row = tuple[str, Callable[[Axes, int], None]]
 
 CELL = 1.25  # side of a cell, in inches
+BAR = 0.8  # width of the bar of colors, in inches
 LABELS = 2.0  # width of the labels beside the rows, in inches
 MAX_NAME = 16  # characters of an image's name
 # both change evenly in lightness, so that they can be read without color vision
@@ -37,10 +40,13 @@ def plot_explanations(
         explanations: list of `Explanation`s.
         class_names: sequence of strings.
     """
+    spatial = [maps.spatial for each in explanations for maps in each.attention]
+    scale = _common_scale([maps for maps in spatial if maps is not None])
     rows: list[Row] = [("image", lambda axes, n: _draw_image(axes, images[n], class_names))]
     for explanation in explanations:
-        rows += _network_rows(explanation, images, class_names)
-    size = (LABELS + CELL * len(images), 1.25 * CELL * len(rows))
+        rows += _network_rows(explanation, images, class_names, scale)
+    bar = BAR if scale else 0
+    size = (LABELS + CELL * len(images) + bar, 1.25 * CELL * len(rows))
     figure = Figure(figsize=size, dpi=120, layout="constrained")
     grid = figure.subplots(len(rows), len(images), squeeze=False)
     for cells, (label, draw) in zip(grid, rows, strict=True):
@@ -48,11 +54,27 @@ def plot_explanations(
         for number, axes in enumerate(cells):
             axes.set(xticks=[], yticks=[])
             draw(axes, number)
+    if scale:
+        colors = ScalarMappable(scale, MAP_COLORS)
+        figure.colorbar(colors, ax=grid, label="spatial attention", shrink=0.4, aspect=25)
     save_figure(figure, path)
 
 
+def _common_scale(maps: Sequence[np.ndarray]) -> Normalize | None:
+    """The scale of colors that all spatial maps share, or `None` if there are none."""
+    if not maps:
+        return None
+    low, high = (
+        float(pick(each(m) for m in maps)) for pick, each in ((min, np.min), (max, np.max))
+    )
+    return Normalize(low, max(high, low + 1e-6))
+
+
 def _network_rows(
-    explanation: Explanation, images: Sequence[SelectedImage], class_names: Sequence[str]
+    explanation: Explanation,
+    images: Sequence[SelectedImage],
+    class_names: Sequence[str],
+    scale: Normalize | None,
 ) -> list[Row]:
     name = explanation.name
     rows: list[Row] = []
@@ -60,18 +82,19 @@ def _network_rows(
     if any(label is not None for label in labels):
         cams = explanation.true_class_cams
         rows.append(_cam_row("true class", explanation, cams, labels, images, class_names))
-    rows.append(
-        _cam_row(
-            "predicted class",
-            explanation,
-            explanation.predicted_class_cams,
-            explanation.predicted,
-            images,
-            class_names,
+    if labels != explanation.predicted.tolist():  # else the row above says it all
+        rows.append(
+            _cam_row(
+                "predicted class",
+                explanation,
+                explanation.predicted_class_cams,
+                explanation.predicted,
+                images,
+                class_names,
+            )
         )
-    )
     spatial = [maps.spatial for maps in explanation.attention if maps.spatial is not None]
-    rows += [_spatial_row(name, maps) for maps in spatial]
+    rows += [_spatial_row(name, maps, scale) for maps in spatial]
     gates = [maps.channel for maps in explanation.attention if maps.channel is not None]
     if gates:
         rows.append(_channel_row(name, gates))
@@ -98,12 +121,12 @@ def _cam_row(
     return f"{explanation.name}\nGrad-CAM\n{title}", draw
 
 
-def _spatial_row(name: str, maps: np.ndarray) -> Row:
+def _spatial_row(name: str, maps: np.ndarray, scale: Normalize | None) -> Row:
     low, high = float(maps.min()), float(maps.max())
     height, width = maps.shape[1:]
 
     def draw(axes: Axes, n: int) -> None:
-        axes.imshow(maps[n], cmap=MAP_COLORS, vmin=low, vmax=max(high, low + 1e-6))
+        axes.imshow(maps[n], cmap=MAP_COLORS, norm=scale)
 
     return f"{name}\nspatial attention\n{height}×{width}, {low:.2f} to {high:.2f}", draw
 
@@ -114,7 +137,7 @@ def _channel_row(name: str, gates: list[np.ndarray]) -> Row:
     def draw(axes: Axes, n: int) -> None:
         draw_channel_gates(axes, [gate[n] for gate in gates], highest)
 
-    return f"{name}\nchannel attention\ngates, 0 to {highest:.3g}", draw
+    return f"{name}\nchannel attention\nsorted gates, 0 to {highest:.3g}", draw
 
 
 def _draw_image(axes: Axes, image: SelectedImage, class_names: Sequence[str]) -> None:
@@ -139,7 +162,7 @@ def draw_cam(axes: Axes, pixels: np.ndarray, cam: np.ndarray) -> None:
 
 
 def draw_channel_gates(axes: Axes, gates: Sequence[np.ndarray], highest: float) -> None:
-    """Draws a bar for each channel, the channels of all stages one after the other.
+    """Draws the gates of each stage from the highest to the lowest, one stage after the other.
 
     Args:
         axes: the matplotlib axes.
@@ -149,7 +172,8 @@ def draw_channel_gates(axes: Axes, gates: Sequence[np.ndarray], highest: float) 
     start = 0
     for number, gate in enumerate(gates):
         channels = np.arange(start, start + len(gate))
-        axes.fill_between(channels, gate, step="mid", color=COLORS[4 if number % 2 else 1], lw=0)
+        ordered = np.sort(gate)[::-1]
+        axes.fill_between(channels, ordered, step="mid", color=COLORS[4 if number % 2 else 1], lw=0)
         start += len(gate)
     axes.set(xlim=(-1, start), ylim=(0, highest))
     axes.set_box_aspect(1)

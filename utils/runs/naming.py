@@ -12,7 +12,7 @@ from models.specification import parse_specification, short_name
 from ..config.compare_settings import CompareSettings
 from ..config.default_model import FOR_SMALL, known_model
 from ..config.fields import option_names
-from ..config.recipes import PLAIN, recipe_settings
+from ..config.recipes import DEFAULT_RECIPE, recipe_settings
 from ..config.settings import NOT_RECORDED, RecipeSettings, TrainSettings
 from .resuming import FREE
 
@@ -59,12 +59,12 @@ def network_name(settings: RecipeSettings) -> str:
 
 
 def recipe_name(settings: RecipeSettings) -> str:
-    """Returns what a folder's name has for the recipe, such as `recipe_quick-epochs3`, or "".
+    """Returns what a folder's name has for the recipe, such as `recipe_plain-epochs3`, or "".
 
-    It has the recipe's name, but for the plain one, and what differs from that recipe.
+    It has the recipe's name, but for the default one, and what differs from that recipe.
     """
     base = RecipeSettings(**recipe_settings(settings.recipe))
-    parts = [] if settings.recipe == PLAIN else [part_of_name("recipe", settings.recipe)]
+    parts = [] if settings.recipe == DEFAULT_RECIPE else [part_of_name("recipe", settings.recipe)]
     for field in dataclasses.fields(RecipeSettings):
         value = getattr(settings, field.name)
         named_apart = field.name in _APART or field.name in _WITHOUT_EFFECT

@@ -20,7 +20,7 @@ from models.specification import parse_specification
 
 from ..config.default_model import default_model, known_model, with_model
 from ..config.optimization import default_learning_rate
-from ..config.recipes import PLAIN
+from ..config.recipes import DEFAULT_RECIPE
 from ..config.settings import TrainSettings
 from ..data.dataset import Dataset
 from ..data.datasets import load_dataset
@@ -274,7 +274,7 @@ def describe(settings: TrainSettings, dataset: Dataset, setup: Setup, run_dir: P
 
 def _learning(settings, setup):
     """A line about what is not learned like everything else, or an empty string."""
-    parts = [] if settings.recipe == PLAIN else [f"recipe {settings.recipe}"]
+    parts = [] if settings.recipe == DEFAULT_RECIPE else [f"recipe {settings.recipe}"]
     if setup.frozen:
         count = trainable_params(setup.network)
         until = f" before epoch {settings.unfreeze_after + 1}" if settings.unfreeze_after else ""

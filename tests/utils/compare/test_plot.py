@@ -51,7 +51,7 @@ def test_accuracy_against_training_time(figures):
         ("none", 1, 0.7, pytest.approx(0.6), pytest.approx(0.8)),
         ("se_block", 1.25, 0.75, pytest.approx(0.65), pytest.approx(0.85)),
     ]
-    assert cost_axes.get_xlabel() == "training time per image, relative to the base variant"
+    assert cost_axes.get_xlabel() == "training time per image, as a multiple of the first variant's"
     line = curve_axes.lines[0]
     np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
     np.testing.assert_allclose(line.get_ydata(), [0.3, 0.6, 0.7])

@@ -31,7 +31,7 @@ RESNET20 = {
     "Global context, seeds 0, 1": ("cifar10-resnet20-catalogue-3epochs", "gc_block"),
 }
 SIX_EPOCHS = "cifar10-resnet20-6epochs"
-# beginning of a row of the README's second table -> experiment
+# beginning of a row of the first table of docs/results.md -> experiment
 OTHER_NETWORKS = {
     "ResNet56": "cifar10-resnet56-2epochs",
     "ResNet18": "cifar10-resnet18-3epochs",
@@ -167,8 +167,8 @@ def test_readme_resnet20():
     assert epochs_of(SIX_EPOCHS) == 6
 
 
-def test_readme_other_networks():
-    rows = read_table(page("README.md"), "other networks, seed 0")
+def test_other_networks():
+    rows = read_table(page("docs/results.md"), "other networks, seed 0")
     names = [row["other networks, seed 0"].split(",")[0] for row in rows]
     assert names == list(OTHER_NETWORKS)
     for name, row in zip(names, rows, strict=True):

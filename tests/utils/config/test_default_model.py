@@ -6,6 +6,7 @@ from models import build_model
 from utils.config.command_settings import ProfileSettings
 from utils.config.compare_settings import CompareSettings
 from utils.config.default_model import FOR_LARGE, FOR_SMALL, LARGE, known_model, with_model
+from utils.config.recipes import DEFAULT_RECIPE, recipe_settings
 from utils.config.settings import TrainSettings
 from utils.evaluation.counting import multiply_adds
 from utils.evaluation.networks import hint_of_size
@@ -52,7 +53,7 @@ def test_it_follows_from_the_size_of_the_images(settings, size, model):
 
 
 def test_it_is_in_the_names_of_folders():
-    photos = {"dataset": "folder", "data_dir": "/photos"}
+    photos = {**recipe_settings(DEFAULT_RECIPE), "dataset": "folder", "data_dir": "/photos"}
     found = with_model(TrainSettings(**photos), (224, 224, 3))
     assert default_run_dir(found, "folder").name == "folder_photos-mobilenet-cbam_block-seed0"
     found = with_model(CompareSettings(**photos), (224, 224, 3))

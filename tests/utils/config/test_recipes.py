@@ -76,8 +76,9 @@ def test_the_name_of_a_run_tells_what_differs_from_its_recipe():
     settings = parse("--recipe", "seed", "--schedule", "cosine")
     found = default_run_dir(settings, "cifar10")
     assert str(found) == f"{common}-recipe_seed-schedule_cosine-seed0"
-    # where an earlier version has put the same run
     found = default_run_dir(parse("--recipe", PLAIN, "--epochs", "3"), "cifar10")
+    assert str(found) == f"{common}-recipe_plain-epochs3-seed0"
+    found = default_run_dir(parse("--epochs", "3"), "cifar10")  # of the default recipe
     assert str(found) == f"{common}-epochs3-seed0"
 
 
@@ -89,7 +90,9 @@ def test_the_seeds_recipe_is_that_of_its_file():
 @pytest.mark.parametrize("name", ["slow", ["seed"], None])
 def test_other_names_are_refused(name, tmp_path):
     (tmp_path / "file.json").write_text(json.dumps({"recipe": name}))
-    with pytest.raises(UserError, match="recipe must be one of quick, plain, seed, pytorch_seed"):
+    with pytest.raises(
+        UserError, match="recipe must be one of muon, plain, finetune, seed, pytorch_seed"
+    ):
         parse("--config", str(tmp_path / "file.json"))
 
 

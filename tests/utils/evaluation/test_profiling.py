@@ -17,6 +17,7 @@ from utils.evaluation.profiling import cost_table, profile
 from utils.system.errors import UserError
 
 
+@pytest.mark.once  # JAX compiles every operation by itself
 def test_profile_of_modules():
     settings = ProfileSettings(depth=8, attention="cbam_block,se_block", ratio=4, rounds=0)
     costs = profile(settings)

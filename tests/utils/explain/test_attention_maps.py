@@ -34,6 +34,7 @@ def input_and_output(network, layer, images):
     return keras.Model(network.inputs, [layer.input, layer.output]).predict(images, verbose=0)
 
 
+@pytest.mark.once  # JAX compiles every operation by itself
 def test_maps_of_cbam_multiply_to_its_outputs(rng):
     network = build("resnet_v1", "cbam_block", depth=14)
     images = rng.normal(size=(3, 32, 32, 3)).astype("float32")

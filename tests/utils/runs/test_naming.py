@@ -6,6 +6,7 @@ import itertools
 import pytest
 
 from utils.config.compare_settings import CompareSettings
+from utils.config.recipes import DEFAULT_RECIPE, recipe_settings
 from utils.config.settings import RecipeSettings, TrainSettings
 from utils.runs.naming import LONGEST, default_comparison_dir, default_run_dir, folder_name
 
@@ -39,26 +40,33 @@ OTHERS = {
     "attention_at": "stage", "dataset": "digits", "corrupt": "skip", "optimizer": "adam",
     "schedule": "cosine", "backend": "jax", "precision": "mixed_bfloat16", "augment": False,
     "flip": False, "bottleneck": True, "use_bias": True, "attention_batch_norm": True,
-    "init": "runs/first", "recipe": "seed",
+    "init": "runs/first", "recipe": "seed", "weights": "imagenet", "freeze": "backbone",
+    "freeze_until": "stem_conv", "class_weights": "balanced",
 }  # fmt: skip
 FRACTIONS = (
     "dropout", "dropout_rate", "alpha", "width", "compression", "crop", "mixup", "cutmix",
-    "label_smoothing", "ema", "validation_split", "weight_decay", "learning_rate",
+    "label_smoothing", "ema", "validation_split", "weight_decay", "learning_rate", "test_split",
+    "backbone_rate",
 )  # fmt: skip
 WITHOUT_EFFECT = ("run_dir", "log", "tensorboard", "checkpoint_every", "workers", "data_dir")
 
 
+def usual(**settings):
+    """Settings as the command line makes them: over those of the default recipe."""
+    return TrainSettings(**{**recipe_settings(DEFAULT_RECIPE), **settings})
+
+
 @pytest.mark.parametrize(("settings", "name"), NAMES)
 def test_name(settings, name):
-    found = default_run_dir(TrainSettings(**settings), "cifar10")
+    found = default_run_dir(usual(**settings), "cifar10")
     assert str(found) == f"runs/{name}"
 
 
 def test_every_setting_that_makes_a_difference_is_in_the_name():
-    names = {default_run_dir(TrainSettings(), "cifar10")}
+    names = {default_run_dir(usual(), "cifar10")}
     fields = [f.name for f in dataclasses.fields(RecipeSettings) if f.name not in WITHOUT_EFFECT]
     for field in fields:
-        settings = TrainSettings(**{field: OTHERS.get(field, 0.5 if field in FRACTIONS else 7)})
+        settings = usual(**{field: OTHERS.get(field, 0.5 if field in FRACTIONS else 7)})
         name = default_run_dir(settings, "digits" if field == "dataset" else "cifar10")
         assert name not in names, field
         names.add(name)
@@ -66,13 +74,15 @@ def test_every_setting_that_makes_a_difference_is_in_the_name():
 
 
 def test_photographs_are_told_apart_by_their_folder():
-    settings = TrainSettings(dataset="folder", data_dir="/pictures/cats and dogs")
+    settings = usual(dataset="folder", data_dir="/pictures/cats and dogs")
     name = default_run_dir(settings, "folder").name
     assert name == "folder_cats_and_dogs-mobilenet-cbam_block-seed0"
 
 
 def test_comparisons_have_the_same_rule():
-    found = default_comparison_dir(CompareSettings(depth=20, epochs=3), "cifar10")
+    found = default_comparison_dir(
+        CompareSettings(depth=20, epochs=3, **recipe_settings(DEFAULT_RECIPE)), "cifar10"
+    )
     assert str(found) == "runs/cifar10-resnet_v1-20-epochs3-compare"
 
 

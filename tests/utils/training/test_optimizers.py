@@ -75,6 +75,7 @@ def test_step_schedule_is_the_published_one():
     np.testing.assert_allclose(got[180:], 0.5e-3, rtol=1e-5)
 
 
+@pytest.mark.once  # JAX compiles every operation by itself
 def test_cosine_schedule():
     got = rates("cosine")
     np.testing.assert_allclose(got[:10], 0.4 * np.arange(10) / 10, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The quickstart notebook runs from top to bottom, without a network, to its picture."""
+"""The notebooks run from top to bottom, without a network, to their pictures."""
 
 import os
 from pathlib import Path
@@ -12,11 +12,12 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.once
 
 
-def test_every_cell_runs(tmp_path):
+@pytest.mark.parametrize(("name", "count"), [("quickstart", 10), ("finetune", 5)])
+def test_every_cell_runs(name, count, tmp_path):
     (tmp_path / "attention_zoo").symlink_to(ROOT / "models")  # as it is when installed
-    notebook = nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "examples" / f"{name}.ipynb", as_version=4)
     client = nbclient.NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}})
     client.execute(env={**os.environ, "PYTHONPATH": str(tmp_path), "IPYTHONDIR": str(tmp_path)})
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert len(code) == 10
+    assert len(code) == count
     assert any("image/png" in output.get("data", {}) for output in code[-1].outputs)
