@@ -14,7 +14,8 @@ BAD = [
     (["fly"], "unknown command 'fly'; known: train, compare, evaluate"),
     (
         ["--model", "vgg"],
-        f"must be one of {', '.join(list_models())}, or FILE.py:FUNCTION; received 'vgg'",
+        f"must be one of {', '.join(list_models())}, keras.applications/NAME, FILE.keras, or "
+        "FILE.py:FUNCTION; received 'vgg'",
     ),
     (["--model", "resnet", "--alpha", "0.5"], "resnet has no option 'alpha'; it takes input_shape"),
     (["--model", "mobilenet", "--alpha", "0"], "alpha must be a number above 0, received 0.0"),
@@ -67,7 +68,7 @@ BAD = [
     (["--data-dir", "/nowhere"], "the data folder '/nowhere' is not there"),
     (["--data-dir", "a" * 300], "File name too long"),
     (["--config", "/nowhere.json"], "config"),
-    (["evaluate", "/nowhere"], "must be the folder of a run, with a config.json; received"),
+    (["evaluate", "/nowhere"], "must be the folder of a run, with a config.json, or trained"),
     (["evaluate"], "RUN"),
 ]
 

@@ -110,7 +110,9 @@ def test_all_layers_learn_later(first, unfrozen):
     assert rates == sorted(rates, reverse=True)  # one schedule over both parts
 
 
-@pytest.mark.parametrize(("epoch", "step"), [(0, 5), (1, 0), (1, 4)])
+@pytest.mark.parametrize(
+    ("epoch", "step"), [(0, 5), (1, 0), pytest.param(1, 4, marks=pytest.mark.long)]
+)
 def test_stopped_before_at_and_after_that_it_ends_the_same(
     epoch, step, first, unfrozen, cifar10_dir, tmp_path, monkeypatch
 ):
@@ -166,7 +168,8 @@ def test_refusals(arguments, says, first, cifar10_dir, tmp_path, capsys):
 
 def test_a_run_ends_without_progress(first, cifar10_dir, tmp_path):
     run = tmp_path / "run"
-    still = ["--init", first, "--learning-rate", "1e-12", "--epochs", 9, "--patience", 2]
+    still = ["--init", first, "--freeze", "backbone", "--learning-rate", "1e-12", "--epochs", 9,
+             "--patience", 2]  # fmt: skip
     train(cifar10_dir, run, *still)
     rows = (run / "metrics.csv").read_text().splitlines()
     assert len(rows) == 1 + 3  # the first epoch is the best, two more are allowed
@@ -217,7 +220,8 @@ def test_a_folder_without_test_images_and_few_of_all(tmp_path, capsys):
     shutil.rmtree(photos / "test")
     data = ["--dataset", "folder", "--data-dir", photos, "--image-size", 16, "--workers", 0]
     network = ["--model", "resnet_v1", "--depth", 8, "--attention", "none", "--epochs", 1]
-    arguments = [*data, *network, "--test-split", 0.25, "--class-weights", "balanced"]
+    arguments = [*data, *network, "--test-split", 0.25, "--class-weights", "balanced",
+                 "--recipe", "plain"]  # fmt: skip
     main(["train", "--run-dir", str(tmp_path / "run"), *map(str, arguments)])
     said = capsys.readouterr().out
     assert "6 of 24 images, 25% of each class" in said

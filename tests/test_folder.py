@@ -99,7 +99,7 @@ def test_evaluate_and_explain_take_a_run_from_any_folder(photos, tmp_path, capsy
     assert [image["label"] for image in report["images"]] == ["flower", "temple"]
 
 
-@pytest.mark.once
+@pytest.mark.long
 def test_large_photographs_get_a_network_for_their_size(photos, tmp_path, capsys):
     data = ["--data-dir", photos, "--image-size", "96"]  # which data set that is, the folder tells
     run = tmp_path / "run"

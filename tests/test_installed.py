@@ -73,7 +73,9 @@ def test_wheel_holds_the_library_and_nothing_else(wheel):
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     sources = {path.relative_to(ROOT / "models") for path in (ROOT / "models").rglob("*.py")}
     expected = {f"attention_zoo/{path.as_posix()}" for path in sources}
-    assert names == {*expected, "attention_zoo/py.typed"}
+    trained = (ROOT / "models" / "trained").rglob("*.*")
+    data = {f"attention_zoo/{path.relative_to(ROOT / 'models').as_posix()}" for path in trained}
+    assert names == {*expected, *data, "attention_zoo/py.typed"}
 
 
 def test_version_is_that_of_the_library(wheel, installed, tmp_path):

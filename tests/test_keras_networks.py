@@ -42,6 +42,7 @@ def test_trained_it_is_used_like_any_other(run, photos, capsys):
     main(["train", "--resume", str(run)])  # nothing is left to do
 
 
+@pytest.mark.long
 def test_its_weights_are_a_start(run, photos, tmp_path, capsys):
     train(photos, tmp_path / "run", SMALL, "--attention", "eca_block", "--image-size", 32,
           "--epochs", 1, "--init", run, "--freeze", "backbone")  # fmt: skip

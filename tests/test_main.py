@@ -150,7 +150,7 @@ def test_evaluate_gives_the_same_again(run, tmp_path):
     assert min(matplotlib.image.imread(copy / "confusion_matrix.png").shape[:2]) > 300
 
 
-@pytest.mark.once
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["jax", "torch"])  # and on its own in the test above
 def test_evaluates_on_every_backend(run, tmp_path, backend):
     if not importlib.util.find_spec(backend):

@@ -76,7 +76,12 @@ def same_result(run, whole):
 
 
 @pytest.mark.parametrize(
-    ("number", "step"), [(signal.SIGINT, 2), (signal.SIGTERM, 4), (signal.SIGTERM, 8)]
+    ("number", "step"),
+    [
+        (signal.SIGINT, 2),
+        (signal.SIGTERM, 4),
+        pytest.param(signal.SIGTERM, 8, marks=pytest.mark.long),
+    ],
 )
 def test_a_signal_ends_with_a_checkpoint(number, step, whole, cifar10_dir, tmp_path, capsys,
                                          monkeypatch):  # fmt: skip

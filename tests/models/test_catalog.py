@@ -5,7 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from test_architectures import BUILD_ONLY, CHANNELS, build, places_of, stages_of
+from test_architectures import CHANNELS, build, places_of, stages_of
 from test_attention import CASES
 
 from models import list_models
@@ -53,7 +53,7 @@ def test_by_name_everywhere(name, tmp_path, rng):
 @pytest.mark.parametrize(
     "architecture",
     [
-        pytest.param(name, marks=[pytest.mark.long] if name in BUILD_ONLY else [])
+        pytest.param(name, marks=[] if name in ("mobilenet", "resnet_v1") else [pytest.mark.long])
         for name in list_models()
     ],
 )
@@ -77,6 +77,7 @@ def test_every_module_in(architecture, rng):
     assert set(placed) == set(list_attention())
 
 
+@pytest.mark.long
 def test_loads_in_a_fresh_process(tmp_path, rng):
     """Every layer, saved in a model and loaded under safe mode elsewhere, computes the same."""
     inputs = keras.Input((None, None, 16))

@@ -318,7 +318,7 @@ def test_a_subclass_that_computes_otherwise_has_no_fast_form(subclass, any_size,
         np.testing.assert_array_equal(y, 2 * x)
 
 
-@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("normalized", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_gradients_twice_and_of_gradients(normalized, any_size, rng):
     """As a train step with two losses, or a penalty on the gradient, asks for them."""
     import tensorflow as tf

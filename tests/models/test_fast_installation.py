@@ -255,7 +255,7 @@ def test_the_example_of_the_documentation(capsys):
     assert capsys.readouterr().out == output
 
 
-@pytest.mark.once
+@pytest.mark.long
 def test_attention_does_not_know_of_the_fast_forms():
     for path in Path(models.__file__).parent.glob("attention/*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -61,7 +61,9 @@ def test_a_layer_of_ones_own_is_named(tmp_path):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("order", ["models, keras", "keras, models"])
+@pytest.mark.parametrize(
+    "order", ["models, keras", pytest.param("keras, models", marks=pytest.mark.long)]
+)
 def test_importing_the_package_registers_its_layers(order, path):
     script = f"import sys, {order}; print(keras.saving.load_model(sys.argv[1]).name)"
     done = run_python("-c", script, path)

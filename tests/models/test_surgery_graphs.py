@@ -163,8 +163,8 @@ def test_state_beyond_weights_is_kept(rng):
     assert_same_outputs(old, add_attention(old, "se_block", at="here"), images(rng))
 
 
-@pytest.mark.once
-@pytest.mark.parametrize("start", ["identity", pytest.param("standard", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("start", ["identity", "standard"])
 def test_loads_in_a_fresh_process(start, tmp_path, rng):
     """Safe mode, trained a step, shared layers, and modules of several layers."""
     x = {"image": images(rng), "numbers": rng.normal(size=(4, 4)).astype("float32")}

@@ -13,7 +13,7 @@ from .parsing import (
     integer,
     optional,
     path,
-    run_folder,
+    run_or_weights,
     several,
     specification,
     text,
@@ -71,7 +71,7 @@ class OfRun(WithData):
 
     run: str = setting(
         dataclasses.MISSING,
-        run_folder,
+        run_or_weights,
         "folder of a run, or trained weights that 'main.py list' names",
     )
 
@@ -84,7 +84,7 @@ class OfRuns(WithData):
 
     runs: tuple[str, ...] = setting(
         (),
-        Kind(lambda value: several(run_folder)(value or SHOWN), "RUN", None),
+        Kind(lambda value: several(run_or_weights)(value or SHOWN), "RUN", None),
         "folders of runs, or trained weights that 'main.py list' names; if not given, those of "
         "ResNet20 with and without attention",
         many=True,

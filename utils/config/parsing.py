@@ -212,6 +212,12 @@ def _check_text(value):
 
 
 def _check_run(value):
+    if not (Path(text(value)) / "config.json").is_file():
+        raise SettingError(f"must be the folder of a run, with a config.json; received {value!r}")
+    return value
+
+
+def _check_run_or_weights(value):
     if text(value) not in trained_weights() and not (Path(value) / "config.json").is_file():
         raise SettingError(
             "must be the folder of a run, with a config.json, or trained weights that 'main.py "
@@ -223,7 +229,7 @@ def _check_run(value):
 def _check_trained_network(value):
     found = Path(text(value))
     if found.is_dir() or value in trained_weights():
-        return _check_run(value)
+        return _check_run_or_weights(value)
     if found.suffix != ".keras" or not found.is_file():
         raise SettingError(
             f"must be the folder of a run, a .keras file, or trained weights that 'main.py list' "
@@ -271,6 +277,7 @@ path = Kind(_check_text, "PATH", None)
 run_folder = Kind(
     _check_run, "RUN", None
 )  # checked before a backend is loaded, which takes seconds
+run_or_weights = Kind(_check_run_or_weights, "RUN", None)
 trained_network = Kind(_check_trained_network, "RUN|FILE.keras|WEIGHTS", None)
 boolean = Kind(_check_boolean, "true|false")
 words = Kind(_check_words, "WORD[,WORD...]", None)

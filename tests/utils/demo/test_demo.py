@@ -67,7 +67,7 @@ def test_refuses(runs, tmp_path, capsys, monkeypatch):
     assert "must be the folder of a run" in refused(capsys, tmp_path)
     assert "the data folder" in refused(capsys, *runs, "--data-dir", tmp_path / "no")
     assert "--port: must be a whole number of at least 1" in refused(capsys, runs[0], "--port", "0")
-    assert "required: RUNS" in refused(capsys)
+    assert "must be the folder of a run" in refused(capsys, "cifar10/other")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         error = refused(capsys, runs[0], "--port", port)

@@ -5,8 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from utils.evaluation.evaluate import Evaluation, _write_confusion
-from utils.runs.predictions import Predictions
+from utils.evaluation.confusion import confusion_text, write_confusion
 
 pytestmark = pytest.mark.once
 
@@ -14,12 +13,21 @@ pytestmark = pytest.mark.once
 def test_no_name_of_a_class_breaks_the_table(tmp_path):
     """Commas and quotes stay in their cells, and spreadsheets compute no name."""
     names = ('a "b", c', "=HYPERLINK(A1)", "@sum", "-1", "+1", "café")
-    predictions = Predictions(np.eye(6, dtype="float32"), np.arange(6))
     confusion = np.arange(36).reshape(6, 6)
-    _write_confusion(
-        tmp_path / "x.csv", Evaluation(1.0, 0.0, confusion, names, predictions, "float32")
-    )
+    write_confusion(tmp_path / "x.csv", confusion, names)
     with open(tmp_path / "x.csv", newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     assert header == ['a "b", c', "'=HYPERLINK(A1)", "'@sum", "'-1", "'+1", "café"]
     np.testing.assert_array_equal(np.array(rows, int), confusion)
+
+
+def test_as_text_every_class_has_a_row_and_many_their_worst():
+    few = confusion_text(np.diag([3, 12]), ("cat", "a long name of a class"))
+    assert [line.split() for line in few.splitlines()[1:]] == [
+        ["0", "1"], ["0", "cat", "3", "0"], ["1", "a", "long", "name", "0", "12"]
+    ]  # fmt: skip
+    many = np.eye(30, dtype=int)
+    many[4, 7], many[9, 2] = 2, 5
+    names = [f"c{number}" for number in range(30)]
+    assert confusion_text(many, names).splitlines()[1:] == ["     5  c9 as c2", "     2  c4 as c7"]
+    assert confusion_text(np.eye(30, dtype=int), names) == "none is confused"

@@ -176,6 +176,7 @@ def test_every_family(family, name, cifar10_dir, tmp_path):
     check_plain(run, name)
 
 
+@pytest.mark.long
 def test_int8(run, cifar10_dir, capsys):
     export(run, "litert", "--int8", "--rounds", "0")
     assert "test accuracy" in capsys.readouterr().out

@@ -53,7 +53,7 @@ def test_no_image_is_read_for_its_shape(data_format, shape, tmp_path, without_va
     assert pixels.shape == images.shape == shape
     network = build_network(settings, data, np.zeros(3), np.ones(3))
     assert network.input_shape == shape
-    assert image_source(data).data_defaults(settings) == {"image_size": 16}
+    assert image_source(data).data_defaults(settings) == {"image_size": 16, "batch_size": 8}
 
 
 def test_statistics_are_those_of_the_images(folder_dataset):

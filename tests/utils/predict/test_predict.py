@@ -203,8 +203,14 @@ def test_any_size_and_gray(photos, tmp_path, capsys):
         (["{run}", "{run}/no*.png"], "matches no file"),
         (["{run}", "{empty}"], "file in or below it"),
         (["{empty}", "{photos}"], "must be the folder of a run"),
-        (["missing.keras", "{photos}"], "must be the folder of a run, or a .keras file"),
-        (["{photos}/flower/0.png", "{photos}"], "must be the folder of a run, or a .keras file"),
+        (
+            ["missing.keras", "{photos}"],
+            "a .keras file, or trained weights",
+        ),
+        (
+            ["{photos}/flower/0.png", "{photos}"],
+            "a .keras file, or trained weights",
+        ),
         (["{run}", "{photos}", "--top", "0"], "top"),
         (["{run}", "{photos}", "--format", "xml"], "must be one of table, csv, json"),
         (["{run}", "{photos}", "--image-size", "20"], "leave --image-size out"),

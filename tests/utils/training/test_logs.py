@@ -29,7 +29,7 @@ def test_mlflow(tmp_path, monkeypatch):
     experiment = client.get_experiment_by_name("attention-zoo")
     (logged,) = client.search_runs([experiment.experiment_id])
     assert logged.info.status == "FINISHED"
-    assert logged.data.params["optimizer"] == "sgd"
+    assert logged.data.params["optimizer"] == "muon"
     history = client.get_metric_history(logged.info.run_id, "val_accuracy")
     expected = [float(row["val_accuracy"]) for row in rows_of(run)]
     assert [metric.value for metric in sorted(history, key=lambda m: m.step)] == expected
