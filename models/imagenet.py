@@ -1,15 +1,20 @@
 """ImageNet's weights of `keras.applications` in the networks here that are the same."""
 
+import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
+from . import architecture
 from .attention.identity import IdentityStart
 from .attention.registry import _LAYERS, AttentionModule, attention_options
 from .attention.specification import AttentionSpec
+from .preprocessing import preprocessing_layers
 from .pretrained import TWINS, keras_cache
+from .specification import parse_specification
 from .transfer import transfer_weights
 
 CLASSES = 1000
@@ -89,6 +94,23 @@ def twin_of(architecture: str, options: Mapping[str, Any]) -> str:
         f"weights='imagenet': keras.applications has no {architecture} with these options: "
         f"{described}"
     )
+
+
+def twin_preprocessing(model: str, options: Mapping[str, Any]) -> list[keras.layers.Layer]:
+    """Returns the preprocessing that ImageNet's weights of one of our networks need, as layers.
+
+    Args:
+        model: string, an architecture by its name, with or without options.
+        options: dictionary of further options.
+
+    Raises:
+        ValueError: `keras.applications` has no such network.
+    """
+    name, given = parse_specification(model)
+    parameters = inspect.signature(architecture(name)).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    twin = getattr(keras.applications, twin_of(name, {**defaults, **given, **options}))
+    return preprocessing_layers(sys.modules[twin.__module__].preprocess_input)
 
 
 def starting_at_identity(attention: AttentionModule) -> AttentionModule:

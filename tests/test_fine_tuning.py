@@ -157,7 +157,7 @@ def test_layers_up_to_one_are_frozen(first, cifar10_dir, tmp_path, capsys):
         (["--unfreeze-after", "1"], "needs --freeze backbone"),
         (["--freeze", "backbone", "--unfreeze-after", "20"], "less than the 20 epochs"),
         (["--patience", "1", "--validation-split", "0"], "give a --validation-split"),
-        (["--weights", "imagenet"], "for networks of keras.applications"),
+        (["--weights", "imagenet"], "keras.applications has no resnet_v1"),
         (["--test-split", "0.3"], "test_split is for data in a folder"),
     ],
 )

@@ -3,6 +3,7 @@
 import json
 
 import keras
+import numpy as np
 import pytest
 
 from main import main
@@ -65,6 +66,35 @@ def test_a_file_is_a_network(photos, tmp_path, capsys):
     assert json.loads((tmp_path / "run" / "config.json").read_text())["code"]
     file.unlink()
     main(["evaluate", str(tmp_path / "run")])  # a run does not need it any more
+
+
+def test_our_network_with_weights_of_keras(photos, tmp_path, monkeypatch, capsys):
+    """Its preprocessing is part of it, attention changes nothing at first, and it resumes."""
+    constructor = keras.applications.MobileNet
+    made = []
+
+    def stand_in(weights, **options):
+        made.append(constructor(weights=None, **options))
+        return made[-1]
+
+    stand_in.__module__ = constructor.__module__
+    monkeypatch.setattr(keras.applications, "MobileNet", stand_in)
+    run = tmp_path / "run"
+    train(photos, run, "mobilenet(alpha=0.25)", "--init", "imagenet", "--image-size", 32,
+          "--attention", "se_block", "--epochs", 1, "--freeze", "backbone")  # fmt: skip
+    network = load_model(run / "best.keras")
+    (source,) = made
+    first = next(layer for layer in network.layers if layer.weights)
+    np.testing.assert_array_equal(first.get_weights()[0], source.layers[1].get_weights()[0])
+    assert network.get_layer("preprocess").scale == pytest.approx(1 / 127.5)
+    config = json.loads((run / "config.json").read_text())
+    assert (config["attention"], config["recipe"]) == ("se_block(start='identity')", "finetune")
+    main(["train", "--resume", str(run)])
+    assert len(made) == 1  # no weights are looked for again
+    with pytest.raises(SystemExit):
+        train(photos, tmp_path / "no", "mobilenet", "--weights", "imagenet", "--attention",
+              "gam_block")  # fmt: skip
+    assert "has no option start" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

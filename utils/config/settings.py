@@ -284,7 +284,7 @@ class FineTuningSettings(Settings):
     weights: str | None = setting(
         None,
         optional(choice("imagenet", "none")),
-        "of a network of keras.applications: imagenet, which Keras downloads, or none",
+        "imagenet, which Keras downloads, of a network that keras.applications has, or none",
     )
     freeze: str = setting(
         "none",

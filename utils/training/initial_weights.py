@@ -8,6 +8,7 @@ import keras
 from models.attention.base import AttentionLayer
 from models.attention.specification import AttentionSpec
 from models.attention_module import attention_options
+from models.specification import is_keras_model, parse_specification
 from models.transfer import transfer_weights
 
 from ..config.settings import TrainSettings
@@ -37,18 +38,29 @@ def with_identity_start(settings: TrainSettings) -> TrainSettings:
     The network then computes at first what it computed without attention.
 
     Args:
-        settings: a `TrainSettings` with `init`.
+        settings: a `TrainSettings` with `init` or `weights`.
 
     Returns:
         The settings, with the option `start="identity"` of the attention module if it has this
         option, if no other value is given, and if the network of `init` has no attention.
+
+    Raises:
+        UserError: one of our networks is to have ImageNet's weights, and an attention module that
+            does not have the option.
     """
-    assert settings.init is not None
     spec = settings.attention_spec
-    layers = source_network(settings.init).layers
+    layers = source_network(settings.init).layers if settings.init else []
     if spec.is_none or any(isinstance(layer, AttentionLayer) for layer in layers):
         return settings
-    if "start" in dict(spec.options) or "start" not in (attention_options(spec.name) or []):
+    if "start" in dict(spec.options):
+        return settings
+    if "start" not in (attention_options(spec.name) or []):
+        name, _ = parse_specification(settings.model or "")
+        if settings.weights == "imagenet" and not is_keras_model(name):
+            raise UserError(
+                f"weights imagenet: {spec.name} has no option start, with which attention changes "
+                "nothing at first; take another module, or --model keras.applications/NAME"
+            )
         return settings
     given = AttentionSpec.parse(settings.attention)
     started = AttentionSpec.parse(given.name, **{**dict(given.options), "start": "identity"})

@@ -10,6 +10,7 @@ from keras import layers, ops
 
 from models.blocks import channel_axis
 from models.graphs import deep_graphs
+from models.imagenet import twin_preprocessing
 from models.specification import APPLICATIONS, is_keras_model, parse_specification
 
 from ..config.default_model import with_model
@@ -139,6 +140,8 @@ def build_network(
     classes = len(dataset.class_names)
     name, _ = parse_specification(settings.model)
     if is_keras_model(name):  # has its own preprocessing
+        if settings.weights == "imagenet" and not name.startswith(APPLICATIONS):
+            raise UserError(f"weights imagenet: {name} has its own weights; leave --weights out")
         weights = None if settings.weights == "none" or settings.resume else settings.weights
         options = {"weights": weights, "trained": settings.weights == "imagenet"}
         return network_from_settings(
@@ -148,11 +151,8 @@ def build_network(
             classes=classes,
             **(options if name.startswith(APPLICATIONS) else {}),
         )
-    if settings.weights not in (None, "none"):
-        raise UserError(
-            f"weights {settings.weights} are for networks of keras.applications, not for {name}; "
-            "--init takes a run or a .keras file"
-        )
+    if settings.weights == "imagenet":
+        return _with_imagenet(settings, image, classes)
     pixels = layers.Normalization(
         axis=channel_axis(),
         mean=mean.tolist(),
@@ -162,6 +162,25 @@ def build_network(
     )(image)
     return network_from_settings(
         settings, settings.attention_spec, input_tensor=pixels, classes=classes
+    )
+
+
+def _with_imagenet(settings, image, classes):
+    """One of our networks with ImageNet's weights, and their preprocessing in it."""
+    try:
+        made = twin_preprocessing(settings.model, settings.architecture_options())
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    pixels = image
+    for layer in made:
+        pixels = layer(pixels)
+    return network_from_settings(
+        settings,
+        settings.attention_spec,
+        input_tensor=pixels,
+        classes=classes,
+        # a checkpoint has the weights of a resumed run
+        weights=None if settings.resume else settings.weights,
     )
 
 

@@ -228,7 +228,7 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
     refuse_settings_of_others(settings, source)
     _check_patience(settings)
     settings = with_model(settings, dataset.image_shape)
-    if settings.init and settings.resume is None:
+    if (settings.init or settings.weights == "imagenet") and settings.resume is None:
         settings = with_identity_start(settings)
     depth = settings.depth
     if depth is None:
