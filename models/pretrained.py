@@ -41,7 +41,7 @@ class TrainedWeights(NamedTuple):
     """Weights that were trained here, and what they are of.
 
     Attributes:
-        name: string, such as `"cifar10/resnet_v1-20-cbam_block"`.
+        name: string, such as `"cifar10/resnet_v1-20-none"`.
         model: string, the architecture with its options, as `build_model` takes it.
         attention: string, the attention module with its options.
         test_accuracy: float in [0, 1], of these weights, in float16 as they are shipped.
@@ -102,7 +102,8 @@ def trained_model(name: str) -> keras.Model:
 
     Example:
 
-    >>> model = trained_model("cifar10/resnet_v1-20-cbam_block")
+    >>> name = "cifar10/resnet_v1-20-none"
+    >>> model = trained_model(name)
     >>> label = class_names(name)[model.predict(image[None]).argmax()]
     """
     import keras

@@ -30,7 +30,17 @@ def shake(model, rng):
         weight.assign(weight + rng.normal(0, 0.05, weight.shape))
 
 
-@pytest.mark.parametrize("name", list_attention())
+# the battery of each layer saves and loads it too
+SAMPLE = ("cbam_block", "coordinate_block", "non_local_block", "se_block", "sk_block")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in SAMPLE else [pytest.mark.long])
+        for name in list_attention()
+    ],
+)
 def test_by_name_everywhere(name, tmp_path, rng):
     """A network with the module computes the same after it was saved and loaded."""
     # logits: a softmax of large ones would be the same for many networks

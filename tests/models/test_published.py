@@ -52,7 +52,10 @@ def test_every_row_is_a_config():
     assert {path.stem for path in CONFIGS.glob("*.json")} == set(ROWS)
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if "50" in n or "18" in n else pytest.mark.long) for n in ROWS],
+)
 @pytest.mark.usefixtures("without_values")
 def test_parameters_and_multiply_adds(name):
     params, multiplications = ROWS[name]

@@ -72,8 +72,14 @@ def test_one_row_or_slice_more_changes_nothing(name, options, size, data_format,
         )
 
 
-@pytest.mark.parametrize("shape", [(12, 8), (4, 6, 5, 8), (None, 8)])
-@pytest.mark.parametrize("name", RANKED)
+@pytest.mark.parametrize("shape", [(None, 8), (4, 6, 5, 8)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=[] if n in ("cbam_block", "non_local_block") else [pytest.mark.long])
+        for n in RANKED
+    ],
+)
 def test_trains_saves_and_loads(name, shape, rng, tmp_path):
     x = keras.Input(shape)
     y = attach_attention_module(x, name)
