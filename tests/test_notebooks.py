@@ -12,7 +12,9 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.once
 
 
-@pytest.mark.parametrize(("name", "count"), [("quickstart", 10), ("finetune", 5)])
+@pytest.mark.parametrize(
+    ("name", "count"), [pytest.param("quickstart", 10, marks=pytest.mark.long), ("finetune", 5)]
+)
 def test_every_cell_runs(name, count, tmp_path):
     (tmp_path / "attention_zoo").symlink_to(ROOT / "models")  # as it is when installed
     notebook = nbformat.read(ROOT / "examples" / f"{name}.ipynb", as_version=4)

@@ -11,8 +11,11 @@ from tests.run_folders import contents
 
 KILLS = int(os.environ.get("KILLS", "1"))  # on every backend, in every run of the suite
 KILLS_PER_RUN = min(KILLS, 3)
-# JAX takes float32 on a processor
-PRECISIONS = ("float32", *(["mixed_bfloat16"] if keras.backend.backend() != "jax" else []))
+# JAX takes float32 on a processor; a kill for each is enough for a run of the suite
+BOTH = ("mixed_bfloat16", "float32")
+PRECISIONS = {"tensorflow": BOTH[:1], "jax": BOTH[1:], "torch": BOTH[1:]}[keras.backend.backend()]
+if KILLS > 1 and keras.backend.backend() != "jax":
+    PRECISIONS = BOTH
 # attention, dropout, batch statistics and a moving average of the weights: all that has a state
 ARGUMENTS = ["--model", "densenet", "--depth", "7", "--growth-rate", "4", "--dropout-rate", "0.2",
              "--attention", "cbam_block", "--attention-at", "stage", "--ema", "0.9",

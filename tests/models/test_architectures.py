@@ -32,8 +32,12 @@ SMALL = {  # the smallest of every kind
 BUILD_ONLY = {"inception_resnet_v2"}
 IMAGES = {"inception_v3": 4}
 # long to build many times
+LONG_TO_BUILD = {
+    "resnet bottleneck", "resnext", "inception_v3", "inception_resnet_v2", "densenet imagenet",
+    "mobilenet imagenet",
+}  # fmt: skip
 SHORT = [
-    pytest.param(variant, marks=[pytest.mark.long] if variant in BUILD_ONLY else [])
+    pytest.param(variant, marks=[pytest.mark.long] if variant in LONG_TO_BUILD else [])
     for variant in SMALL
 ]
 ON_EVERY_BACKEND = {"resnet_v1"}  # is trained; all are on TensorFlow
@@ -115,7 +119,7 @@ def test_every_architecture_is_here():
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("variant", SMALL)
+@pytest.mark.parametrize("variant", SHORT)
 @pytest.mark.usefixtures("without_values")
 def test_attention_in_blocks(variant):
     base = build(variant)

@@ -36,7 +36,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("options", CASES)
+@pytest.mark.parametrize(
+    "options", [*CASES[:2], *(pytest.param(case, marks=pytest.mark.long) for case in CASES[2:])]
+)
 def test_battery(options, rng):
     steps = 2 if options.get("zero_init", True) else 1
     # 64x64 positions, and not 160x160, whose pairs would fill 2.6 GB
