@@ -150,13 +150,18 @@ def test_gates_up_to_two(batch_norm, any_size, rng):
     assert CBAM in classes(used)
 
 
+OTHERS = ("se_block", "simam_block")
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_in_a_residual_block(module, any_size, rng):
     attend = functools.partial(attach_attention_module, attention_module=module)
     check_same_step(attend, "residual block", (8, 6, 8), rng)
 
 
-@pytest.mark.parametrize("module", ["cbam_block", "se_block", "simam_block"])
+@pytest.mark.parametrize(
+    "module", ["cbam_block", *(pytest.param(n, marks=pytest.mark.long) for n in OTHERS)]
+)
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_what_follows_is_fused_or_not(ending, module, any_size, rng):
     attend = functools.partial(attach_attention_module, attention_module=module)

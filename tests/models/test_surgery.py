@@ -93,6 +93,7 @@ def gradients(model, x):
     ],
 )
 @pytest.mark.parametrize("training", [False, True])
+@pytest.mark.once
 def test_identity_start(module, training, rng):
     """The outputs are the old ones, and every attention weight has a gradient at once."""
     options = {"ratio": 2} if isinstance(module, str) or module is SE else {}

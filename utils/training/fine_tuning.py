@@ -63,7 +63,7 @@ def frozen_layers(network: keras.Model, settings: TrainSettings) -> list[keras.l
         close = difflib.get_close_matches(until, names, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise UserError(
-            f"freeze_until names no layer of the backbone; received {until!r}{hint} It has "
+            f"freeze_until names no layer of the backbone; received {until!r}{hint}; it has "
             f"{', '.join(names[:5])} to {names[-1]}"
         )
     return layers[: names.index(until) + 1]

@@ -17,6 +17,7 @@ from utils.feeding.streaming import StreamedBatches, reading_images
 from utils.system.errors import RunError
 
 pytest.importorskip("grain")
+pytestmark = pytest.mark.once  # NumPy arrays from processes; nothing of a backend
 
 
 def test_a_batch_is_a_function_of_seed_epoch_and_number(folder_dataset):

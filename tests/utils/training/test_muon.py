@@ -29,6 +29,7 @@ def test_orthogonal_changes_the_singular_values_alone(rng, shape, iterations):
     np.testing.assert_allclose(found, expected, atol=1e-4)  # the small ones grow 480 times
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("shape", SHAPES)
 def test_singular_values_come_near_one(rng, shape):
     matrix = rng.normal(size=shape).astype("float32") * 1e-4
@@ -65,6 +66,7 @@ def test_three_steps_of_a_kernel_in_numpy(rng, scale):
     assert (lengths[0] < longest) == (scale == 0.32)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("filters", "width"), [(256, 128), (320, 80), (131, 131), (128, 128)])
 def test_many_filters_are_several_matrices(rng, filters, width):
     gradient = rng.normal(size=(1, 1, 20, filters)).astype("float32")
@@ -78,6 +80,7 @@ def test_many_filters_are_several_matrices(rng, filters, width):
     np.testing.assert_allclose(ops.convert_to_numpy(kernel)[0, 0], expected, atol=1e-5)
 
 
+@pytest.mark.once
 def test_other_weights_learn_as_with_sgd(rng):
     """Vectors, matrices, and the kernels of depthwise convolutions or with a single filter."""
     shapes = [(5,), (4, 3), (3, 3, 6, 1), (7, 4, 2)]
