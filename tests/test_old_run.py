@@ -21,6 +21,8 @@ from models import load_model
 
 OLD = Path(__file__).parent / "old_run"
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def run(tmp_path):

@@ -26,6 +26,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+numpy = keras.ops.convert_to_numpy
+
+
 @pytest.fixture
 def images(rng):
     return rng.integers(0, 256, (3, *SHAPE)).astype("float32")
@@ -53,7 +56,7 @@ def test_preprocessing_layers_compute_what_the_function_does(name, images):
     x = images
     for layer in preprocessing_layers(function):
         x = layer(x)
-    np.testing.assert_allclose(np.asarray(x), function(images.copy()), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(numpy(x), function(images.copy()), rtol=1e-5, atol=1e-4)
 
 
 def test_preprocessing_of_another_kind_is_refused():
@@ -71,7 +74,7 @@ def test_a_network_of_keras_computes_what_keras_computes(images):
     theirs.set_weights(weights)
     features = theirs(keras.applications.mobilenet_v2.preprocess_input(images.copy()))
     expected = ops.softmax(ops.matmul(features, kernel) + bias)
-    np.testing.assert_allclose(np.asarray(ours(images)), np.asarray(expected), atol=1e-6)
+    np.testing.assert_allclose(numpy(ours(images)), numpy(expected), atol=1e-6)
     assert ours.input_shape == (None, *SHAPE)
     assert ours.output_shape == (None, 5)
 
@@ -83,7 +86,9 @@ def test_gray_images_have_three_equal_colors(rng):
     color.set_weights(gray.get_weights())
     images = rng.integers(0, 256, (2, 32, 32, 1)).astype("float32")
     np.testing.assert_allclose(
-        np.asarray(gray(images)), np.asarray(color(images.repeat(3, axis=-1))), atol=1e-6
+        numpy(gray(images)),
+        numpy(color(images.repeat(3, axis=-1))),
+        atol=1e-6,
     )
 
 
@@ -105,12 +110,12 @@ def test_attention_is_where_add_attention_puts_it():
 def test_a_file_keeps_its_classifier(activation, tmp_path, images):
     source = classifier(activation)
     network = build_model(saved(source, tmp_path), input_shape=SHAPE, classes=4)
-    expected = np.asarray(source(images))
+    expected = numpy(source(images))
     if activation is None:
-        expected = np.asarray(ops.softmax(expected))
-    np.testing.assert_allclose(np.asarray(network(images)), expected, atol=1e-6)
+        expected = numpy(ops.softmax(expected))
+    np.testing.assert_allclose(numpy(network(images)), expected, atol=1e-6)
     logits = keras.Model(network.input, network.get_layer("logits").output)(images)
-    np.testing.assert_allclose(np.asarray(ops.softmax(logits)), expected, atol=1e-6)
+    np.testing.assert_allclose(numpy(ops.softmax(logits)), expected, atol=1e-6)
 
 
 @pytest.mark.once  # JAX compiles every operation by itself
@@ -121,7 +126,11 @@ def test_attention_in_a_file_starts_at_the_identity(module, tmp_path, images):
         build_model(path, input_shape=SHAPE, classes=4, attention_module=attention)
         for attention in (None, module)
     )
-    np.testing.assert_allclose(np.asarray(attended(images)), np.asarray(plain(images)), atol=1e-6)
+    np.testing.assert_allclose(
+        numpy(attended(images)),
+        numpy(plain(images)),
+        atol=1e-6,
+    )
     assert len(attended.layers) > len(plain.layers)
 
 
@@ -132,7 +141,7 @@ def test_other_classes_get_a_classifier_of_their_own(tmp_path, images):
     assert network.output_shape == (None, 7)
     features = keras.Model(source.input, source.layers[-2].output)(images)
     ours = keras.Model(network.input, network.get_layer("logits").input)(images)
-    np.testing.assert_array_equal(np.asarray(ours), np.asarray(features))
+    np.testing.assert_array_equal(numpy(ours), numpy(features))
 
 
 @pytest.mark.once  # JAX compiles every operation by itself
@@ -151,7 +160,11 @@ def test_a_sequential_model(tmp_path, images):
     path = saved(source, tmp_path)
     network = build_model(path, input_shape=SHAPE, classes=4, attention_module="eca_block",
                           attention_at="conv2d")  # fmt: skip
-    np.testing.assert_allclose(np.asarray(network(images)), np.asarray(source(images)), atol=1e-6)
+    np.testing.assert_allclose(
+        numpy(network(images)),
+        numpy(source(images)),
+        atol=1e-6,
+    )
 
 
 @pytest.mark.once  # JAX compiles every operation by itself
@@ -161,7 +174,9 @@ def test_the_preprocessing_that_a_file_needs(tmp_path, images):
     network = build_model(f"{path}(preprocess='resnet')", input_shape=SHAPE, classes=4)
     pixels = keras.applications.resnet.preprocess_input(images.copy())
     np.testing.assert_allclose(
-        np.asarray(network(images)), np.asarray(ops.softmax(source(pixels))), atol=1e-5
+        numpy(network(images)),
+        numpy(ops.softmax(source(pixels))),
+        atol=1e-5,
     )
 
 
@@ -171,7 +186,7 @@ def test_saved_and_loaded(tmp_path, images):
         "keras.applications/ResNet50", input_shape=SHAPE, classes=3, attention_module="se_block"
     )
     copy = load_model(saved(network, tmp_path))
-    np.testing.assert_array_equal(np.asarray(copy(images)), np.asarray(network(images)))
+    np.testing.assert_array_equal(numpy(copy(images)), numpy(network(images)))
 
 
 def test_in_half_precision_pixels_stay_in_float32(tmp_path, images):
@@ -183,7 +198,11 @@ def test_in_half_precision_pixels_stay_in_float32(tmp_path, images):
     kinds = {type(layer).__name__: layer.compute_dtype for layer in half.layers}
     assert kinds["Rescaling"] == kinds["Dense"] == "float32"
     assert kinds["Conv2D"] == kinds["CBAM"] == "bfloat16"
-    np.testing.assert_allclose(np.asarray(half(images)), np.asarray(whole(images)), atol=1e-2)
+    np.testing.assert_allclose(
+        numpy(half(images)),
+        numpy(whole(images)),
+        atol=1e-2,
+    )
 
 
 @pytest.mark.once  # JAX compiles every operation by itself

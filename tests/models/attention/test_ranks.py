@@ -17,6 +17,7 @@ OPTIONS = {
     "non_local_block": [{"zero_init": False}, {"mode": "dot_product", "subsample": False}],
 }
 CASES = [(name, options) for name in RANKED for options in OPTIONS.get(name, [{}])]
+numpy = keras.ops.convert_to_numpy
 OTHERS = [name for name in list_attention() if name not in RANKED]
 
 
@@ -64,11 +65,17 @@ def test_one_row_or_slice_more_changes_nothing(name, options, size, data_format,
     axis = 2 if first else 1
     expected, more = other(np.expand_dims(x, axis), return_maps=True)
     np.testing.assert_allclose(
-        np.asarray(y), np.asarray(expected).squeeze(axis), rtol=1e-4, atol=1e-5
+        numpy(y),
+        numpy(expected).squeeze(axis),
+        rtol=1e-4,
+        atol=1e-5,
     )
     for key, gate in maps.items():
         np.testing.assert_allclose(
-            np.asarray(gate), np.asarray(more[key]).squeeze(axis), rtol=1e-4, atol=1e-5
+            numpy(gate),
+            numpy(more[key]).squeeze(axis),
+            rtol=1e-4,
+            atol=1e-5,
         )
 
 

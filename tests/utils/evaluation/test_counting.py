@@ -8,6 +8,8 @@ from models import build_model
 from models.attention_module import cbam_block
 from utils.evaluation.counting import activation_bytes, multiply_adds, trainable_params
 
+pytestmark = pytest.mark.once
+
 
 def test_layers_with_a_kernel():
     image = keras.Input((9, 11, 4))

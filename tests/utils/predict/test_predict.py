@@ -62,7 +62,7 @@ def probabilities_of(run, paths):
     pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
     if keras.config.image_data_format() == "channels_first":
         pixels = pixels.transpose(0, 3, 1, 2)
-    return np.asarray(load_model(run / "best.keras")(pixels))
+    return keras.ops.convert_to_numpy(load_model(run / "best.keras")(pixels))
 
 
 def rows_of(text):
@@ -176,7 +176,8 @@ def test_a_file_without_a_run(photos, tmp_path, capsys):
     pixels = np.asarray(Image.open(photos / "flower" / "0.png"))[None]
     if keras.config.image_data_format() == "channels_first":
         pixels = pixels.transpose(0, 3, 1, 2)
-    scores = np.exp(np.asarray(network(pixels), "float64"))[0]  # it ends without a softmax
+    logits = keras.ops.convert_to_numpy(network(pixels)).astype("float64")
+    scores = np.exp(logits)[0]  # it ends without a softmax
     by_name = {each["class"]: each["probability"] for each in found["predictions"]}
     for number, expected in enumerate(scores / scores.sum()):
         assert by_name[f"class {number}"] == pytest.approx(expected, abs=2e-6)
