@@ -1,8 +1,10 @@
 """ImageNet's weights of `keras.applications` in the networks here that are the same."""
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,10 +12,10 @@ import numpy as np
 
 from . import architecture
 from .attention.identity import IdentityStart
-from .attention.registry import _LAYERS, AttentionModule, attention_options
+from .attention.registry import _LAYERS, AttentionModule, at_identity
 from .attention.specification import AttentionSpec
 from .preprocessing import preprocessing_layers
-from .pretrained import TWINS, keras_cache
+from .pretrained import TWINS
 from .specification import parse_specification
 from .transfer import transfer_weights
 
@@ -46,17 +48,12 @@ def imagenet_weights(
     model = build(**{**options, "weights": None, "attention_module": attention})
     top = options.get("include_top", True) and options.get("classes") == CLASSES
     own = {"alpha", "depth_multiplier"} & options.keys() if architecture == "mobilenet" else set()
-    try:
-        source = getattr(keras.applications, name)(
-            weights="imagenet", include_top=top, **{key: options[key] for key in own}
-        )
-    except ValueError:
-        raise
-    except Exception as error:  # a download can fail in any way; Keras's own error is no kind
-        raise ValueError(
-            f"weights='imagenet' of {name} cannot be had: {error}; Keras looks for them in "
-            f"{keras_cache()} before it downloads them"
-        ) from error
+    source = application(
+        getattr(keras.applications, name),
+        weights="imagenet",
+        include_top=top,
+        **{key: options[key] for key in own},
+    )
     # attention changes the order in which Keras lists the layers, but not their names
     plain = model if attention is None else build(
         **{**options, "weights": None, "attention_module": None}
@@ -65,6 +62,28 @@ def imagenet_weights(
     if plain is not model:
         transfer_weights(model, plain)
     return model
+
+
+def application(constructor: Callable[..., keras.Model], **options: Any) -> keras.Model:
+    """Builds a network of `keras.applications`, with weights that may have to be downloaded.
+
+    Args:
+        constructor: function of `keras.applications`.
+        **options: its options.
+
+    Raises:
+        ValueError: it does not take an option, or weights cannot be downloaded.
+    """
+    try:
+        return constructor(**options)
+    except ValueError:
+        raise
+    except Exception as error:  # a download can fail in any way; Keras's own error is no kind
+        cache = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+        raise ValueError(
+            f"the weights of {constructor.__name__} cannot be had: {error}; Keras looks for them "
+            f"in {cache} before it downloads them"
+        ) from error
 
 
 def twin_of(architecture: str, options: Mapping[str, Any]) -> str:
@@ -130,17 +149,15 @@ def starting_at_identity(attention: AttentionModule) -> AttentionModule:
             "then starts at the identity; add_attention takes any module"
         )
     spec = AttentionSpec.parse(attention) if isinstance(attention, str) else attention
-    options = dict(spec.options)
-    if spec.is_none or "start" in options:
-        return spec
-    if "start" in (attention_options(spec.name) or []):
-        return AttentionSpec.parse(spec.name, spec.at, **{**options, "start": "identity"})
+    started = at_identity(spec)
+    if started is not None:
+        return started
     layer = _LAYERS.get(spec.name)
     if layer is None:
         raise ValueError(f"{spec.name} has no layer that could start at the identity")
 
     def block(x: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
-        return IdentityStart(layer(**options, name="module"), name=name)(x)
+        return IdentityStart(layer(**dict(spec.options), name="module"), name=name)(x)
 
     return block
 

@@ -12,15 +12,15 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from .attention.registry import AttentionModule, attention_options
+from .attention.registry import AttentionModule, at_identity
 from .attention.specification import AttentionSpec
 from .blocks import channel_axis
 from .builder import classifier_head
 from .fast import install
 from .graphs import deep_graphs
+from .imagenet import application
 from .precision import in_precision
 from .preprocessing import preprocessing_layers
-from .pretrained import keras_cache
 from .private_api import arguments_of, calls, is_functional, operation_of
 from .saving import load_model
 from .sites import as_graph
@@ -187,15 +187,7 @@ def _with_weights(constructor, weights, **options):
             "weights of a network of keras.applications must be None or 'imagenet'; received "
             f"{weights!r}"
         )
-    try:
-        return constructor(include_top=False, weights=weights, **options)
-    except ValueError:
-        raise
-    except Exception as error:  # a download can fail in any way; Keras's own error is no kind
-        raise ValueError(
-            f"the network {constructor.__name__} cannot be had: {error}; Keras looks for weights "
-            f"in {keras_cache()} before it downloads them"
-        ) from error
+    return application(constructor, include_top=False, weights=weights, **options)
 
 
 def _on_input(source, pixels, path):
@@ -253,16 +245,10 @@ def _attended(model, attention, at, is_trained):
     if isinstance(attention, AttentionSpec) and at == DEFAULT_PLACES:
         at = attention.at
     start = "identity" if is_trained else "standard"
-    if is_trained and isinstance(spec, AttentionSpec) and _has_start(spec):
-        # costs nothing, where `IdentityStart` computes a module twice
-        spec = AttentionSpec.parse(spec.name, **{**dict(spec.options), "start": "identity"})
-        start = "standard"
+    started = at_identity(spec) if is_trained and isinstance(spec, AttentionSpec) else None
+    if started is not None:  # costs nothing, where `IdentityStart` computes a module twice
+        spec, start = started, "standard"
     return add_attention(model, spec, "auto" if at in AUTO_PLACES else at, start=start)
-
-
-def _has_start(spec):
-    """Whether a module has the option `start`, and its user has not set it."""
-    return "start" not in dict(spec.options) and "start" in (attention_options(spec.name) or [])
 
 
 def _classifier(model):

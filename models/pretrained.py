@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +16,8 @@ from .attention.specification import AttentionSpec
 if TYPE_CHECKING:
     import keras
 
-CIFAR10, IMAGENET = NAMES = ("cifar10", "imagenet")
+CIFAR10 = "cifar10"
+NAMES = (CIFAR10, "imagenet")
 FOLDER = Path(__file__).parent / "trained"
 INDEX = FOLDER / "index.json"
 
@@ -147,11 +147,6 @@ def _entry(name: str) -> TrainedWeights:
     if name not in entries:
         raise ValueError(f"there are no weights {name!r}; known: {', '.join(entries) or 'none'}")
     return entries[name]
-
-
-def keras_cache() -> Path:
-    """Returns the folder in which Keras looks for weights before it downloads them."""
-    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
 
 
 def with_named_weights(

@@ -9,7 +9,7 @@ from sklearn.datasets import load_sample_images
 
 from main import main
 from models.pretrained import list_weights
-from utils.data import downloads
+from utils.data import cifar
 from utils.system.errors import UserError
 
 pytestmark = pytest.mark.once
@@ -24,9 +24,7 @@ def alone(tmp_path, monkeypatch):
     def refuse(*arguments, **options):
         raise UserError("there is no network")
 
-    for name in ("download", "fetch"):
-        if hasattr(downloads, name):
-            monkeypatch.setattr(downloads, name, refuse)
+    monkeypatch.setattr(cifar, "download", refuse)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     return tmp_path
@@ -68,15 +66,9 @@ def test_unknown_weights(command, alone, capsys):
     assert "trained weights that 'main.py list' names" in capsys.readouterr().err
 
 
-def test_explain_without_a_run_or_data(alone, capsys, monkeypatch):
-    from utils.explain import explain as module
-
-    def none_here(*arguments, **options):
-        raise UserError("CIFAR-10 is not here")
-
-    monkeypatch.setattr(module, "load_run_dataset", none_here)
+def test_explain_without_a_run_or_data(alone, capsys):
     main(["explain", "--output", "pictures"])
-    assert "no test images: CIFAR-10 is not here" in capsys.readouterr().out
+    assert "no test images: there is no network" in capsys.readouterr().out
     picture = np.asarray(Image.open(alone / "pictures" / "explanation.png"))
     assert min(picture.shape[:2]) > 300
     report = json.loads((alone / "pictures" / "explanation.json").read_text())

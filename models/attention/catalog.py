@@ -73,7 +73,7 @@ CATALOG = {
     ),
     "ge_block": _entry("channel", 2018, "channels by region", "1810.12348"),
     "grn_block": _entry("channel", 2023, "channels, by their norms", "2301.00808"),
-    "lcbam_block": _entry("combined", 2021, "channels, then positions", TIMM),
+    "lcbam_block": _entry("combined", 2020, "channels, then positions", TIMM),
     "lct_block": _entry("channel", 2019, "channels", "1909.03834"),
     "lka_block": _entry("spatial", 2022, "a wide neighborhood of each value", "2202.09741"),
     "lska_block": _entry("spatial", 2023, "a wide neighborhood of each value", "2309.01439"),

@@ -126,6 +126,24 @@ def get_attention(
     return functools.partial(_call_block, functools.partial(block, **options), _ranks_of(block))
 
 
+def at_identity(spec: AttentionSpec) -> AttentionSpec | None:
+    """Returns a module with the option `start="identity"`: it changes nothing at first.
+
+    Args:
+        spec: an `AttentionSpec`.
+
+    Returns:
+        An `AttentionSpec`; the same one if there is no attention, or its user has set `start`;
+        `None` if the module does not have the option.
+    """
+    options = dict(spec.options)
+    if spec.is_none or "start" in options:
+        return spec
+    if "start" not in (attention_options(spec.name) or []):
+        return None
+    return AttentionSpec.parse(spec.name, spec.at, **{**options, "start": "identity"})
+
+
 def check_attention(spec: AttentionSpec) -> None:
     """Checks a module's name, its options and their values, without a feature map.
 

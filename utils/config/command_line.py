@@ -60,7 +60,7 @@ def parse_settings(
     known = [field.name for field in settings_class.fields()]
     for file in reversed(files):
         values = {**_read_config(file, known), **values}
-    if values.get("init") == "imagenet":  # weights by name, as well as by run or file
+    if values.get("init") in ("imagenet", ["imagenet"]):  # by name, as well as by run or file
         values["weights"] = values.pop("init")
     values = {**_of_initial_run(values, known), **values}
     resumed = values.get("resume")

@@ -7,11 +7,11 @@ import dataclasses
 from typing import Any
 
 from .fields import option_names, setting
+from .fine_tuning_settings import FineTuningSettings
 from .parsing import choice, integer, optional, path, seeds, several, specification, text
 from .settings import (
     ArchitectureSettings,
     AugmentationSettings,
-    FineTuningSettings,
     ModelSettings,
     OptimizationSettings,
     RecipeSettings,

@@ -188,6 +188,8 @@ def lacks_progress(progress: Progress, patience: int | None) -> bool:
 class StopWithoutProgress(keras.callbacks.Callback):
     """Ends a training whose validation accuracy has not become better for a number of epochs.
 
+    Keras's `EarlyStopping` counts anew when a run is resumed; this one reads the run's progress.
+
     Args:
         progress: a `Progress`.
         patience: int, that number.

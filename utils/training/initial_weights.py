@@ -6,8 +6,8 @@ import functools
 import keras
 
 from models.attention.base import AttentionLayer
+from models.attention.registry import at_identity
 from models.attention.specification import AttentionSpec
-from models.attention_module import attention_options
 from models.specification import is_keras_model, parse_specification
 from models.transfer import transfer_weights
 
@@ -52,9 +52,9 @@ def with_identity_start(settings: TrainSettings) -> TrainSettings:
     layers = source_network(settings.init).layers if settings.init else []
     if spec.is_none or any(isinstance(layer, AttentionLayer) for layer in layers):
         return settings
-    if "start" in dict(spec.options):
-        return settings
-    if "start" not in (attention_options(spec.name) or []):
+    # without the options that are settings of their own, which stay such
+    started = at_identity(AttentionSpec.parse(settings.attention))
+    if started is None:
         name, _ = parse_specification(settings.model or "")
         if settings.weights == "imagenet" and not is_keras_model(name):
             raise UserError(
@@ -62,8 +62,6 @@ def with_identity_start(settings: TrainSettings) -> TrainSettings:
                 "nothing at first; take another module, or --model keras.applications/NAME"
             )
         return settings
-    given = AttentionSpec.parse(settings.attention)
-    started = AttentionSpec.parse(given.name, **{**dict(given.options), "start": "identity"})
     return dataclasses.replace(settings, attention=str(started))
 
 

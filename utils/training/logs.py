@@ -50,8 +50,8 @@ def open_logs(
     """A context in which a run is logged with Weights & Biases and MLflow, as the settings say.
 
     Where they are and what they are called is up to their own environment variables. Without any,
-    Weights & Biases takes the project `attention-zoo`, and MLflow the file `mlflow.db` beside the
-    run's folder.
+    Weights & Biases takes the project `attention-zoo`, and MLflow the folder `mlruns` beside the
+    run's folder. A run that is resumed is logged where it was; any other is new there.
 
     Args:
         settings: a `TrainSettings`.
@@ -60,6 +60,9 @@ def open_logs(
 
     Yields:
         A list of `RunLog`s.
+
+    Raises:
+        UserError: a place does not take the run, as where nobody is logged in.
     """
     with contextlib.ExitStack() as stack:
         logs: list[RunLog] = []
@@ -103,14 +106,20 @@ class _WeightsAndBiasesRun:
 def _weights_and_biases(settings: TrainSettings, run_dir: Path) -> Iterator[RunLog]:
     import wandb
 
-    run = wandb.init(
-        project=os.environ.get("WANDB_PROJECT", PROJECT),
-        name=run_dir.name,
-        dir=run_dir,
-        config=settings.config(),
-        resume="allow",
-        id=os.environ.get("WANDB_RUN_ID", run_dir.resolve().name.replace(":", "_")[:128]),
-    )
+    record = run_dir / "wandb-run-id.txt"
+    known = record.read_text("utf-8") if settings.resume and record.exists() else None
+    try:
+        run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            name=run_dir.name,
+            dir=run_dir,
+            config=settings.config(),
+            resume="allow",
+            id=known,
+        )
+    except Exception as error:  # no account, no network
+        raise UserError(f"--log wandb: {error}; WANDB_MODE=offline logs to a file") from error
+    record.write_text(run.id, "utf-8")
     with run:
         yield _WeightsAndBiasesRun(run)
 
@@ -133,27 +142,37 @@ class _MLflowRun:
 def _mlflow(settings: TrainSettings, run_dir: Path) -> Iterator[RunLog]:
     import mlflow
 
-    place = os.environ.get("MLFLOW_TRACKING_URI", f"file:{run_dir.resolve().parent / 'mlruns'}")
-    client = mlflow.MlflowClient(place)
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
-    experiment = client.get_experiment_by_name(name)
-    number = experiment.experiment_id if experiment else client.create_experiment(name)
-    folder = str(run_dir.resolve())
-    # a run that is resumed goes on where it was logged before
-    found = client.search_runs([number], filter_string=f"tags.folder = {folder!r}")
-    if found:
-        run_id = found[0].info.run_id
-    else:
-        run = client.create_run(number, run_name=run_dir.name, tags={"folder": folder})
-        run_id = run.info.run_id
-        for key, value in settings.config().items():
-            client.log_param(run_id, key, value)
+    place = os.environ.get("MLFLOW_TRACKING_URI")
+    if place is None:
+        place = f"file:{run_dir.resolve().parent / 'mlruns'}"
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # a database needs more packages
+    try:
+        client = mlflow.MlflowClient(place)
+        run_id = _mlflow_run(client, settings, run_dir)
+    except mlflow.exceptions.MlflowException as error:
+        raise UserError(f"--log mlflow: {error}") from error
     status = "FAILED"
     try:
         yield _MLflowRun(client, run_id)
         status = "FINISHED"
     finally:
         client.set_terminated(run_id, status)
+
+
+def _mlflow_run(client: Any, settings: TrainSettings, run_dir: Path) -> str:
+    """The id of a new run or, for one that is resumed, of the latest that its folder had."""
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+    experiment = client.get_experiment_by_name(name)
+    number = experiment.experiment_id if experiment else client.create_experiment(name)
+    folder = str(run_dir.resolve())
+    if settings.resume:
+        found = client.search_runs([number], filter_string=f"tags.folder = {folder!r}")
+        if found:
+            return found[0].info.run_id
+    run_id = client.create_run(number, run_name=run_dir.name, tags={"folder": folder}).info.run_id
+    for key, value in settings.config().items():
+        client.log_param(run_id, key, value)
+    return run_id
 
 
 def _numbers(summary: Mapping[str, Any]) -> dict[str, float]:

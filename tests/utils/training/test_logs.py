@@ -22,7 +22,7 @@ def test_mlflow(tmp_path, monkeypatch):
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
     run = tmp_path / "run"
     main([*SMALL, "--epochs", "2", "--run-dir", str(run), "--log", "mlflow"])
     client = mlflow.MlflowClient(f"file:{tmp_path / 'mlruns'}")
@@ -44,6 +44,7 @@ def test_weights_and_biases(tmp_path, monkeypatch):
     logged = {}
 
     class Run:
+        id = "abc"
         summary = logged.setdefault("summary", {})
 
         def log(self, row, step):
@@ -71,6 +72,24 @@ def test_weights_and_biases(tmp_path, monkeypatch):
     summary = json.loads((run / "summary.json").read_text())
     assert logged["summary"]["test_accuracy"] == summary["test_accuracy"]
     assert logged["ended"]
+    assert logged["options"]["id"] is None  # a run of its own
+    main(["train", "--resume", str(run), "--log", "wandb"])
+    assert logged["options"]["id"] == "abc"  # the same one
+    main([*SMALL, "--epochs", "1", "--run-dir", str(tmp_path / "other"), "--log", "wandb"])
+    assert logged["options"]["id"] is None
+
+
+def test_who_is_not_logged_in_is_told_so(tmp_path, monkeypatch, capsys):
+    wandb = pytest.importorskip("wandb")
+
+    def init(**options):
+        raise RuntimeError("no API key")
+
+    monkeypatch.setattr(wandb, "init", init)
+    with pytest.raises(SystemExit) as stop:
+        main([*SMALL, "--epochs", "1", "--run-dir", str(tmp_path / "run"), "--log", "wandb"])
+    assert stop.value.code == 2
+    assert "--log wandb: no API key; WANDB_MODE=offline" in capsys.readouterr().err
 
 
 @pytest.mark.long

@@ -1,0 +1,54 @@
+"""The settings of fine-tuning; see `settings`.
+
+Nothing here needs Keras, so that `--help` answers at once.
+"""
+
+import dataclasses
+
+from .fields import Settings, setting
+from .parsing import choice, integer, number, optional, path, text
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FineTuningSettings(Settings):
+    """Which weights a training starts from, and which of them learn, and how fast."""
+
+    group = "fine-tuning"
+
+    init: str | None = setting(
+        None,
+        optional(path),
+        "run, .keras file, or trained weights that 'main.py list' names, to start from; attention "
+        "and a classifier of other classes may be new",
+    )
+    weights: str | None = setting(
+        None,
+        optional(choice("imagenet", "none")),
+        "imagenet, which Keras downloads, of a network that keras.applications has, or none",
+    )
+    freeze: str = setting(
+        "none",
+        choice("none", "backbone"),
+        "what does not learn: backbone, all but attention and the classifier",
+    )
+    freeze_until: str | None = setting(
+        None, optional(text), "last layer, from the image on, that does not learn"
+    )
+    unfreeze_after: int | None = setting(
+        None, optional(integer(1)), "epochs after which all layers learn"
+    )
+    backbone_rate: float = setting(
+        1.0,
+        number(0, above=True),
+        "learning rate of the backbone, as a multiple of that of attention and the classifier",
+    )
+    class_weights: str = setting(
+        "none",
+        choice("none", "balanced"),
+        "of the classes in the loss; balanced: the rarer a class, the more its images count",
+    )
+    patience: int | None = setting(
+        None,
+        optional(integer(1)),
+        "epochs without a better validation accuracy after which a run ends",
+    )
