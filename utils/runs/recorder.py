@@ -106,11 +106,12 @@ class RunRecorder(keras.callbacks.Callback):
     def _estimate(self, steps: int) -> None:
         """Says once how long an epoch takes, unless it is over before that can be measured."""
         now = self.clock()
-        if steps == FIRST_STEPS:
-            self.warm = now
-        elif self.warm is not None and now - self.warm >= MEASURED:
+        if self.warm is None:
+            if steps >= FIRST_STEPS:
+                self.warm, self.warm_steps = now, steps
+        elif now - self.warm >= MEASURED:
             self.estimated = True
-            seconds = (now - self.warm) / (steps - FIRST_STEPS) * self.steps
+            seconds = (now - self.warm) / (steps - self.warm_steps) * self.steps
             if self.write_files:
                 self.bar.write(f"an epoch takes about {rough_time(seconds)}")
 

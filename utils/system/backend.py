@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 BACKENDS = ("tensorflow", "jax", "torch")
 # environment variable: how many devices the CPU is split into, to try training on several
 CPU_DEVICES = "ATTENTION_ZOO_CPU_DEVICES"
+STEPS_AT_ONCE = 16
 
 
 def choose_backend(name: str | None = None, announce: Callable[[str], object] | None = None) -> str:
@@ -180,6 +181,17 @@ def jit_compile() -> bool:
     backend = keras.backend.backend()
     # on TensorFlow, XLA compiles for one device only
     return backend == "jax" or (backend == "tensorflow" and on_accelerator() and replicas() == 1)
+
+
+def steps_without_waiting() -> int:
+    """Returns after how many steps at most Python waits for their results.
+
+    A step on a GPU is shorter than what Keras does in Python around it, with JAX. There `fit` reads
+    the loss after several steps, and the device has work while Python prepares the next ones.
+    """
+    import keras
+
+    return STEPS_AT_ONCE if keras.backend.backend() == "jax" and on_accelerator() else 1
 
 
 def synchronize(model: keras.Model) -> None:

@@ -40,17 +40,20 @@ class CountSteps(keras.callbacks.Callback):
     Args:
         progress: a `Progress`.
         batches: training batches with an attribute `skip`, such as an `EpochBatches`.
+        steps: int, steps per epoch.
         started: float, when the run began, on the clock of `time.perf_counter`.
     """
 
-    def __init__(self, progress: Progress, batches: Any, started: float) -> None:
+    def __init__(self, progress: Progress, batches: Any, steps: int, started: float) -> None:
         super().__init__()
         self.progress = progress
         self.batches = batches
+        self.steps = steps
         self.counted = started
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self.progress.step = self.batches.skip + batch + 1
+        # Keras counts steps of an execution that the epoch does not have any more
+        self.progress.step = min(self.batches.skip + batch + 1, self.steps)
         self._count_seconds()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:

@@ -87,7 +87,7 @@ def fit(
         )
         callbacks = [
             SetEpoch(setup.batches),
-            CountSteps(progress, setup.batches, started),
+            CountSteps(progress, setup.batches, steps, started),
             FiniteLoss(progress),
             *averages,
             recorder,

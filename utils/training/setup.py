@@ -1,6 +1,7 @@
 """What is trained: the network, the images and their augmentation before it, and the batches."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ from ..feeding.protocols import Batches, ImageSource
 from ..feeding.shares import WHOLE, Share
 from ..feeding.sources import image_source
 from ..runs.progress import build_training_variables
-from ..system.backend import jit_compile
+from ..system.backend import jit_compile, steps_without_waiting
 from ..system.errors import UserError
 from .fine_tuning import balanced_weights, frozen_layers, rates_of, set_trainable
 from .initial_weights import initialize
@@ -230,8 +231,15 @@ def compile_model(
         # weighted: the rows that pad a batch for several devices have weight 0
         weighted_metrics=[accuracy(classes)],
         jit_compile=jit_compile(),
+        steps_per_execution=_steps_per_execution(settings.checkpoint_every),
     )
     build_training_variables(model, classes)
+
+
+def _steps_per_execution(checkpoint_every):
+    """Steps between two calls of the callbacks, which must include those of the checkpoints."""
+    steps = steps_without_waiting()
+    return steps if checkpoint_every.endswith("m") else math.gcd(steps, int(checkpoint_every))
 
 
 def unfreeze(settings: TrainSettings, setup: Setup) -> None:
