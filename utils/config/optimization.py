@@ -50,8 +50,7 @@ OPTIMIZERS = {
     ),
     "muon": OptimizerEntry(
         "utils.training.muon:Muon",
-        learning_rate=0.014,
-        batch_size=64,
+        learning_rate=0.02,
         help="orthogonal updates of convolution kernels, Nesterov momentum 0.9 for the rest",
         scales=True,
     ),

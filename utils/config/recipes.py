@@ -27,7 +27,7 @@ FINE_TUNING = "finetune"  # of a command that starts from weights and is given n
 MUON = "muon"
 PLAIN = "plain"  # of settings that name no recipe, among them those of runs before there were any
 RECIPES = {
-    MUON: RecipeEntry("Muon, batches of 64", {"optimizer": "muon"}),
+    MUON: RecipeEntry("Muon for the kernels of convolutions", {"optimizer": "muon"}),
     PLAIN: RecipeEntry("SGD with Nesterov momentum; also of a file that names no recipe"),
     FINE_TUNING: RecipeEntry(
         "Adam for 20 epochs, at a tenth of the rate for the backbone, to start from weights",

@@ -251,7 +251,7 @@ class OptimizationSettings(Settings):
     batch_size: int | None = setting(
         None,
         optional(integer(1)),
-        "images per step; 128 if not given, with muon 64, and fewer for a folder of few images",
+        "images per step; 128 if not given, and fewer for a folder of few images",
     )
     optimizer: str = setting("sgd", choice(*OPTIMIZERS), optimizer_help())
     learning_rate: float | None = setting(

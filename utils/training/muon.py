@@ -28,7 +28,7 @@ class Muon(keras.optimizers.SGD):
     have four axes learn by Nesterov momentum alone, at a rate of their own.
 
     Args:
-        learning_rate: float or `LearningRateSchedule`. Defaults to 0.014, for batches of 64.
+        learning_rate: float or `LearningRateSchedule`. Defaults to 0.02, for batches of 128.
         kernel_momentum: float in [0, 1), Nesterov momentum of the updates that are made orthogonal.
             Defaults to 0.9.
         newton_schulz: int, how often the polynomial is applied. Defaults to 3.
@@ -49,7 +49,7 @@ class Muon(keras.optimizers.SGD):
 
     def __init__(
         self,
-        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.014,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.02,
         kernel_momentum: float = 0.9,
         newton_schulz: int = 3,
         rate_of_others: float = 4.0,
