@@ -9,7 +9,9 @@ from sklearn.datasets import load_sample_images
 
 from main import main
 from models.pretrained import list_weights
+from models.saving import load_model
 from utils.data import cifar
+from utils.runs.trained_runs import trained_run
 from utils.system.errors import UserError
 
 pytestmark = pytest.mark.once
@@ -39,6 +41,18 @@ def test_predict(alone, capsys):
     }  # fmt: skip
     assert (alone / "runs" / NAME / "best.keras").exists()
     main(["predict", NAME, "photo.png", "--format", "json"])  # the folder is taken as it is
+
+
+def test_a_folder_of_other_weights_is_made_anew(alone, monkeypatch):
+    folder = trained_run(NAME)
+    before = (folder / "best.keras").stat().st_mtime_ns
+    assert trained_run(NAME) == folder
+    assert (folder / "best.keras").stat().st_mtime_ns == before
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps({**summary, "weights": "of another version"}))
+    (folder / "best.keras").write_bytes(b"of another version")
+    assert load_model(trained_run(NAME) / "best.keras").count_params()
+    assert json.loads((folder / "summary.json").read_text()) == summary
 
 
 def test_fine_tuning(alone, cifar10_dir, capsys):

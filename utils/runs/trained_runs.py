@@ -1,6 +1,7 @@
 """Networks that were trained here, as the folders of runs that every command takes."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -8,7 +9,7 @@ from models.pretrained import trained_weights
 
 from ..config.fields import Settings
 from ..config.settings import TrainSettings
-from ..system.files import replacing, write_json
+from ..system.files import read_json, replacing, write_json
 
 NAMING = ("run", "runs", "network", "init")  # settings that can name a trained network
 ROOT = Path("runs")
@@ -37,21 +38,24 @@ def with_trained_runs(settings: Chosen) -> Chosen:
 def trained_run(name: str) -> Path:
     """Returns the folder of a run with weights that were trained here; makes it if need be.
 
+    A folder with the weights of another version of this package is made anew.
+
     Args:
         name: string, one of `list_weights()`.
 
     Returns:
         The path of the folder, below `runs/`, with `config.json`, `summary.json` and `best.keras`.
     """
-    folder = ROOT / name
-    if (folder / "config.json").exists():
+    folder, entry = ROOT / name, trained_weights()[name]
+    checksum = hashlib.sha256(entry.path.read_bytes()).hexdigest()
+    if (folder / "config.json").exists() and _checksum_in(folder) == checksum:
         return folder
     from models.pretrained import trained_model
     from models.saving import save_model
     from models.specification import parse_specification
 
-    entry = trained_weights()[name]
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").unlink(missing_ok=True)  # until the rest is there, this is no run
     with replacing(folder / "best.keras") as temporary:
         save_model(trained_model(name), temporary)
     write_json(
@@ -62,6 +66,7 @@ def trained_run(name: str) -> Path:
             "epochs": entry.epochs,
             "seed": entry.seed,
             "class_names": entry.class_names,
+            "weights": checksum,
         },
     )
     model, options = parse_specification(entry.model)
@@ -73,5 +78,12 @@ def trained_run(name: str) -> Path:
         precision="float32",
         **{**options, **entry.recipe, "epochs": entry.epochs},
     ).config()
-    write_json(folder / "config.json", config)  # last: without it, this is no run
+    write_json(folder / "config.json", config)
     return folder
+
+
+def _checksum_in(folder):
+    """The checksum of the weights that a folder was made from, or `None`."""
+    summary = folder / "summary.json"
+    found = read_json(summary) if summary.exists() else {}
+    return found.get("weights") if isinstance(found, dict) else None
