@@ -18,7 +18,7 @@ def rows():
     """The cells of the page's table, by every block that a row names."""
     found = {}
     for line in PAGE.splitlines():
-        if line.startswith("| `"):
+        if line.startswith("| [`"):
             cells = [cell.strip() for cell in line.strip("|").split("|")]
             for name in re.findall(r"`([a-z_]+)`", cells[0]):
                 found[name] = cells
