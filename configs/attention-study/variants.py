@@ -1,6 +1,6 @@
 """CBAM with one change each, for the study in docs/does-attention-help.md; not in the library.
 
-    python main.py --attention configs/attention-study/variants.py:reflected_block
+python main.py --attention configs/attention-study/variants.py:reflected_block
 """
 
 import dataclasses

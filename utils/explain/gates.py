@@ -1,0 +1,148 @@
+"""How the gates of attention are distributed, and the gradients that reach the convolutions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from models.attention_module import AttentionLayer
+from models.graphs import deep_graphs
+from models.saving import load_model
+
+from ..config.settings import TrainSettings
+from ..data.data_format import in_data_format
+from ..data.dataset import Dataset
+from ..data.datasets import load_dataset
+from ..runs.run_folder import read_config
+from ..system.backend import synchronize
+from ..system.backend_batches import keras_input
+from ..training.setup import make_setup
+from ..training.train import with_defaults
+
+IMAGES = 256
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+RECIPE: dict[str, Any] = {"model": "resnet_v1", "depth": 20, "recipe": "muon", "optimizer": "muon"}
+
+
+def gates_while_training(form: str, steps: Sequence[int], data_dir: str) -> dict[str, Any]:
+    """Trains ResNet20 on CIFAR-10 for a while, and measures its gates after some of the steps.
+
+    Args:
+        form: string, the attention module with its options.
+        steps: list of ints, after how many steps to measure; 0 before the first.
+        data_dir: path of the folder with CIFAR-10.
+
+    Returns:
+        A dictionary from steps, as strings, to what `gate_quantiles` returns; with `"gradient"`,
+        the norm of the gradients of the blocks' kernels, summed up with Muon's momentum.
+    """
+    settings = TrainSettings(
+        **RECIPE, attention=form, dataset="cifar10", data_dir=data_dir, validation_split=0.02
+    )
+    dataset = load_dataset("cifar10", data_dir)
+    setup = make_setup(with_defaults(settings, dataset), dataset)
+    watch = _Watch(setup, _images(dataset), steps)
+    with setup.source.reading(setup.batches, setup.validation):
+        epochs = -(-max(steps) // setup.steps)
+        setup.batches.start_epoch(0)
+        setup.model.fit(
+            keras_input(setup.batches), epochs=epochs, callbacks=[watch], shuffle=False, verbose=0
+        )
+    return watch.found
+
+
+class _Watch(keras.callbacks.Callback):
+    """Measures after some of the steps, and stops the training after the last of them."""
+
+    def __init__(self, setup, images, steps):
+        super().__init__()
+        self.setup, self.images, self.steps = setup, images, steps
+        self.done, self.found = 0, {}
+
+    def on_train_begin(self, logs=None):
+        self._measure()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.setup.batches.start_epoch(epoch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.done += 1
+        self._measure()
+        self.model.stop_training = self.done >= max(self.steps)
+
+    def _measure(self):
+        if self.done in self.steps:
+            if self.done:
+                synchronize(self.model)
+            found = gate_quantiles(self.setup.network, self.images)
+            if self.done:
+                found["gradient"] = _gradient_norm(self.model.optimizer)
+            self.found[str(self.done)] = found
+
+
+def _gradient_norm(optimizer):
+    """The mean norm of the momentum of the convolution kernels in the residual branches."""
+    norms = [
+        np.linalg.norm(ops.convert_to_numpy(variable))
+        for variable in optimizer.variables
+        if "momentum" in variable.path and len(variable.shape) == 4 and variable.shape[0] == 3
+    ]
+    return float(np.mean(norms))
+
+
+def gates_of_run(run: Path, data_dir: str) -> tuple[str, dict[str, Any]]:
+    """Returns the attention module of a finished run, and what `gate_quantiles` returns for it.
+
+    Args:
+        run: path of the run's folder.
+        data_dir: path of the folder with CIFAR-10.
+    """
+    dataset = load_dataset("cifar10", data_dir)
+    network = load_model(run / "best.keras")
+    return read_config(run)["attention"], gate_quantiles(network, _images(dataset))
+
+
+def _images(dataset: Dataset) -> np.ndarray:
+    return in_data_format(np.asarray(dataset.x_test[:IMAGES]))
+
+
+def gate_quantiles(network: keras.Model, images: np.ndarray) -> dict[str, Any]:
+    """Returns how the gates of a network are distributed over images, blocks and places.
+
+    Args:
+        network: Functional Keras model from raw pixels.
+        images: array `(n, ...)` in Keras's `image_data_format`.
+
+    Returns:
+        A dictionary from the kind of map, `"channel"` or `"spatial"`, to lists of its quantiles at
+        5, 25, 50, 75 and 95 %; and from `"border"` to the mean of the spatial gates at the border
+        and inside, over the blocks of the last stage. Empty for a network without attention.
+    """
+    layers = [layer for layer in network.layers if isinstance(layer, AttentionLayer)]
+    if not layers:
+        return {}
+    with deep_graphs():
+        inputs = keras.Model(network.inputs, [layer.input for layer in layers])
+    maps: dict[str, list[np.ndarray]] = {}
+    for layer, x in zip(layers, inputs.predict_on_batch(images), strict=True):
+        _, found = layer(x, return_maps=True)
+        for kind, gate in found.items():
+            values = ops.convert_to_numpy(ops.cast(gate, "float32"))
+            maps.setdefault(kind, []).append(values)
+    result: dict[str, Any] = {
+        kind: np.quantile(np.concatenate([v.ravel() for v in values]), QUANTILES).tolist()
+        for kind, values in maps.items()
+    }
+    if "spatial" in maps:
+        result["border"] = _border_and_inside(np.squeeze(maps["spatial"][-1]))
+    return result
+
+
+def _border_and_inside(gates):
+    """The means of maps `(n, height, width)` at their outermost positions, and at all others."""
+    inside = np.zeros(gates.shape[1:], bool)
+    inside[1:-1, 1:-1] = True
+    return [float(gates[:, ~inside].mean()), float(gates[:, inside].mean())]
