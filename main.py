@@ -125,7 +125,11 @@ COMMANDS = {
     "export": (export, ExportSettings, "write a run's network as a file for another runtime"),
     "profile": (profile, ProfileSettings, "compare the costs of attention modules in a network"),
     "import-torch": (import_torch, ImportTorchSettings, "convert a PyTorch ResNet to Keras"),
-    "list": (list_names, ListSettings, "list architectures, attention modules and data sets"),
+    "list": (
+        list_names,
+        ListSettings,
+        "list networks, attention modules, data sets and trained weights",
+    ),
 }
 TRAINING = ("train", "compare")  # commands that people watch from their first second on
 

@@ -117,7 +117,7 @@ def _parser(settings_class: type[Settings], prog: str, description: str) -> _Par
         _add_argument(groups[title], field, of_recipe.get(field.name, field.default))
     parser.add_argument(
         "--config", action="append", metavar="FILE.json",
-        help="file with any of these settings; flags stand over it",
+        help="file with any of these settings; flags take precedence",
     )  # fmt: skip
     return parser
 
@@ -171,7 +171,7 @@ def _default_text(default: Any) -> str:
         return ""
     if default is True:
         return " (default: yes)"
-    if default in ((True,), (False,)):
+    if isinstance(default, tuple) and len(default) == 1:  # of a setting with several values
         return _default_text(default[0])
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
     return f" (default: {shown})".replace("%", "%%")

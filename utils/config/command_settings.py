@@ -103,7 +103,7 @@ class ExportSettings(OfRun):
 
     group = "export"
 
-    format: str = setting("savedmodel", choice(*EXPORT_FORMATS), "to write")
+    format: str = setting("savedmodel", choice(*EXPORT_FORMATS), "format to write")
     int8: bool = setting(
         False,
         boolean,
@@ -127,11 +127,13 @@ class ExplainSettings(OfRuns):
         many=True,
     )
     faithfulness: int = setting(
-        200, integer(0), "test images to score the explanations on, by deletion and insertion; or 0"
+        200, integer(0), "test images to score explanations on, by deletion and insertion; 0: none"
     )
-    seed: int = setting(0, integer(0, 2**32 - 1), "of the scored images and of their random order")
+    seed: int = setting(
+        0, integer(0, 2**32 - 1), "random seed of the scored images and of the order"
+    )
     output: str | None = setting(
-        None, optional(path), "folder to write to; the run's, or the one that holds the runs"
+        None, optional(path), "folder to write to; the run's own, or that of the runs, if not given"
     )
 
 
@@ -142,10 +144,14 @@ class DemoSettings(OfRuns, InPrecision):
     group = "demo"
 
     host: str = setting(
-        "127.0.0.1", text, "address to listen on; 0.0.0.0 lets everyone in who reaches this machine"
+        "127.0.0.1",
+        text,
+        "address to listen on; 0.0.0.0 lets in everyone who can reach this machine",
     )
     port: int | None = setting(
-        None, optional(integer(1, 65535)), "port to listen on; 7860 or the next that is free"
+        None,
+        optional(integer(1, 65535)),
+        "port to listen on; 7860, or the next free one, if not given",
     )
 
 
@@ -168,7 +174,7 @@ class PredictSettings(InPrecision):
         many=True,
     )
     top: int = setting(5, integer(1), "most probable classes to show of each image")
-    format: str = setting("table", choice("table", "csv", "json"), "of the result")
+    format: str = setting("table", choice("table", "csv", "json"), "format of the result")
     image_size: int | None = setting(
         None,
         optional(integer(1, 4096)),
@@ -213,7 +219,7 @@ class ImportTorchSettings(OnBackend, AttentionSettings, ArchitectureSettings):
 
     file: str = setting(dataclasses.MISSING, path, "file with a PyTorch state dict, or safetensors")
     model: str = setting(
-        "resnet", choice("resnet", "resnet_v1"), "architecture; resnet_v1: of networks for CIFAR"
+        "resnet", choice("resnet", "resnet_v1"), "architecture; resnet_v1: networks for CIFAR"
     )
     attention: str = setting(
         "none",
@@ -225,7 +231,7 @@ class ImportTorchSettings(OnBackend, AttentionSettings, ArchitectureSettings):
     )
     classes: int = setting(1000, integer(1), "classes that the network tells apart")
     output: str | None = setting(
-        None, optional(path), "file to write; FILE with .keras for its ending if not given"
+        None, optional(path), "file to write; FILE with the ending .keras if not given"
     )
 
 

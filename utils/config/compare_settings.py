@@ -71,7 +71,9 @@ class CompareSettings(_VariedSettings):
         "modules to compare, each as 'main.py train' takes it, such as 'cbam_block(ratio=4)'",
         many=True,
     )
-    seeds: tuple[int, ...] = setting("0-2", seeds, "such as 0-4 or 0,2,5", many=True)
+    seeds: tuple[int, ...] = setting(
+        "0-2", seeds, "seeds to train with, such as 0-4 or 0,2,5", many=True
+    )
     jobs: int = setting(1, integer(1), "runs at once; speeds are compared only with 1")
     ray: str | None = setting(
         None,
@@ -80,7 +82,9 @@ class CompareSettings(_VariedSettings):
         "Python, the data and --run-dir under the same paths; no speeds are compared",
     )
     figure_format: str = setting(
-        "png", choice("png", "pdf", "svg"), "of comparison.png; pdf and svg are written beside it"
+        "png",
+        choice("png", "pdf", "svg"),
+        "format of the figure; pdf or svg in addition to comparison.png",
     )
     run_dir: str | None = setting(
         None, optional(path), "folder of all the runs; runs/DATASET-MODEL-...-compare if not given"

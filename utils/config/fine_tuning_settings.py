@@ -24,15 +24,15 @@ class FineTuningSettings(Settings):
     weights: str | None = setting(
         None,
         optional(choice("imagenet", "none")),
-        "imagenet, which Keras downloads, of a network that keras.applications has, or none",
+        "imagenet: weights that Keras downloads, if keras.applications has the network; or none",
     )
     freeze: str = setting(
         "none",
         choice("none", "backbone"),
-        "what does not learn: backbone, all but attention and the classifier",
+        "what does not learn; backbone: everything except attention and the classifier",
     )
     freeze_until: str | None = setting(
-        None, optional(text), "last layer, from the image on, that does not learn"
+        None, optional(text), "name of a layer; all layers from the image up to it do not learn"
     )
     unfreeze_after: int | None = setting(
         None, optional(integer(1)), "epochs after which all layers learn"
@@ -45,7 +45,7 @@ class FineTuningSettings(Settings):
     class_weights: str = setting(
         "none",
         choice("none", "balanced"),
-        "of the classes in the loss; balanced: the rarer a class, the more its images count",
+        "weights of classes in the loss; balanced: the rarer a class, the more its images count",
     )
     patience: int | None = setting(
         None,

@@ -201,7 +201,7 @@ def _seed_range(value):
     match = re.fullmatch("([0-9]{1,10})(?:-([0-9]{1,10}))?", str(value), re.ASCII)
     low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
     if not low <= high <= LARGEST_SEED:
-        raise SettingError(f"must be seeds such as 0-4 or 0,2,5; received {value!r}")
+        raise SettingError(f"must be numbers such as 0-4 or 0,2,5; received {value!r}")
     return range(low, high + 1)
 
 

@@ -28,9 +28,12 @@ MUON = "muon"
 PLAIN = "plain"  # of settings that name no recipe, among them those of runs before there were any
 RECIPES = {
     MUON: RecipeEntry("Muon for the kernels of convolutions", {"optimizer": "muon"}),
-    PLAIN: RecipeEntry("SGD with Nesterov momentum; also of a file that names no recipe"),
+    PLAIN: RecipeEntry(
+        "SGD with Nesterov momentum; the default for a --config file that names no recipe"
+    ),
     FINE_TUNING: RecipeEntry(
-        "Adam for 20 epochs, at a tenth of the rate for the backbone, to start from weights",
+        "Adam for 20 epochs, with a tenth of the learning rate for the backbone; the default with "
+        "--init or --weights",
         {
             "epochs": 20,
             "optimizer": "adam",
@@ -41,7 +44,7 @@ RECIPES = {
         },
     ),
     "seed": RecipeEntry(
-        "Adam for 200 epochs, as the Keras code that this project began with",
+        "Adam for 200 epochs, as in the Keras code that this project began with",
         {
             "epochs": 200,
             "batch_size": 128,
@@ -52,7 +55,7 @@ RECIPES = {
         },
     ),
     "pytorch_seed": RecipeEntry(
-        "SGD, batches of 4, no augmentation, as the PyTorch code it began with",
+        "SGD, batches of 4, no augmentation, as in the PyTorch code that it began with",
         {
             "epochs": 15,
             "batch_size": 4,
@@ -81,4 +84,4 @@ def recipe_settings(name: Any) -> dict[str, Any]:
 def recipe_help() -> str:
     """Returns what `--help` says of the recipes."""
     recipes = "; ".join(f"{name}: {entry.help}" for name, entry in RECIPES.items())
-    return f"set of settings, under any that are given. {recipes}"
+    return f"set of settings; settings that you give take precedence. {recipes}"

@@ -54,9 +54,10 @@ LOGS = {
     "mlflow": ("mlflow",),
 }
 PRECISIONS = (AUTO, FLOAT32, BFLOAT16, "mixed_float16")
-PRECISION_HELP = "of the computation; auto: mixed_bfloat16 where the device computes faster in it"
+PRECISION_HELP = "precision to compute in; auto: mixed_bfloat16 if the device is faster in it"
 RUN_PRECISION_HELP = (
-    "of the computation; auto: the run's own, float32 on devices without units for it"
+    "precision to compute in; auto: that of the training, or float32 on devices without units for "
+    "it"
 )
 
 
@@ -132,11 +133,11 @@ class AttentionSettings(Settings):
         "'cbam_block(ratio=4)'; a block of your own, FILE.py:BLOCK; or none",
     )
     ratio: int | None = option(
-        integer(1, limit=65536), "its option ratio: reduction", of="attention"
+        integer(1, limit=65536), "the module's option ratio: reduction", of="attention"
     )
     kernel_size: int | None = option(
         integer(1, limit=most_of_option("kernel_size")),
-        "its option kernel_size: of spatial attention, odd",
+        "the module's option kernel_size: kernel of spatial attention, odd",
         of="attention",
     )
 
@@ -163,17 +164,22 @@ class ModelSettings(AttentionSettings, ArchitectureSettings):
     group = "attention"
 
     pools: tuple[str, ...] | None = option(
-        words, "its option pools: avg, max, lp, lse", of="attention"
+        words, "the module's option pools: avg, max, lp, lse", of="attention"
     )
     descriptor: str | tuple[str, ...] | None = option(
-        descriptor, "its option descriptor: what spatial attention sees, conv or pools",
+        descriptor,
+        "the module's option descriptor: what spatial attention sees, conv or pools",
         of="attention",
     )  # fmt: skip
     order: str | None = option(
-        text, "its option order: channel_first, spatial_first or parallel", of="attention"
+        text,
+        "the module's option order: channel_first, spatial_first or parallel",
+        of="attention",
     )
     attention_batch_norm: bool | None = option(
-        boolean, "its option batch_norm: normalization in the module", of="attention"
+        boolean,
+        "the module's option batch_norm: normalization in the module",
+        of="attention",
     )
     attention_at: tuple[str, ...] = setting(
         ("block",), words, "where attention goes: block, stage, head, or several"
@@ -192,7 +198,7 @@ class DataSettings(Settings):
         "; ".join(f"{name}: {entry.help}" for name, entry in DATASETS.items()),
     )
     data_dir: str | None = setting(
-        None, optional(path), "folder, or archive of CIFAR, to look for data first; to download to"
+        None, optional(path), "folder, or CIFAR archive, to look in first, and to download to"
     )
     image_size: int | None = setting(
         None, optional(integer(1, 4096)), "folder: side of the images; 224 if not given"
@@ -223,14 +229,14 @@ class AugmentationSettings(Settings):
 
     group = "augmentation"
 
-    augment: bool = setting(True, boolean, "random crop, and flip where a mirrored image is alike")
-    flip: bool = setting(True, boolean, "mirror a random half, where --augment would")
+    augment: bool = setting(True, boolean, "random crop, and flip if that keeps the class")
+    flip: bool = setting(True, boolean, "mirror half of the images, at random, if --augment flips")
     crop: float = setting(
         0.08, number(0, below=1, above=True), "folder: least share of the area in a random crop"
     )
-    rand_augment: int = setting(0, integer(0, 10), "folder: magnitude of RandAugment; or 0")
-    mixup: float = setting(0.0, number(0), "folder: parameter of MixUp's shares; or 0")
-    cutmix: float = setting(0.0, number(0), "folder: parameter of CutMix's shares; or 0")
+    rand_augment: int = setting(0, integer(0, 10), "folder: magnitude of RandAugment; 0: none")
+    mixup: float = setting(0.0, number(0), "folder: MixUp's alpha; 0: none")
+    cutmix: float = setting(0.0, number(0), "folder: CutMix's alpha; 0: none")
     crop_padding: int | None = setting(
         None,
         optional(integer(0, limit=4096)),
@@ -261,12 +267,16 @@ class OptimizationSettings(Settings):
     weight_decay: float = setting(
         5e-4, number(0), "L2 penalty on kernels, through the gradient as in PyTorch"
     )
-    label_smoothing: float = setting(0.0, number(0, below=1), "share of the label spread out")
+    label_smoothing: float = setting(
+        0.0, number(0, below=1), "share of each label to spread over all classes"
+    )
     ema: float = setting(
-        0.0, number(0, below=1), "momentum of an average of the weights to evaluate and save; or 0"
+        0.0,
+        number(0, below=1),
+        "momentum of a moving average of the weights, to evaluate and save; 0: none",
     )
     validation_split: float = setting(
-        0.1, number(0, below=1), "share of the training set to select the best epoch on; or 0"
+        0.1, number(0, below=1), "share of the training set to select the best epoch on; 0: none"
     )
 
 
@@ -281,7 +291,7 @@ class DeviceSettings(Settings):
     )
     precision: str = setting(AUTO, choice(*PRECISIONS), PRECISION_HELP)
     devices: int = setting(
-        1, integer(1), "of this host, or of each, to share a batch; TensorFlow and JAX"
+        1, integer(1), "devices per host, which share a batch; TensorFlow and JAX"
     )
     workers: int | None = setting(
         None,
@@ -324,7 +334,9 @@ class RecipeSettings(
     )
     tensorboard: bool = setting(False, boolean, "the same as --log tensorboard")
     checkpoint_every: str = setting(
-        "10m", interval, "steps such as 500, or minutes such as 10m; and after every epoch"
+        "10m",
+        interval,
+        "how often, besides after every epoch: steps such as 500, or minutes such as 10m",
     )
 
     @property
@@ -343,7 +355,9 @@ class TrainSettings(RecipeSettings):
 
     group = "run"
 
-    seed: int = setting(0, integer(0, 2**32 - 1), "of weights, split, order and augmentation")
+    seed: int = setting(
+        0, integer(0, 2**32 - 1), "random seed of weights, split, order and augmentation"
+    )
     resume: str | None = setting(
         None, optional(run_folder), "folder of a run to resume, with its settings"
     )
@@ -359,13 +373,14 @@ class TrainSettings(RecipeSettings):
     host_id: int | None = setting(
         None,
         optional(integer(0)),
-        "of this process, 0 to hosts - 1; 0 writes; KERAS_DISTRIBUTION_PROCESS_ID if not given, "
-        "and otherwise found on a TPU slice or under Slurm",
+        "number of this process, 0 to hosts - 1; host 0 writes; KERAS_DISTRIBUTION_PROCESS_ID if "
+        "not given; without that, JAX asks the TPU slice or Slurm",
     )
     coordinator: str | None = setting(
         None,
         optional(address),
-        "ADDRESS:PORT of host 0; KERAS_DISTRIBUTION_JOB_ADDRESSES if not given, or found likewise",
+        "ADDRESS:PORT of host 0; KERAS_DISTRIBUTION_JOB_ADDRESSES if not given; without that, JAX "
+        "asks likewise",
     )
     code: dict[str, str] | None = setting(  # noqa: RUF009
         None, optional(checksums), "SHA-256 of the files with modules of your own", hidden=True

@@ -268,7 +268,7 @@ def _check_local_devices(wanted):
             f"; to try it, set {backend.CPU_DEVICES}={wanted}, which splits the CPU"
         )  # fmt: skip
         raise UserError(
-            f"devices must be at most {found}, the number of this host; received {wanted}{hint}"
+            f"devices must be at most {found}, as many as this host has; received {wanted}{hint}"
         )
 
 

@@ -50,7 +50,7 @@ BAD = [
     (["--attention", "none", "--ratio", "4"], "none has no option 'ratio' to vary; leave it out"),
     (["--attention-batch-norm", "yes"], "must be true or false; received 'yes'"),
     (["--ratio", *map(str, range(1, 50))], "99 variants are too many to compare, at most 50"),
-    (["--seeds", "4-0"], "must be seeds such as 0-4 or 0,2,5; received '4-0'"),
+    (["--seeds", "4-0"], "must be numbers such as 0-4 or 0,2,5; received '4-0'"),
     (["--seeds", "0-4294967295"], "must be at most 1000 seeds"),
     (["--ratio", "4", "none"], "must be a whole number of at least 1; received 'none'"),
     (["--jobs", "0"], "must be a whole number of at least 1"),

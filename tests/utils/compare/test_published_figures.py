@@ -288,6 +288,7 @@ def test_summaries(path):
 
 # row of the table of docs/recipe.md -> flags of its runs in results/recipe.csv
 SMALL = "--batch-size 64 --learning-rate"
+LINEAR = f"{SMALL} 0.014 --schedule linear_decay"
 TRIED = {
     "none: batches of 128, peak 0.02": "",
     "batches of 64, peak 0.014": f"{SMALL} 0.014",
@@ -297,7 +298,7 @@ TRIED = {
     "batches of 64, peak 0.014, crop by up to 2 pixels": f"{SMALL} 0.014 --crop-padding 2",
     "batches of 64, peak 0.014, `--label-smoothing 0.1`": f"{SMALL} 0.014 --label-smoothing 0.1",
     "batches of 64, peak 0.014, `--ema 0.998`": f"{SMALL} 0.014 --ema 0.998",
-    "batches of 64, peak 0.014, `--schedule linear_decay`": f"{SMALL} 0.014 --schedule linear_decay",
+    "batches of 64, peak 0.014, `--schedule linear_decay`": LINEAR,
     "batches of 64, peak 0.014, `--cutout 8`": f"{SMALL} 0.014 --cutout 8",
 }
 
