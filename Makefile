@@ -43,7 +43,7 @@ lint: .venv/installed-dev
 
 # pages of every public name, in build/site; warnings are errors
 docs: .venv/installed-dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 # times everything, most of an hour; DATA is the folder with CIFAR-10, PHOTOS one of images; with a
 # GPU and JAX the accelerator too
