@@ -30,7 +30,7 @@ def test_an_example_starts_at_the_pretrained_network(name, code, monkeypatch, rn
         "(224, 224, 3)", "(64, 64, 3)"
     )
     found = {}
-    exec(code, found)  # noqa: S102, of our own page
+    exec(code, found)
     variable, count = ATTENDED[name]
     old, new, model = found[variable], found["backbone"], found["model"]
     attention = [layer for layer in new.layers if layer.name.endswith("_attention")]
