@@ -27,20 +27,27 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 RECIPE: dict[str, Any] = {"model": "resnet_v1", "depth": 20, "recipe": "muon", "optimizer": "muon"}
 
 
-def gates_while_training(form: str, steps: Sequence[int], data_dir: str) -> dict[str, Any]:
+def gates_while_training(
+    form: str, steps: Sequence[int], data_dir: str, validation_split: float = 0.02
+) -> dict[str, Any]:
     """Trains ResNet20 on CIFAR-10 for a while, and measures its gates after some of the steps.
 
     Args:
         form: string, the attention module with its options.
         steps: list of ints, after how many steps to measure; 0 before the first.
         data_dir: path of the folder with CIFAR-10.
+        validation_split: float, share of the training images that is left out. Defaults to 0.02.
 
     Returns:
         A dictionary from steps, as strings, to what `gate_quantiles` returns; with `"gradient"`,
         the norm of the gradients of the blocks' kernels, summed up with Muon's momentum.
     """
     settings = TrainSettings(
-        **RECIPE, attention=form, dataset="cifar10", data_dir=data_dir, validation_split=0.02
+        **RECIPE,
+        attention=form,
+        dataset="cifar10",
+        data_dir=data_dir,
+        validation_split=validation_split,
     )
     dataset = load_dataset("cifar10", data_dir)
     setup = make_setup(with_defaults(settings, dataset), dataset)
@@ -127,9 +134,10 @@ def gate_quantiles(network: keras.Model, images: np.ndarray) -> dict[str, Any]:
     with deep_graphs():
         inputs = keras.Model(network.inputs, [layer.input for layer in layers])
     maps: dict[str, list[np.ndarray]] = {}
-    for layer, x in zip(layers, inputs.predict_on_batch(images), strict=True):
-        _, found = layer(x, return_maps=True)
-        for kind, gate in found.items():
+    found = inputs.predict_on_batch(images)
+    for layer, x in zip(layers, found if len(layers) > 1 else [found], strict=True):
+        _, gates = layer(x, return_maps=True)
+        for kind, gate in gates.items():
             values = ops.convert_to_numpy(ops.cast(gate, "float32"))
             maps.setdefault(kind, []).append(values)
     result: dict[str, Any] = {

@@ -1,0 +1,53 @@
+"""Quantiles of gates against numpy, on a network whose gates are known."""
+
+import keras
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from models.attention_module import CBAM, cbam_block
+from utils.explain.gates import QUANTILES, gate_quantiles, gates_while_training
+from utils.plots.gates import plot_gates
+
+
+def network(**options):
+    image = keras.Input((6, 5, 4))
+    return keras.Model(image, cbam_block(image, kernel_size=3, **options))
+
+
+def test_gates_that_start_at_one(rng):
+    found = gate_quantiles(network(start="identity"), rng.normal(size=(3, 6, 5, 4)))
+    assert found == {"channel": [1] * 5, "spatial": [1] * 5, "border": [1, 1]}
+    assert gate_quantiles(keras.Sequential([keras.Input((2,))]), np.zeros((1, 2))) == {}
+
+
+def test_quantiles_are_those_of_the_maps(rng):
+    model, images = network(), rng.normal(size=(3, 6, 5, 4)).astype("float32")
+    (layer,) = (layer for layer in model.layers if isinstance(layer, CBAM))
+    _, maps = layer(images, return_maps=True)
+    maps = {kind: keras.ops.convert_to_numpy(gate) for kind, gate in maps.items()}
+    found = gate_quantiles(model, images)
+    for kind, gate in maps.items():
+        np.testing.assert_allclose(found[kind], np.quantile(gate, QUANTILES), rtol=1e-5)
+    spatial = maps["spatial"][..., 0]
+    inside = spatial[:, 1:-1, 1:-1]
+    border = (spatial.sum() - inside.sum()) / (spatial.size - inside.size)
+    np.testing.assert_allclose(found["border"], [border, inside.mean()], rtol=1e-5)
+
+
+@pytest.mark.once
+def test_the_picture(tmp_path):
+    gates = {"channel": [0.1, 0.2, 0.5, 0.6, 1.0], "spatial": [0.5] * 5}
+    plot_gates(
+        tmp_path / "gates.png", {"none": {"0": {}}, "cbam_block": {"0": gates, "end": gates}}
+    )
+    assert imread(tmp_path / "gates.png").shape[:2] == (504, 1080)
+
+
+@pytest.mark.long
+def test_while_training(cifar10_dir):
+    found = gates_while_training("cbam_block(start='half')", [0, 2], str(cifar10_dir), 0.1)
+    assert list(found) == ["0", "2"]
+    assert found["0"]["channel"] == pytest.approx([0.5] * 5)
+    assert "gradient" not in found["0"]
+    assert found["2"]["gradient"] > 0
