@@ -15,6 +15,9 @@ from models.specification import parse_specification
 
 LOGITS = json.loads((Path(__file__).parent / "trained_logits.json").read_text())
 NAMES = list(list_weights())
+# three large networks more take as long as all others
+LARGE = [name for name in NAMES if "-56-" in name][1:]
+SOME = [pytest.param(n, marks=pytest.mark.long) if n in LARGE else n for n in NAMES]
 
 
 def sample_crops():
@@ -37,7 +40,7 @@ def test_there_are_some_and_they_are_small():
     assert models.list_weights is list_weights
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SOME)
 def test_it_computes_what_it_did(name):
     model = trained_model(name)
     logits = keras.Model(model.input, model.get_layer("logits").output)
@@ -46,7 +49,7 @@ def test_it_computes_what_it_did(name):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SOME)
 def test_the_architecture_has_the_weights_too(name):
     entry = trained_weights()[name]
     whole = trained_model(name)
