@@ -116,7 +116,28 @@ def cifar_stem(x, filters, **options):
 
 def imagenet_stem(x, filters, **options):
     """A 7x7 convolution and a max pooling, which leave a quarter of height and width."""
-    x = conv_norm(x, filters, 7, strides=2, name="stem", **options)
+    return _stem_pool(conv_norm(x, filters, 7, strides=2, name="stem", **options))
+
+
+def deep_stem(x, filters, widths=(32, 32), **options):
+    """An `imagenet_stem` with 3x3 convolutions in the place of the one of 7x7.
+
+    Args:
+        x: Keras tensor of rank 4.
+        filters: int, channels of the last convolution.
+        widths: ints, channels of the convolutions before it. Defaults to `(32, 32)`.
+        **options: options of `conv_norm`.
+
+    Returns:
+        A Keras tensor of rank 4.
+    """
+    for number, channels in enumerate((*widths, filters), start=1):
+        strides = 2 if number == 1 else 1
+        x = conv_norm(x, channels, 3, strides, name="stem", number=number, **options)
+    return _stem_pool(x)
+
+
+def _stem_pool(x):
     x = symmetric_zeros(x, 1, "stem_pool_pad")  # zero is the minimum after ReLU
     return layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
 

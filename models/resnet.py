@@ -6,10 +6,16 @@ from typing import Any, Literal
 import keras
 from keras.applications import imagenet_utils
 
-from .blocks import STEMS
 from .builder import Builder, Shape, takes_common_options
 from .checks import require_number, require_one_of
-from .residual import STRIDES_IN, basic_block, bottleneck_block, residual_stages
+from .residual import (
+    SHORTCUTS,
+    STEMS,
+    STRIDES_IN,
+    basic_block,
+    bottleneck_block,
+    residual_stages,
+)
 
 # depth -> (block, blocks in each of the four stages), Table 1 of the paper
 DEPTHS = {
@@ -38,9 +44,10 @@ def resnet(
     input_shape: Shape | None = None,
     depth: int = 18,
     width: float = 1.0,
-    stem: Literal["cifar", "imagenet"] = "cifar",
+    stem: Literal["cifar", "imagenet", "deep", "tiered"] = "cifar",
     stride_in: Literal["3x3", "1x1"] = "3x3",
     use_bias: bool = False,
+    shortcut: Literal["conv", "pool"] = "conv",
     name: str | None = None,
     **common: Any,
 ) -> keras.Model:
@@ -50,14 +57,15 @@ def resnet(
 
     Args:
         input_shape: tuple of three; height and width may be `None`. Defaults to `(32, 32, 3)` with
-            the CIFAR stem and `(224, 224, 3)` with the ImageNet stem.
+            the CIFAR stem and `(224, 224, 3)` with the others.
         depth: int, layers with weights: 18, 34, 50, 101 or 152. 18 and 34 layers are basic blocks,
             50 and more are bottlenecks. Defaults to 18.
         width: float, factor on the channels of all stages. The stem keeps its 64 channels. The
             CBAM paper's WideResNet18 has 1.5 and 2.0. Defaults to 1.0.
         stem: string, first layers, for small or for large images. `"cifar"` is a 3x3 convolution,
-            `"imagenet"` is a 7x7 convolution with stride 2 and a max pooling. Defaults to
-            `"cifar"`.
+            `"imagenet"` is a 7x7 convolution with stride 2 and a max pooling. `"deep"` has three
+            3x3 convolutions in its place, with 32, 32 and 64 channels, as in ResNet-C and ResNet-D;
+            `"tiered"` has 24, 32 and 64, as in timm's networks with a `t`. Defaults to `"cifar"`.
         stride_in: string, convolution of a bottleneck that has the stride. `"3x3"` is used by the
             CBAM authors' code and torchvision: a 1x1 convolution with stride 2 skips three of four
             positions. `"1x1"` is used by the ResNet paper, `keras.applications` and the GFLOPs of
@@ -65,6 +73,9 @@ def resnet(
         use_bias: bool, whether convolutions have a bias. It has no effect before a normalization;
             `True` together with `stride_in="1x1"` is the network of `keras.applications`. Defaults
             to `False`.
+        shortcut: string, what a shortcut has where the size or the channels change. `"conv"` is a
+            1x1 convolution with the stride. `"pool"` is an average pooling with the stride before
+            it, as in ResNet-D, so that no position is skipped. Defaults to `"conv"`.
         name: string, the model's name. Defaults to `"resnet_{depth}"`.
         **common: the options of `models.builder.Builder`: `classes`, `attention_module`, ...
 
@@ -82,19 +93,21 @@ def resnet(
     Reference:
 
     - [Deep Residual Learning for Image Recognition](https://arxiv.org/abs/1512.03385), Table 1
+    - [Bag of Tricks](https://arxiv.org/abs/1812.01187), section 4, for ResNet-C and ResNet-D
     - [CBAM](https://arxiv.org/abs/1807.06521), Table 4; the authors'
       [code](https://github.com/Jongchan/attention-module/blob/master/MODELS/model_resnet.py)
     """
     require_one_of("depth of resnet", depth, DEPTHS)
     require_one_of("stem", stem, STEMS)
     require_one_of("stride_in", stride_in, STRIDES_IN)
+    require_one_of("shortcut", shortcut, SHORTCUTS)
     require_number("width", width)
     make_stem, size = STEMS[stem]
     net = Builder(input_shape, name=name or f"resnet_{depth}", default_size=size, **common)
     block, repeats = DEPTHS[depth]
     filters = [max(1, round(channels * width)) for channels in WIDTHS]
     x = make_stem(net.input, WIDTHS[0], use_bias=use_bias)
-    options: dict[str, bool | str] = {"use_bias": use_bias}
+    options: dict[str, bool | str] = {"use_bias": use_bias, "shortcut": shortcut}
     if block is bottleneck_block:
         filters = [4 * channels for channels in filters]
         options["stride_in"] = stride_in

@@ -6,10 +6,9 @@ from typing import Any, Literal
 import keras
 from keras.applications import imagenet_utils
 
-from .blocks import STEMS
 from .builder import Builder, Shape, takes_common_options
 from .checks import require_int, require_one_of
-from .residual import STRIDES_IN, bottleneck_block, residual_stages
+from .residual import SHORTCUTS, STEMS, STRIDES_IN, bottleneck_block, residual_stages
 
 # depth -> (stem, blocks in each stage, cardinality, width of a group in stage 1)
 DEPTHS = {
@@ -34,7 +33,8 @@ def ResNext(
     cardinality: int | None = None,
     width: int | None = None,
     stride_in: Literal["3x3", "1x1"] = "3x3",
-    stem: Literal["cifar", "imagenet"] | None = None,
+    stem: Literal["cifar", "imagenet", "deep", "tiered"] | None = None,
+    shortcut: Literal["conv", "pool"] = "conv",
     name: str | None = None,
     **common: Any,
 ) -> keras.Model:
@@ -44,7 +44,7 @@ def ResNext(
 
     Args:
         input_shape: tuple of three; height and width may be `None`. Defaults to `(32, 32, 3)` with
-            the CIFAR stem and `(224, 224, 3)` with the ImageNet stem.
+            the CIFAR stem and `(224, 224, 3)` with the others.
         depth: int, layers with weights: 29, 50 or 101. Defaults to 29.
         cardinality: int, groups of the 3x3 convolutions. Defaults to 8 at depth 29 (the paper also
             has 16) and to 32 at the other depths.
@@ -54,8 +54,12 @@ def ResNext(
             ResNeXt authors' code and torchvision, `"1x1"` by the GFLOPs of the CBAM paper.
             Defaults to `"3x3"`.
         stem: string, first layers, for small or for large images. `"cifar"` is a 3x3 convolution,
-            `"imagenet"` is a 7x7 convolution with stride 2 and a max pooling. Defaults to
+            `"imagenet"` is a 7x7 convolution with stride 2 and a max pooling; `"deep"` and
+            `"tiered"` have three 3x3 convolutions in its place, as in `resnet`. Defaults to
             `"cifar"` at depth 29 and to `"imagenet"` at the other depths, as published.
+        shortcut: string, what a shortcut has where the size or the channels change. `"conv"` is a
+            1x1 convolution with the stride, `"pool"` an average pooling with the stride before it.
+            Defaults to `"conv"`.
         name: string, the model's name. Defaults to `"resnext_{depth}"`.
         **common: the options of `models.builder.Builder`: `classes`, `attention_module`, ...
 
@@ -77,6 +81,7 @@ def ResNext(
     require_one_of("depth of resnext", depth, DEPTHS)
     require_one_of("stem", stem, (None, *STEMS))
     require_one_of("stride_in", stride_in, STRIDES_IN)
+    require_one_of("shortcut", shortcut, SHORTCUTS)
     own_stem, repeats, own_cardinality, own_width = DEPTHS[depth]
     groups = require_int("cardinality", own_cardinality if cardinality is None else cardinality)
     group_width = require_int("width", own_width if width is None else width)
@@ -92,6 +97,7 @@ def ResNext(
         width=groups * group_width / FILTERS[0],
         groups=groups,
         stride_in=stride_in,
+        shortcut=shortcut,
     )
     return net.model(x)
 

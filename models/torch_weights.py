@@ -1,4 +1,4 @@
-"""Loads the weights of PyTorch's ResNets, for ImageNet and for CIFAR, into this zoo's."""
+"""Loads the weights of PyTorch's ResNets and ResNeXts into this zoo's."""
 
 import pickle
 import zipfile
@@ -14,12 +14,14 @@ from .archives import check_zip, most_unpacked
 from .attention.base import AttentionLayer
 from .attention.channel.eca import ECA
 from .attention.channel.squeeze_excitation import SE
+from .attention.channel.srm import SRM
 from .attention.combined.bam import BAM
 from .attention.combined.cbam import CBAM
+from .timm_networks import PREFIX, timm_state_dict
 from .torch_names import differences, no_counterpart, scheme_of, torch_name
 
 # others have weights of the same names and shapes, but compute something else with them
-MODULES = (BAM, CBAM, ECA, SE)
+MODULES = (BAM, CBAM, ECA, SE, SRM)
 MOST_MISFITS = 5  # that a message names
 # under which training scripts save a state dict among other things
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
@@ -30,7 +32,7 @@ _AXES = {4: (2, 3, 1, 0), 3: (2, 1, 0), 2: (1, 0), 1: (0,)}
 def load_torch_weights(
     model: keras.Model, state_dict: str | PathLike[str] | Mapping[str, Any]
 ) -> keras.Model:
-    """Copies a PyTorch ResNet's weights into the same network of this zoo.
+    """Copies the weights of a PyTorch ResNet or ResNeXt into the same network of this zoo.
 
     Networks with the same options then have the same outputs:
 
@@ -41,15 +43,23 @@ def load_torch_weights(
     - chenyaofo's, akamaster's and pytorchcv's for CIFAR: `build_model("resnet_v1", ...)`. Those
       shortcuts of akamaster's that pad with zeros become convolutions that do the same, and that
       learn if the network is trained further.
+    - EvgenyKashin's: `attention_module="srm_block"` or `"se_block(ratio=16, use_bias=False)"`
+    - timm's, such as `seresnet50`: `stem="imagenet"`; with a `d` in their names
+      `stem="deep", shortcut="pool"`, with a `t` `stem="tiered", shortcut="pool"`; with SE
+      `attention_module="se_block(ratio=16, divisor=8)"`, with ECA `attention_module="eca_block"`;
+      `resnext50_32x4d` and its like are `build_model("resnext", depth=50, ...)`. A file does not
+      tell an anti-aliased network (`resnetaa50`, `resnetblur50`) from one without; by its name it
+      is refused.
     - moskomule's with SE: `attention_module="se_block(ratio=16, use_bias=False)"`, pytorchcv's with
       SE: `"se_block(ratio=16)"`
 
     Args:
-        model: a model of `build_model("resnet", ...)` or `build_model("resnet_v1", ...)`; it is
-            filled in place.
+        model: a model of `build_model("resnet", ...)`, `build_model("resnet_v1", ...)` or
+            `build_model("resnext", ...)`; it is filled in place.
         state_dict: path of a file (`.safetensors`, or one that `torch.save` wrote, which is read
-            with `weights_only=True`); or a dictionary from the names of that code, with or without
-            `module.` before them, to arrays or tensors.
+            with `weights_only=True`); `"timm:NAME"`, for the pretrained weights of a network of
+            timm, which must be installed; or a dictionary from the names of that code, with or
+            without `module.` before them, to arrays or tensors.
 
     Returns:
         The model.
@@ -64,6 +74,9 @@ def load_torch_weights(
     >>> model = build_model("resnet", depth=50, stem="imagenet", classes=1000,
     ...                     input_shape=(224, 224, 3))
     >>> load_torch_weights(model, "resnet50-0676ba61.pth")
+    >>> model = build_model("resnet", depth=50, stem="imagenet", classes=1000,
+    ...                     attention_module="se_block(ratio=16, divisor=8)")
+    >>> load_torch_weights(model, "timm:seresnet50")
 
     Reference:
 
@@ -74,6 +87,8 @@ def load_torch_weights(
       [akamaster](https://github.com/akamaster/pytorch_resnet_cifar10),
       [moskomule](https://github.com/moskomule/senet.pytorch),
       [pytorchcv](https://github.com/osmr/pytorchcv),
+      [EvgenyKashin](https://github.com/EvgenyKashin/SRMnet),
+      [timm](https://github.com/huggingface/pytorch-image-models/blob/main/timm/models/resnet.py),
       [ECA-Net](https://github.com/BangguWu/ECANet)
     """
     if not isinstance(state_dict, Mapping):
@@ -101,6 +116,8 @@ def load_torch_weights(
             value = value[:, :, 0, 0]  # a dense layer, written as a convolution
         if value.ndim in _AXES:
             value = value.transpose(_AXES[value.ndim])
+        if value.ndim == 3 and len(weight.shape) == 4:
+            value = value[..., None]  # a depthwise convolution, written along one axis
         if value.shape != tuple(weight.shape):
             misfits.append(
                 f"{name} of shape {found} does not fit {weight.path} of shape {weight.shape}"
@@ -156,20 +173,22 @@ def _copy(value):
 
 
 def read_state_dict(path: str | PathLike[str]) -> dict[str, np.ndarray]:
-    """Reads a PyTorch state dict from a file without running anything in it.
+    """Reads a PyTorch state dict from a file without running anything in it, or from timm.
 
     Args:
         path: path of a `.safetensors` file, or of one that `torch.save` wrote: the state dict
             itself, or a dictionary with it under `"state_dict"`, as the CBAM authors save it,
-            `"model_state_dict"`, `"model"` or `"net"`.
+            `"model_state_dict"`, `"model"` or `"net"`. `"timm:NAME"` reads a network of timm.
 
     Returns:
         A dictionary of numpy arrays.
 
     Raises:
-        ValueError: there is no such file, it is of another kind, it holds more than tensors, or the
-            library that reads it is not installed.
+        ValueError: there is no such file, it is of another kind, it holds more than tensors, the
+            library that reads it is not installed, or timm does not give the weights.
     """
+    if str(path).startswith(PREFIX):
+        return timm_state_dict(str(path))
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"there is no file {path}")

@@ -121,4 +121,4 @@ def test_packages_are_required_or_in_an_extra():
         others = packages(INSTALLED_AS.get(n, n) for n in others - {"main", "models", "utils"})
         assert others <= (library if top(module) == "models" else bench), module
     ((_, names),) = re.findall(r"(.*)\[(.*)\]", *project["optional-dependencies"]["all"])
-    assert {*names.split(",")} == extras.keys() - {"all"} - BACKENDS
+    assert {*names.split(",")} == extras.keys() - {"all", "timm"} - BACKENDS

@@ -321,6 +321,21 @@ def test_stride_in():
 
 
 @pytest.mark.once
+@pytest.mark.parametrize("name", ["resnet bottleneck", "resnext"])
+@pytest.mark.usefixtures("without_values")
+def test_deep_stem_and_pooled_shortcuts(name):
+    model = build(name, stem="tiered", shortcut="pool")
+    convolutions = [model.get_layer(f"stem_conv{number}") for number in (1, 2, 3)]
+    assert [layer.filters for layer in convolutions] == [24, 32, 64]
+    assert [layer.strides for layer in convolutions] == [(2, 2), (1, 1), (1, 1)]
+    assert model.get_layer("stage2_block1_pool").pool_size == (2, 2)
+    assert model.get_layer("stage2_block1_pooled_conv").strides == (1, 1)
+    names = [layer.name for layer in model.layers]
+    assert "stage1_block1_pool" not in names
+    assert "stage1_block1_pooled_conv" in names
+
+
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -332,6 +347,7 @@ def test_stride_in():
         ("resnet_v2", {"depth": 21}, "nearest are 20, 29"),
         ("resnet", {"depth": 20}, "18, 34, 50, 101, 152, received 20"),
         ("resnet", {"stem": "large"}, "stem must be one of .cifar., .imagenet."),
+        ("resnet", {"shortcut": "none"}, "shortcut must be one of .conv., .pool."),
         ("resnet", {"stride_in": "5x5"}, "stride_in must be one of .3x3., .1x1."),
         ("resnet", {"width": 0}, "width must be a number above 0"),
         ("resnet", {"alpha": 1}, "resnet has no option 'alpha'; it takes input_shape, depth"),

@@ -37,6 +37,7 @@ CASES = [
     (CBAM, {**CBAM_OFFICIAL, "ratio": 4}, plus(100, mlp(4))),
     (CBAM, {"ratio": 4, "kernel_size": 3, "order": "spatial_first"}, plus(18, mlp(4))),
     (CBAM, {"ratio": 4, "order": "parallel", "use_bias": False}, plus(98, mlp(4, bias=False))),
+    (SE, {"ratio": 4, "divisor": 8}, lambda channels: 2 * channels * 8 + 8 + channels),
 ]
 
 # on every backend SE and CBAM; the halves and the variants once

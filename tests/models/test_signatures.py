@@ -22,12 +22,14 @@ pytestmark = pytest.mark.once
 
 SET_OTHERWISE = {"input_shape", "classes", "num_classes", "attention_module", "name", "common"}
 STEMS = ("cifar", "imagenet")
+DEEP_STEMS = (*STEMS, "deep", "tiered")  # of resnet and resnext
 # what the command line had before it read the options from here: name -> (type, choices, owners)
 COMMAND_LINE = {
     "depth": (int, (), {"densenet", "resnet", "resnet_v1", "resnet_v2", "resnext"}),
     "width": (None, (), {"resnet", "resnext"}),  # a factor or a number of channels
     "stem": (str, STEMS, {*list_models()} - {"resnet_v1", "resnet_v2"}),
     "stride_in": (str, ("3x3", "1x1"), {"resnet", "resnext"}),
+    "shortcut": (str, ("conv", "pool"), {"resnet", "resnext"}),
     "block": (str, ("basic", "bottleneck"), {"resnet_v1"}),
     "cardinality": (int, (), {"resnext"}),
     "dropout": (float, (), {"mobilenet"}),
@@ -73,7 +75,8 @@ def test_options_of_the_command_line(option):
     assert {name for name, _ in pairs} == owners
     for name, found in pairs:
         assert found == architecture_options(name)[option]
-        assert found.choices == choices
+        deep = option == "stem" and name in ("resnet", "resnext")
+        assert found.choices == (DEEP_STEMS if deep else choices)
         assert kind in (None, found.kind)
 
 

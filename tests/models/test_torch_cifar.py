@@ -60,6 +60,19 @@ class SEBlock(nn.Module):
         return x * torch.sigmoid(gate)
 
 
+class SRMLayer(nn.Module):
+    """EvgenyKashin's: a convolution over mean and deviation, channel by channel."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.cfc = nn.Conv1d(channels, channels, 2, groups=channels, bias=False)
+        self.bn = nn.BatchNorm1d(channels)
+
+    def forward(self, x):
+        style = torch.stack([x.mean((2, 3)), x.flatten(2).std(-1)], dim=-1)
+        return x * torch.sigmoid(self.bn(self.cfc(style)))[..., None]
+
+
 class ECALayer(nn.Module):
     """ECA-Net's."""
 
@@ -231,6 +244,18 @@ NETWORKS = {
         lambda: ByLayer(attention={"eca": ECALayer}),
         {"attention": "eca_block(kernel_size=3)"}, "layer1.0.eca.conv.weight",
     ),
+    "EvgenyKashin": (
+        lambda: ByLayer(attention={"layer_block": SRMLayer}),
+        {"attention": "srm_block"}, "layer1.0.layer_block.cfc.weight",
+    ),
+    "EvgenyKashin, the trained file": (
+        lambda: ByLayer(attention={"se": SRMLayer}),
+        {"attention": "srm_block"}, "layer1.0.se.cfc.weight",
+    ),
+    "EvgenyKashin, SE": (
+        lambda: ByLayer(attention={"layer_block": SELayer}),
+        {"attention": "se_block(ratio=16, use_bias=False)"}, "layer1.0.layer_block.fc.2.weight",
+    ),
     "pytorchcv": (lambda: ByFeatures(), {}, "features.stage2.unit1.identity_conv.conv.weight"),
     "pytorchcv, SE": (
         lambda: ByFeatures(SEBlock),
@@ -255,6 +280,12 @@ def test_outputs_are_equal(code, rng):
     model = load_torch_weights(network_of(ours), network.state_dict())
     got = keras.ops.convert_to_numpy(model(x, training=False))
     np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_parameters_of_srm_resnet32():
+    """469,146, as its author counts them."""
+    model = build_model("resnet_v1", depth=32, attention_module="srm_block", classes=10)
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == 469_146
 
 
 def network_of(ours):
@@ -291,6 +322,9 @@ def preactivated(state):
         ("pytorchcv, SE", "se_block(ratio=4)", dict, "SE modules in the file have another ratio"),
         ("ECA-Net", None, dict, r"has ECA modules, as 'eca_block\(kernel_size=3\)'"),
         ("ECA-Net", "eca_block(kernel_size=5)", dict, "have another kernel_size"),
+        ("EvgenyKashin", None, dict, "has SRM modules, as 'srm_block'"),
+        ("EvgenyKashin, the trained file", "se_block", dict, "has SRM modules, as 'srm_block'"),
+        ("EvgenyKashin, SE", "srm_block", dict, r"has SE modules, as 'se_block\(ratio=16\)'"),
         ("chenyaofo", None, preactivated, r"normalizes before its convolutions \(pre-activation"),
         ("moskomule", "channel_attention(ratio=16, use_bias=False)", dict, "no counterpart"),
     ],

@@ -217,21 +217,27 @@ class ImportTorchSettings(OnBackend, AttentionSettings, ArchitectureSettings):
 
     group = "import"
 
-    file: str = setting(dataclasses.MISSING, path, "file with a PyTorch state dict, or safetensors")
+    file: str = setting(
+        dataclasses.MISSING,
+        path,
+        "file with a PyTorch state dict, or safetensors; or timm:NAME, a network of timm",
+    )
     model: str = setting(
-        "resnet", choice("resnet", "resnet_v1"), "architecture; resnet_v1: networks for CIFAR"
+        "resnet",
+        choice("resnet", "resnet_v1", "resnext"),
+        "architecture; resnet_v1: networks for CIFAR; timm:NAME says which",
     )
     attention: str = setting(
         "none",
-        choice("none", "cbam_block", "bam_block", "se_block", "eca_block"),
-        "attention module in the file's network",
+        choice("none", "cbam_block", "bam_block", "se_block", "eca_block", "srm_block"),
+        "attention module in the file's network; timm:NAME says which",
     )
     input_size: int | None = setting(
         None, optional(integer(1, limit=4096)), "side of the image; any size if not given"
     )
     classes: int = setting(1000, integer(1), "classes that the network tells apart")
     output: str | None = setting(
-        None, optional(path), "file to write; FILE with the ending .keras if not given"
+        None, optional(path), "file to write; FILE or NAME with .keras at its end if not given"
     )
 
 

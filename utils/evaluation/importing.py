@@ -1,5 +1,6 @@
 """The command `import-torch`: networks trained in PyTorch become Keras models."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from models.attention.specification import AttentionSpec
 from models.attention_module import CBAM_OFFICIAL
+from models.timm_networks import PREFIX, timm_options
 from models.torch_weights import load_torch_weights, read_state_dict
 
 from ..config.command_settings import ImportTorchSettings
@@ -16,10 +18,11 @@ from .networks import network_from_settings
 
 
 def import_torch(settings: ImportTorchSettings) -> Path:
-    """Reads a PyTorch ResNet and writes it as a `.keras` file.
+    """Reads a PyTorch ResNet or ResNeXt and writes it as a `.keras` file.
 
     The attention modules are those of their authors' code: `cbam_block`, `se_block` and `eca_block`
-    have its options, and `bam_block` is placed between the stages.
+    have its options, and `bam_block` is placed between the stages. What the name of a network of
+    timm says about it, the settings need not say.
 
     Args:
         settings: an `ImportTorchSettings`.
@@ -31,13 +34,15 @@ def import_torch(settings: ImportTorchSettings) -> Path:
         UserError: the file cannot be read or does not hold this network, or the output exists
             already.
     """
-    output = Path(settings.output or Path(settings.file).with_suffix(".keras"))
+    source = Path(settings.file.removeprefix(PREFIX))
+    output = Path(settings.output or source.with_suffix(".keras"))
     if output.suffix != ".keras":
         raise UserError(f"the output must end in .keras, received {output}")
     if output.exists():
         raise UserError(f"{output} exists already; name another file with --output")
     size = settings.input_size
     try:
+        settings, options_of_network = _with_name(settings)
         state = read_state_dict(settings.file)
         spec = settings.attention_spec
         at = "stage" if spec.name == "bam_block" else "block"
@@ -47,7 +52,7 @@ def import_torch(settings: ImportTorchSettings) -> Path:
             AttentionSpec.parse(spec.name, at, **options),
             input_shape=(size, size, 3),
             classes=settings.classes,
-            **({"stem": "imagenet"} if settings.model == "resnet" else {}),
+            **options_of_network,
         )
         load_torch_weights(model, state)
     except ValueError as error:
@@ -57,13 +62,27 @@ def import_torch(settings: ImportTorchSettings) -> Path:
     return output
 
 
+def _with_name(
+    settings: ImportTorchSettings,
+) -> tuple[ImportTorchSettings, dict[str, Any]]:
+    """Returns the settings and options of the architecture, as far as the file's name says."""
+    if not settings.file.startswith(PREFIX):
+        return settings, {"stem": "imagenet"} if settings.model == "resnet" else {}
+    options = timm_options(settings.file)
+    named = {name: options.pop(name) for name in ("model", "attention")}
+    own = {field.name: field.default for field in dataclasses.fields(settings)}
+    missing = {name: value for name, value in named.items() if getattr(settings, name) == own[name]}
+    return dataclasses.replace(settings, **missing), options
+
+
 def _authors_options(module: str, state: Mapping[str, Any]) -> dict[str, Any]:
     """The options that an attention module has in its authors' code."""
+    from_timm = any(re.search(r"\.se\.(fc\d|conv)\.weight$", name) for name in state)
     # pytorchcv's SE has biases, moskomule's has none
     has_biases = any(re.search(r"\.se\..*\.bias$", name) for name in state)
     options: dict[str, dict[str, Any]] = {
         "cbam_block": CBAM_OFFICIAL,
-        "se_block": {"ratio": 16, "use_bias": has_biases},
-        "eca_block": {"kernel_size": 3},
+        "se_block": {"ratio": 16, "use_bias": has_biases, "divisor": 8 if from_timm else 1},
+        "eca_block": {} if from_timm else {"kernel_size": 3},
     }
     return options.get(module, {})

@@ -8,7 +8,7 @@ from keras import ops
 
 from ...checks import require_int
 from ..base import AttentionLayer, pool, require_pools
-from ..parts import bottleneck, per_channel
+from ..parts import bottleneck, divisible, per_channel
 from ..registry import register_attention
 from ..starts import CBAM_STARTS, start_named
 
@@ -77,16 +77,19 @@ class ChannelAttention(AttentionLayer):
 
     def build(self, input_shape):
         super().build(input_shape)
-        hidden = max(1, self.channels // self.ratio)
         self.reduce, self.expand = bottleneck(
             self,
             self.channels,
-            hidden,
+            self._hidden(),
             self.gate_policy,
             self.use_bias,
             self.starting,
             self.activation,
         )
+
+    def _hidden(self):
+        """The units of the hidden layer."""
+        return max(1, self.channels // self.ratio)
 
     def attend(self, inputs, training=None):
         pooled = [pool(inputs, kind, self.spatial_axes) for kind in self.pools]
@@ -121,6 +124,8 @@ class SE(ChannelAttention):
             section 4 and its authors' Caffe code.
         start: how the gate starts, as in `ChannelAttention`. Defaults to `"published"`.
         activation: of the hidden layer. Defaults to `"relu"`, as published.
+        divisor: int, above 1 the hidden layer has the multiple of it that is nearest to
+            `channels / ratio` units, and at least `divisor`. Defaults to 1; timm has 8.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)`, `(batch, steps, channels)` or `(batch, depth, height,
@@ -131,7 +136,7 @@ class SE(ChannelAttention):
         `{"channel": (batch, 1, 1, channels)}`.
 
     Raises:
-        ValueError: `ratio` below 1, an input that is not of rank 3, 4 or 5.
+        ValueError: `ratio` or `divisor` below 1, an input that is not of rank 3, 4 or 5.
 
     Example:
 
@@ -141,6 +146,8 @@ class SE(ChannelAttention):
 
     - [Squeeze-and-Excitation Networks](https://arxiv.org/abs/1709.01507); the authors'
       [code](https://github.com/hujie-frank/SENet).
+    - `divisor`: `SEModule` of [timm](https://github.com/huggingface/pytorch-image-models/blob/main/
+      timm/layers/squeeze_excite.py).
     """
 
     def __init__(
@@ -150,13 +157,20 @@ class SE(ChannelAttention):
         start: str = "published",
         activation: Any = "relu",
         data_format: str | None = None,
+        divisor: int = 1,
         **kwargs: Any,
     ) -> None:
         self._refuse_unknown(kwargs)  # `pools` too: the average is what makes it SE
         super().__init__(ratio, "avg", use_bias, start, activation, data_format, **kwargs)
+        self.divisor = require_int("divisor", divisor)
+
+    def _hidden(self):
+        if self.divisor == 1:
+            return super()._hidden()  # rounded down
+        return divisible(self.channels / self.ratio, self.divisor)
 
     def get_config(self):
-        config = super().get_config()
+        config = {**super().get_config(), "divisor": self.divisor}
         del config["pools"]
         return config
 

@@ -1,5 +1,8 @@
 """The command that turns a PyTorch file into a model of this project."""
 
+import sys
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -8,19 +11,21 @@ from main import main
 from models import build_model
 from models.attention_module import CBAM_OFFICIAL, get_attention
 from models.saving import load_model
-from models.torch_names import torch_name
+from models.torch_names import SCHEMES, torch_name
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.once
 
 
-def torch_state(model, rng):
+def torch_state(model, rng, scheme=SCHEMES[0]):
     """Random weights under PyTorch's names and in its order of axes."""
     state = {}
     for weight in model.weights:
         axes = {4: (3, 2, 0, 1), 3: (2, 1, 0), 2: (1, 0), 1: (0,)}[len(weight.shape)]
         value = rng.uniform(0.5, 1, weight.shape).astype("float32").transpose(axes)
-        state[torch_name(weight.path)] = torch.tensor(np.ascontiguousarray(value))
+        if "integrate" in weight.path:
+            value = value[0, :, :, 0][:, None]  # a convolution along one axis
+        state[torch_name(weight.path, scheme)] = torch.tensor(np.ascontiguousarray(value))
     return state
 
 
@@ -60,6 +65,7 @@ def test_import_torch(tmp_path, rng, capsys):
         ("se_block(ratio=16, use_bias=False)", ["se_block"]),
         ("se_block(ratio=4)", ["se_block", "--ratio", "4"]),
         ("eca_block(kernel_size=3)", ["eca_block"]),
+        ("srm_block", ["srm_block"]),
         ("none", ["none"]),
     ],
 )
@@ -73,3 +79,48 @@ def test_networks_for_cifar(attention, words, tmp_path, rng):
     wanted = torch.load(tmp_path / "weights.pth")["layer3.0.conv2.weight"].numpy()
     found = keras.ops.convert_to_numpy(kernel).transpose(3, 2, 0, 1)
     np.testing.assert_array_equal(found, wanted)
+
+
+def imported_by_name(name, state, tmp_path, monkeypatch):
+    """What the command makes of a name and nothing else, with weights that timm gives."""
+
+    class ResNet(torch.nn.Module):
+        def state_dict(self):
+            return state
+
+    fake = types.ModuleType("timm")
+    fake.is_model, fake.create_model = lambda name: True, lambda name, pretrained: ResNet()
+    monkeypatch.setitem(sys.modules, "timm", fake)
+    monkeypatch.chdir(tmp_path)
+    main(["import-torch", f"timm:{name}"])
+    return load_model(f"{name.partition('.')[0]}.keras")
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("seresnet18.tag", ("resnet(depth=18, stem='imagenet')", "se_block(ratio=16, divisor=8)")),
+        ("ecaresnet50t", ("resnet(depth=50, stem='tiered', shortcut='pool')", "eca_block")),
+        ("resnext50_32x4d", ("resnext(depth=50)", "none")),
+    ],
+)
+def test_networks_of_timm(name, ours, tmp_path, rng, monkeypatch, capsys):
+    architecture, attention = ours
+    network = build_model(architecture, attention_module=attention, classes=1000)
+    timm = next(scheme for scheme in SCHEMES if scheme.owners == "timm")
+    state = torch_state(network, rng, timm)
+    model = imported_by_name(name, state, tmp_path, monkeypatch)
+    assert "written: " in capsys.readouterr().out
+    assert [w.path for w in model.weights] == [w.path for w in network.weights]
+    kernel = keras.ops.convert_to_numpy(model.get_layer("stage1_block1_conv2").kernel)
+    wanted = state["layer1.0.conv2.weight"].numpy()
+    np.testing.assert_array_equal(kernel.transpose(3, 2, 0, 1), wanted)
+
+
+def test_a_name_without_timm(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["import-torch", "timm:seresnet50"])
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: timm:seresnet50 needs timm: pip install timm\n"

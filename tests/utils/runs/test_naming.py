@@ -36,7 +36,7 @@ NAMES = [
 # a value of every setting of the recipe that is not its default
 OTHERS = {
     "attention": "se_block", "model": "resnet", "stem": "imagenet", "stride_in": "1x1",
-    "block": "basic", "pools": "avg", "descriptor": "conv", "order": "parallel",
+    "shortcut": "pool", "block": "basic", "pools": "avg", "descriptor": "conv", "order": "parallel",
     "attention_at": "stage", "dataset": "digits", "corrupt": "skip", "optimizer": "adam",
     "schedule": "cosine", "backend": "jax", "precision": "mixed_bfloat16", "augment": False,
     "flip": False, "bottleneck": True, "use_bias": True, "attention_batch_norm": True,
