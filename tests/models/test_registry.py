@@ -66,7 +66,7 @@ def test_options_of_modules_of_ones_own():
     register_attention("layer")(SE)
     assert attention_options("closed") == ["ratio"]
     assert attention_options("open") is None
-    own = ["ratio", "use_bias", "start", "activation", "data_format"]
+    own = ["ratio", "use_bias", "start", "activation", "data_format", "divisor"]
     assert attention_options("layer") == [*own, *WEIGHT_OPTIONS]
     assert attention_options("none") == []
     with pytest.raises(ValueError, match="Did you mean 'cbam_block'"):
