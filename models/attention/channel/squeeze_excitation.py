@@ -56,6 +56,7 @@ class ChannelAttention(AttentionLayer):
     """
 
     ranks = (3, 4, 5)
+    divisor = 1  # of the hidden layer's units; `SE` has it as an option
 
     def __init__(
         self,
@@ -89,7 +90,9 @@ class ChannelAttention(AttentionLayer):
 
     def _hidden(self):
         """The units of the hidden layer."""
-        return max(1, self.channels // self.ratio)
+        if self.divisor == 1:
+            return max(1, self.channels // self.ratio)
+        return divisible(self.channels / self.ratio, self.divisor)
 
     def attend(self, inputs, training=None):
         pooled = [pool(inputs, kind, self.spatial_axes) for kind in self.pools]
@@ -163,11 +166,6 @@ class SE(ChannelAttention):
         self._refuse_unknown(kwargs)  # `pools` too: the average is what makes it SE
         super().__init__(ratio, "avg", use_bias, start, activation, data_format, **kwargs)
         self.divisor = require_int("divisor", divisor)
-
-    def _hidden(self):
-        if self.divisor == 1:
-            return super()._hidden()  # rounded down
-        return divisible(self.channels / self.ratio, self.divisor)
 
     def get_config(self):
         config = {**super().get_config(), "divisor": self.divisor}
