@@ -42,3 +42,13 @@ def test_an_example_starts_at_the_pretrained_network(name, code, monkeypatch, rn
     assert model.output_shape == (None, 5)
     learning = {id(weight) for layer in attention for weight in layer.trainable_weights}
     assert {id(weight) for weight in new.trainable_weights} == learning
+
+
+def test_the_place_of_the_paper():
+    assert 'at="conv*_block*_3_bn"' in PAGE
+    net = keras.applications.ResNet50(weights=None, input_shape=(64, 64, 3), include_top=False)
+    model = models.add_attention(net, "se_block", at="conv*_block*_3_bn", start="standard")
+    added = [layer for layer in model.layers if layer.name.endswith("_attention")]
+    assert len(added) == 16
+    added_up = model.get_layer("conv2_block1_add").input
+    assert any(tensor is added[0].output for tensor in added_up)

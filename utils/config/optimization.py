@@ -7,6 +7,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+BATCH_SIZE = 128  # of all recipes that do not say another
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerEntry:
@@ -15,9 +17,8 @@ class OptimizerEntry:
     Args:
         path: string, module and class of a `keras.optimizers.Optimizer`, such as
             `"keras.optimizers:Adam"`.
-        learning_rate: float, the peak of the learning rate if none is given, for batches of the
-            usual size.
-        batch_size: int, that size. Defaults to 128.
+        learning_rate: float, the peak of the learning rate if none is given, for batches of
+            `BATCH_SIZE`.
         options: dictionary of arguments for the class. Defaults to none.
         help: string, what `--help` adds to the name. Defaults to nothing.
         scales: bool, whether the learning rate is smaller for smaller batches, in proportion.
@@ -28,7 +29,6 @@ class OptimizerEntry:
     learning_rate: float
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     help: str = ""
-    batch_size: int = 128
     scales: bool = False
 
 
@@ -73,7 +73,7 @@ def default_learning_rate(optimizer: str, chosen_batch: int | None = None) -> fl
             images. Defaults to `None`: the user gave it, or it is the usual one.
     """
     entry = OPTIMIZERS[optimizer]
-    share = chosen_batch / entry.batch_size if chosen_batch is not None and entry.scales else 1.0
+    share = chosen_batch / BATCH_SIZE if chosen_batch is not None and entry.scales else 1.0
     return entry.learning_rate * share
 
 

@@ -1,7 +1,6 @@
 """How the gates of attention are distributed, and the gradients that reach the convolutions."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,13 +9,13 @@ from keras import ops
 
 from models.attention_module import AttentionLayer
 from models.graphs import deep_graphs
-from models.saving import load_model
+from models.pretrained import trained_model
 
+from ..config.recipes import DEFAULT_RECIPE, recipe_settings
 from ..config.settings import TrainSettings
 from ..data.data_format import in_data_format
 from ..data.dataset import Dataset
 from ..data.datasets import load_dataset
-from ..runs.run_folder import read_config
 from ..system.backend import synchronize
 from ..system.backend_batches import keras_input
 from ..training.setup import make_setup
@@ -24,7 +23,6 @@ from ..training.train import with_defaults
 
 IMAGES = 256
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-RECIPE: dict[str, Any] = {"model": "resnet_v1", "depth": 20, "recipe": "muon", "optimizer": "muon"}
 
 
 def gates_while_training(
@@ -40,15 +38,19 @@ def gates_while_training(
 
     Returns:
         A dictionary from steps, as strings, to what `gate_quantiles` returns; with `"gradient"`,
-        the norm of the gradients of the blocks' kernels, summed up with Muon's momentum.
+        the mean norm of the gradients of the 3x3 kernels, summed up with Muon's momentum.
     """
-    settings = TrainSettings(
-        **RECIPE,
-        attention=form,
-        dataset="cifar10",
-        data_dir=data_dir,
-        validation_split=validation_split,
-    )
+    options = {
+        **recipe_settings(DEFAULT_RECIPE),
+        "model": "resnet_v1",
+        "depth": 20,
+        "attention": form,
+        "dataset": "cifar10",
+        "data_dir": data_dir,
+        "validation_split": validation_split,
+        "checkpoint_every": "1",  # so that callbacks are called after every step
+    }
+    settings = TrainSettings(**options)
     dataset = load_dataset("cifar10", data_dir)
     setup = make_setup(with_defaults(settings, dataset), dataset)
     watch = _Watch(setup, _images(dataset), steps)
@@ -91,7 +93,7 @@ class _Watch(keras.callbacks.Callback):
 
 
 def _gradient_norm(optimizer):
-    """The mean norm of the momentum of the convolution kernels in the residual branches."""
+    """The mean norm of the momentum of the 3x3 kernels."""
     norms = [
         np.linalg.norm(ops.convert_to_numpy(variable))
         for variable in optimizer.variables
@@ -100,16 +102,14 @@ def _gradient_norm(optimizer):
     return float(np.mean(norms))
 
 
-def gates_of_run(run: Path, data_dir: str) -> tuple[str, dict[str, Any]]:
-    """Returns the attention module of a finished run, and what `gate_quantiles` returns for it.
+def gates_of_trained(name: str, data_dir: str) -> dict[str, Any]:
+    """Returns what `gate_quantiles` returns for a network that was trained here.
 
     Args:
-        run: path of the run's folder.
+        name: string, one of `list_weights()`.
         data_dir: path of the folder with CIFAR-10.
     """
-    dataset = load_dataset("cifar10", data_dir)
-    network = load_model(run / "best.keras")
-    return read_config(run)["attention"], gate_quantiles(network, _images(dataset))
+    return gate_quantiles(trained_model(name), _images(load_dataset("cifar10", data_dir)))
 
 
 def _images(dataset: Dataset) -> np.ndarray:
@@ -126,7 +126,7 @@ def gate_quantiles(network: keras.Model, images: np.ndarray) -> dict[str, Any]:
     Returns:
         A dictionary from the kind of map, `"channel"` or `"spatial"`, to lists of its quantiles at
         5, 25, 50, 75 and 95 %; and from `"border"` to the mean of the spatial gates at the border
-        and inside, over the blocks of the last stage. Empty for a network without attention.
+        and inside, in the last block. Empty for a network without attention.
     """
     layers = [layer for layer in network.layers if isinstance(layer, AttentionLayer)]
     if not layers:

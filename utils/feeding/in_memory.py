@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from ..config.fields import filled_in
-from ..config.optimization import OPTIMIZERS
+from ..config.optimization import BATCH_SIZE
 from ..config.settings import TrainSettings
 from ..data.data_format import in_data_format
 from ..data.dataset import Dataset
@@ -38,7 +38,7 @@ class InMemory:
         given = settings.crop_padding
         return {
             "crop_padding": self.dataset.crop_padding if given is None else given,
-            "batch_size": settings.batch_size or OPTIMIZERS[settings.optimizer].batch_size,
+            "batch_size": settings.batch_size or BATCH_SIZE,
         }
 
     def images_for_statistics(self, indices: np.ndarray) -> np.ndarray:

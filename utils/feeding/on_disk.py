@@ -8,7 +8,7 @@ import numpy as np
 from keras import layers
 
 from ..config.fields import filled_in
-from ..config.optimization import OPTIMIZERS
+from ..config.optimization import BATCH_SIZE
 from ..config.settings import TrainSettings
 from ..data.data_format import shape_in_data_format
 from ..data.dataset import Dataset, ImagesOnDisk
@@ -56,7 +56,7 @@ class OnDisk:
         if settings.batch_size is not None:
             return size
         devices = settings.devices * settings.hosts
-        usual = OPTIMIZERS[settings.optimizer].batch_size
+        usual = BATCH_SIZE
         fitting = min(usual, max(LEAST_BATCH, len(self.dataset.y_train) // STEPS))
         return {**size, "batch_size": max(1, fitting // devices) * devices}
 

@@ -95,7 +95,8 @@ class RunRecorder(keras.callbacks.Callback):
         self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}")
         self.started, self.skipped = self.clock(), self.progress.step
         self.trained: float | None = None
-        self.warm: float | None = None  # when the first steps, which are slow, were over
+        # when the first steps, which are slow, were over, and how many they were
+        self.warm: tuple[float, int] | None = None
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
@@ -108,10 +109,10 @@ class RunRecorder(keras.callbacks.Callback):
         now = self.clock()
         if self.warm is None:
             if steps >= FIRST_STEPS:
-                self.warm, self.warm_steps = now, steps
-        elif now - self.warm >= MEASURED:
+                self.warm = now, steps
+        elif now - self.warm[0] >= MEASURED:
             self.estimated = True
-            seconds = (now - self.warm) / (steps - self.warm_steps) * self.steps
+            seconds = (now - self.warm[0]) / (steps - self.warm[1]) * self.steps
             if self.write_files:
                 self.bar.write(f"an epoch takes about {rough_time(seconds)}")
 

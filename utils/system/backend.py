@@ -186,8 +186,8 @@ def jit_compile() -> bool:
 def steps_without_waiting() -> int:
     """Returns after how many steps at most Python waits for their results.
 
-    A step on a GPU is shorter than what Keras does in Python around it, with JAX. There `fit` reads
-    the loss after several steps, and the device has work while Python prepares the next ones.
+    Callbacks read the loss after every call of the training function, and a GPU has nothing to do
+    until Python has started the next step. With JAX on an accelerator a call takes several steps.
     """
     import keras
 

@@ -226,7 +226,6 @@ def test_tables_of_comparisons(experiment):
     assert f"seeds: {', '.join(map(str, seeds))};" in text
     for row in rows:
         variant = row["variant"]
-        assert set(read_runs(experiment, variant)) <= set(seeds)
         check_figures(row["parameters"], [params(experiment, variant)])
         check_figures(row["multiply-adds"], [int(exact[variant]["multiply_adds"]) / 1e6])
         check_figures(row["seeds"], [len(read_runs(experiment, variant))])
@@ -324,3 +323,55 @@ def test_recipes():
             check_figures(row["`plain` (seeds)"], plain)
         if row["epochs"] in ("6", "15", "60"):
             check_figures(row["`muon` (seeds)"], recipe_figures(row["epochs"], ""))
+
+
+# first cell of a row of the table of the study -> experiment
+STUDY = {
+    "ResNet20, 30": "cifar10-resnet20-30epochs",
+    "ResNet56, 30": "cifar10-resnet56-30epochs",
+    "ResNet18, 15": "cifar10-resnet18-15epochs",
+}
+STUDIED = {
+    **MODULES,
+    "CBAM in every block, ratio 16, kernel 3": "cbam_block-ratio16-kernel_size3",
+    "CBAM before the classifier": "cbam_block-ratio16-kernel_size3-at_head",
+}
+
+
+def test_the_study():
+    rows = read_table(page("docs/does-attention-help.md"), "network, epochs")
+    found = set()
+    for row in rows:
+        experiment, variant = STUDY[row["network, epochs"]], STUDIED[row["module"]]
+        found.add((experiment, variant))
+        own, base = read_runs(experiment, variant), read_runs(experiment, "none")
+        check_figures(row["seeds"], list(own))
+        differences = [
+            100 * (own[seed]["test_accuracy"] - base[seed]["test_accuracy"]) for seed in own
+        ]
+        check_figures(row["difference"], differences)
+    every = {(e, v) for e in STUDY.values() for v in variants_of(e) if v != "none"}
+    assert found == every
+
+
+def test_original_pixels():
+    found = json.loads((RESULTS / "original_pixels.json").read_text())
+    rows = read_table(page("docs/weights.md"), "name")
+    assert {row["name"].strip("`") for row in rows} == set(found)
+    for row in rows:
+        of_name = found[row["name"].strip("`")]
+        check_figures(row["on original pixels"], [100 * of_name["original"]])
+    lost = [100 * (each["original"] - each["copy"]) for each in found.values()]
+    assert f"{min(lost):.1f} to {max(lost):.1f} points" in " ".join(page("docs/weights.md").split())
+
+
+def test_precision():
+    with open(RESULTS / "precision.csv", newline="") as file:
+        runs = list(csv.DictReader(file))
+    rows = read_table(page("docs/precision.md"), "module")
+    for row in rows:
+        if row["epochs"] == "6":
+            of_seed = {run["precision"]: run for run in runs if run["seed"] == row["seed"]}
+            for column, precision in (("bfloat16", "mixed_bfloat16"), ("float32", "float32")):
+                check_figures(row[column], [100 * float(of_seed[precision]["test_accuracy"])])
+    assert [row["epochs"] for row in rows].count("6") == len(runs) / 2
