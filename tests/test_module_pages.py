@@ -30,6 +30,8 @@ def test_every_module_has_a_page_and_nothing_else_has():
     assert {path.name for path in module_pages.PAGES.iterdir()} == names
     table = (DOCS / "modules.md").read_text("utf-8")
     assert set(re.findall(r"\[`(\w+)`\]\(modules/\1\.md\)", table)) == {*CATALOG}
+    gallery = (DOCS / "gallery.md").read_text("utf-8")
+    assert set(re.findall(r"\(modules/(\w+)\.svg\)\]\(modules/\1\.md\)", gallery)) == {*CATALOG}
     api = (DOCS / "api" / "attention.md").read_text("utf-8")
     for name in CATALOG:
         page = (module_pages.PAGES / f"{name}.md").read_text("utf-8")

@@ -1,7 +1,7 @@
 """The picture of what attention modules cost: time against parameters."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -13,7 +13,8 @@ from models.attention.specification import AttentionSpec
 
 from .figures import COLORS, MARKERS, Target, save_figure
 
-ROWS = 24  # of a column of the key
+ROWS = 30  # of a column of the key
+TOUCHING = 5  # pixels, between points whose labels would lie on each other
 OTHERS = "other"  # modules that are not in the catalog
 
 
@@ -27,17 +28,16 @@ def plot_costs(path: Target, costs: Mapping[str, Any]) -> None:
     """
     base, *names = costs
     columns = math.ceil(len(names) / ROWS)
-    figure = Figure(figsize=(6.4 + 2.3 * columns, 5.6), dpi=120, layout="constrained")
-    axes, *keys = figure.subplots(1, 1 + columns, width_ratios=[5, *[1.8] * columns])
+    figure = Figure(figsize=(8 + 2.3 * columns, 7), dpi=120, layout="constrained")
+    axes, *keys = figure.subplots(1, 1 + columns, width_ratios=[8, *[2] * columns])
     timed = all(cost.training_step is not None for cost in costs.values())
     points = {name: _point(costs[name], costs[base], timed) for name in names}
     for number, family in enumerate(sorted({_family(name) for name in names})):
         xs, ys = zip(*(points[name] for name in names if _family(name) == family), strict=True)
         style: dict[str, Any] = {"color": COLORS[number], "marker": MARKERS[number]}
-        axes.scatter(xs, ys, s=80, alpha=0.7, label=family.replace("_", "-"), **style)
-    for number, point in enumerate(points.values(), start=1):
-        axes.annotate(str(number), point, (5, 4), textcoords="offset points", fontsize=8)
+        axes.scatter(xs, ys, s=60, alpha=0.7, label=family.replace("_", "-"), **style)
     _label(axes, timed, base)
+    _number(axes, list(points.values()))
     lines = [f"{number:>2} {name}" for number, name in enumerate(names, start=1)]
     for number, key in enumerate(keys):
         key.axis("off")
@@ -55,21 +55,43 @@ def _point(cost, base, timed):
     added = (cost.params - base.params) / base.params
     if timed:
         return added, cost.training_step
-    return added, cost.multiply_adds / base.multiply_adds
+    return added, (cost.multiply_adds - base.multiply_adds) / base.multiply_adds
+
+
+def _number(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+    """Numbers the points; those that lie on each other share a label."""
+    places = axes.transData.transform(points)
+    labels: list[tuple[Any, list[int]]] = []
+    for number, place in enumerate(places, start=1):
+        near = (numbers for at, numbers in labels if max(abs(place - at)) < TOUCHING)
+        numbers = next(near, None)
+        if numbers is None:
+            labels.append((place, [number]))
+        else:
+            numbers.append(number)
+    for _, numbers in labels:
+        text = "\n".join(map(str, numbers))
+        point = points[numbers[0] - 1]
+        axes.annotate(text, point, (5, 3), textcoords="offset points", fontsize=8)
 
 
 def _label(axes: Axes, timed: bool, base: str) -> None:
     of = f"relative to {base}"
     axes.set(
         xlabel=f"parameters added, {of}",
-        ylabel=f"{'time of a training step' if timed else 'multiply-adds'}, {of}",
+        ylabel=f"{'time of a training step' if timed else 'multiply-adds added'}, {of}",
         title="Costs of attention modules",
     )
-    axes.set_xscale("symlog", linthresh=1e-3)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-    axes.set_yscale("log")
-    for axis_format in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        axis_format(FuncFormatter(lambda value, _: f"{value:g} x"))
+    axes.set_xscale("symlog", linthresh=1e-4)
+    percent = FuncFormatter(lambda value, _: f"{100 * value:g} %")
+    axes.xaxis.set_major_formatter(percent)
+    if timed:
+        axes.set_yscale("log")
+        for axis_format in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            axis_format(FuncFormatter(lambda value, _: f"{value:g} x"))
+    else:
+        axes.set_yscale("symlog", linthresh=1e-4)
+        axes.yaxis.set_major_formatter(percent)
     axes.grid(alpha=0.3, which="both")
     figure = axes.get_figure()
     if figure is not None:
