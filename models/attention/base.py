@@ -49,7 +49,11 @@ class AttentionLayer(keras.layers.Layer):
     ) -> None:
         self._refuse_unknown(kwargs)
         super().__init__(**kwargs)
-        self.weight_options = _serialized(kernel_initializer, bias_initializer, kernel_regularizer)
+        self.weight_options = _serialized(
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+        )
         if self.weight_options and not self.has_kernels:
             raise ValueError(
                 f"{type(self).__name__} has neither dense layers nor convolutions; received "
@@ -172,22 +176,26 @@ def shapes_of_ranks(ranks):
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _serialized(kernel_initializer, bias_initializer, kernel_regularizer):
+def _serialized(**given):
     """The options that are given, as configurations: an object would give all layers one draw."""
     found = {}
-    if kernel_initializer is not None:
-        found["kernel_initializer"] = keras.initializers.serialize(
-            keras.initializers.get(kernel_initializer)
-        )
-    if bias_initializer is not None:
-        found["bias_initializer"] = keras.initializers.serialize(
-            keras.initializers.get(bias_initializer)
-        )
-    if kernel_regularizer is not None:
-        found["kernel_regularizer"] = keras.regularizers.serialize(
-            keras.regularizers.get(kernel_regularizer)
-        )
+    for name, option in given.items():
+        if option is not None:
+            kind = keras.regularizers if name.endswith("regularizer") else keras.initializers
+            found[name] = _unshared(kind.serialize(kind.get(_unshared(option))))
     return found
+
+
+def _unshared(config):
+    """A configuration of its own, without the mark that it is of an object which others use, too.
+
+    While Keras saves or loads a model, it takes two objects for one if the second is where a
+    deleted first was, and marks both configurations, also later: a regularizer could come back as
+    an initializer.
+    """
+    if not isinstance(config, dict):
+        return config
+    return {name: value for name, value in config.items() if name != "shared_object_id"}
 
 
 def pool(x, kind, axes):

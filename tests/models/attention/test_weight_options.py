@@ -60,6 +60,17 @@ def test_all_kernels_are_initialized_and_penalized(name, tmp_path):
     assert len(copy.losses) == len(model.losses)
 
 
+def test_no_option_counts_as_one_object_with_another(monkeypatch):
+    """Keras marks an option where its memory was another's before, and would load that one."""
+    mark = {"shared_object_id": 1}
+    serialize = keras.regularizers.serialize
+    monkeypatch.setattr(keras.regularizers, "serialize", lambda of: {**serialize(of), **mark})
+    initializer = {**keras.initializers.serialize(keras.initializers.Ones()), **mark}
+    layer = CBAM(kernel_initializer=initializer, kernel_regularizer=keras.regularizers.L2(0.5))
+    assert layer.weight_options.keys() == {"kernel_initializer", "kernel_regularizer"}
+    assert "shared_object_id" not in str(layer.get_config())
+
+
 @pytest.mark.parametrize("name", WITH_KERNELS)
 def test_biases_are_initialized(name):
     model = attended(name, bias_initializer=keras.initializers.Constant(0.25))
