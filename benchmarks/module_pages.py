@@ -6,6 +6,7 @@ Reads `module_pages.toml`, which holds the diagrams, the formulas and the advice
 from the catalog, the layers and `results/module_costs.json`.
 """
 
+import argparse
 import inspect
 import re
 import tomllib
@@ -105,8 +106,11 @@ def _linked(text, name):
 def _costs(name):
     from utils.evaluation.module_costs import BATCH_SIZE, COSTS, REFERENCE
 
+    measured = read_json(COSTS)
+    if name not in measured:
+        raise SystemExit(f"no costs of {name}; run python -m benchmarks.module_costs {name} first")
     lines = ["| map | parameters | multiply-adds | time |", "|---|---:|---:|---:|"]
-    for row in read_json(COSTS)[name]:
+    for row in measured[name]:
         size = row["map"].replace("x", "×")
         lines.append(
             f"| {size} | {row['params']:,} | {row['multiply_adds']:,} | {row['time']:.2f} |"
@@ -147,6 +151,10 @@ def _relatives(name):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    missing = [name for name in CATALOG if name not in content()]
+    if missing:
+        raise SystemExit(f"{CONTENT} has no entry for {', '.join(missing)}; add one")
     choose_backend()
     PAGES.mkdir(exist_ok=True)
     for name, text in files().items():

@@ -1,10 +1,9 @@
 """Any Keras model as an architecture: those of `keras.applications`, and saved files."""
 
-import contextlib
 import difflib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -19,7 +18,7 @@ from .builder import classifier_head
 from .fast import install
 from .graphs import deep_graphs
 from .imagenet import application
-from .precision import in_precision
+from .precision import default_policy, in_precision
 from .preprocessing import preprocessing_layers
 from .private_api import arguments_of, calls, is_functional, operation_of
 from .saving import load_model
@@ -89,7 +88,7 @@ def _from_application(constructor: Callable[..., keras.Model]) -> Callable[..., 
             )
         image = _image(input_shape, input_tensor)
         preprocess = sys.modules[constructor.__module__].preprocess_input
-        with _in_float32(), deep_graphs():
+        with default_policy("float32"), deep_graphs():
             pixels = _preprocessed(image, preprocess)
             model = _with_weights(
                 constructor, weights, input_tensor=pixels, input_shape=pixels.shape[1:], **options
@@ -118,7 +117,7 @@ def _from_file(path: str) -> Callable[..., keras.Model]:
         source = as_graph(load_model(path))
         image = _image(input_shape, input_tensor)
         function = None if preprocess is None else _preprocess_input(preprocess)
-        with _in_float32(), deep_graphs():
+        with default_policy("float32"), deep_graphs():
             pixels = image if function is None else _preprocessed(image, function)
             model = _on_input(source, pixels, path)
         return _finished(
@@ -262,14 +261,3 @@ def _classifier(model):
         x = operation_of(x).input
     layer = operation_of(x)
     return layer if isinstance(layer, layers.Dense) and len(x.shape) == 2 else None
-
-
-@contextlib.contextmanager
-def _in_float32() -> Iterator[None]:
-    """A context in which new layers are in float32."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

@@ -65,10 +65,28 @@ def in_precision(model: keras.Model, policy: str) -> keras.Model:
         own = "float32" if is_float32 else policy
         return type(layer).from_config({**layer.get_config(), "dtype": own})
 
-    with deep_graphs():
+    with deep_graphs(), default_policy(policy):
         other = keras.models.clone_model(model, clone_function=copy)
     other.set_weights(model.get_weights())
     return install(other)
+
+
+@contextlib.contextmanager
+def default_policy(policy: str) -> Iterator[None]:
+    """A context in which a layer that is made without a dtype policy has this one.
+
+    A layer of a user's own often makes layers in its `build` and gives them no policy. They have to
+    compute in the precision of that layer, whatever the program computes in at the time.
+
+    Args:
+        policy: string, a dtype policy.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from . import attention_module  # noqa: F401  (registers the layers that a saved
 from .archives import check_zip, most_unpacked
 from .fast import install
 from .graphs import deep_graphs
-from .precision import as_float32
+from .precision import as_float32, default_policy
 from .private_api import (
     COMPILE_KEY,
     CONFIG_FILE,
@@ -27,6 +27,8 @@ from .private_api import (
     WEIGHTS_FILE,
 )
 
+DECORATE = "decorate it with @keras.saving.register_keras_serializable()"
+POLICY = "DTypePolicy"  # the class of a layer's precision in a configuration
 MOST_LAYERS = 10_000  # Keras takes minutes for more; a ResNet of 1001 layers has 3,000
 
 
@@ -57,6 +59,27 @@ def save_model(model: keras.Model, path: str | PathLike[str]) -> None:
             archive.writestr(zipfile.ZipInfo(name), content)
 
 
+def require_known_classes(model: keras.Model) -> None:
+    """Refuses a model that would be saved, but not loaded again.
+
+    Args:
+        model: a `keras.Model`.
+
+    Raises:
+        ValueError: Keras does not know the class of one of its layers.
+    """
+    with deep_graphs():
+        config = keras.saving.serialize_keras_object(model)
+    for item in _objects(config):
+        name, module = item.get("registered_name"), str(item.get("module")).partition(".")[0]
+        is_own = isinstance(name, str) and module not in ("keras", "builtins", "None")
+        if is_own and keras.saving.get_registered_object(name) is None:
+            raise ValueError(
+                f"{item['class_name']} is a class that Keras does not know, so that the network "
+                f"could not be loaded again; {DECORATE}"
+            )
+
+
 def load_model(path: str | PathLike[str]) -> keras.Model:
     """Loads a `.keras` file in Keras's safe mode, without its training configuration.
 
@@ -74,8 +97,8 @@ def load_model(path: str | PathLike[str]) -> keras.Model:
     if not path.is_file() or path.suffix != ".keras":
         raise ValueError(f"{path} is no .keras file, or is not there")
     try:
-        _check_archive(path)
-        with deep_graphs(), warnings.catch_warnings():
+        policy = _check_archive(path)
+        with deep_graphs(), default_policy(policy), warnings.catch_warnings():
             # Keras only warns if it leaves weights as they are, or a path leads out of the archive
             warnings.filterwarnings("error", LOST_WEIGHTS)
             return install(keras.saving.load_model(path, compile=False, safe_mode=True))
@@ -83,15 +106,18 @@ def load_model(path: str | PathLike[str]) -> keras.Model:
         unknown = UNKNOWN_CLASS.search(str(error))
         if unknown:
             raise ValueError(
-                f"{path} holds {unknown[1]!r}, which Keras does not know; decorate it with "
-                "@keras.saving.register_keras_serializable() and import its file before loading"
+                f"{path} holds {unknown[1]!r}, which Keras does not know; {DECORATE} "
+                "and import its file before loading"
             ) from error
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"{path} is damaged or no Keras model: {reason[0]}") from error
 
 
 def _check_archive(path):
-    """Refuses a file that would take far more memory than it has bytes; Keras allows 4 GiB."""
+    """Refuses a file that would take far more memory than it has bytes; Keras allows 4 GiB.
+
+    Returns the dtype policy of its layers: float32, or that of a layer that is not in float32.
+    """
     check_zip(path)
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read(CONFIG_FILE))  # Python limits how deep it is nested
@@ -105,28 +131,41 @@ def _check_archive(path):
     if sum(arrays) > most:
         raise ValueError(f"its arrays claim {sum(arrays)} bytes")
     config.pop(COMPILE_KEY, None)
+    policy = _policy(config)
     # in this scope weights have shapes and no values
-    with deep_graphs(), keras.StatelessScope(initialize_variables=False):
+    scope = keras.StatelessScope(initialize_variables=False)
+    with deep_graphs(), default_policy(policy), scope:
         model = keras.saving.deserialize_keras_object(config, safe_mode=True)
     if not isinstance(model, keras.Model):
         raise ValueError(f"it holds a {type(model).__name__}")
     asked = sum(math.prod(weight.shape) for weight in model.weights)
     if asked > most:
         raise ValueError(f"it is too small for {asked} weights")
+    return policy
 
 
 def _layers(config):
     """Counts the layers in the configuration of a model and of the models in it."""
-    count, remaining = 0, [config]
+    found = (item.get("layers") for item in _objects(config))
+    return sum(len(layers) for layers in found if isinstance(layers, list))
+
+
+def _policy(config):
+    found = (item.get("config") for item in _objects(config) if item.get("class_name") == POLICY)
+    names = [policy.get("name") for policy in found if isinstance(policy, dict)]
+    return next((name for name in names if name != "float32"), "float32")
+
+
+def _objects(config):
+    """Yields the dictionaries in a configuration, at any depth."""
+    remaining = [config]
     while remaining:
         item = remaining.pop()
         if isinstance(item, dict):
-            layers = item.get("layers")
-            count += len(layers) if isinstance(layers, list) else 0
+            yield item
             remaining += item.values()
         elif isinstance(item, list):
             remaining += item
-    return count
 
 
 def load_weights_by_name(model: keras.Model, path: str | PathLike[str]) -> None:

@@ -45,6 +45,12 @@ def find_calls(graphs, at):
     found = [
         (prefix + node.operation.name, node) for prefix, g in graphs.items() for node in calls(g)
     ]
+    if not any(is_feature_map(node) for _, node in found):
+        raise ValueError(
+            "the model has no feature map of rank 4 (batch, height, width, channels) and a "
+            "floating dtype to add attention to; in a model of sequences or volumes, call a block "
+            "where you build it, such as x = se_block(x)"
+        )
     if isinstance(at, str) and at == "auto":
         chosen = {id(node) for node in find_auto(graphs)}
         sites = [(node, path) for path, node in found if id(node) in chosen]
@@ -61,7 +67,7 @@ def find_calls(graphs, at):
             raise ValueError(f"no layer satisfies at={at!r}; the model has {_some(found)}")
     else:
         sites = _by_name(found, at)
-    _require_feature_maps(sites, at)
+    _require_feature_maps(sites, at, found)
     return sites
 
 
@@ -93,13 +99,11 @@ def _matches(path, node, pattern):
 def _some(found, most=8):
     """The first layers with a feature map, for an error."""
     names = list(dict.fromkeys(path for path, node in found if is_feature_map(node)))
-    if not names:
-        return "no layer with a feature map"
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(repr, names[:most])) + more
 
 
-def _require_feature_maps(sites, at):
+def _require_feature_maps(sites, at, found):
     unfit = {
         path: [x.shape for x in node.outputs] for node, path in sites if not is_feature_map(node)
     }
@@ -109,7 +113,7 @@ def _require_feature_maps(sites, at):
         raise ValueError(
             "attention needs one feature map of rank 4 (batch, height, width, channels) of a "
             f"floating dtype; at={at!r} matches layers whose output is none: "
-            f"{'; '.join(shapes[:5])}{more}. Choose among {_some([(p, n) for n, p in sites])}"
+            f"{'; '.join(shapes[:5])}{more}. Choose among {_some(found)}"
         )
 
 

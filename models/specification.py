@@ -7,6 +7,7 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import itertools
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 LONGEST = 2000  # characters
+MOST_NAMES = 20  # in an error
 APPLICATIONS = "keras.applications/"  # before the name of one of Keras's own networks
 EXAMPLE = "cbam_block(ratio=4, order='parallel')"
 
@@ -91,7 +93,9 @@ def load_reference(name: str) -> Callable[..., Any]:
         ) from error
     found = getattr(module, attribute, None)
     if not callable(found):
-        raise ValueError(f"{place!r} has no function or class {attribute!r}, as in {name!r}")
+        raise ValueError(
+            f"{place!r} has no function or class {attribute!r}; it has {_callables_of(module)}"
+        )
     return found
 
 
@@ -120,6 +124,10 @@ def reference_checksum(name: str) -> str:
     is_file = place.endswith((".py", ".keras"))
     path = Path(place) if is_file else _file_of_module(place)
     if path is None or not path.is_file():
+        if Path(place).exists():
+            raise ValueError(
+                f"{name!r} points to no file of Python: write FILE.py:NAME or PACKAGE.MODULE:NAME"
+            )
         raise ValueError(f"{name!r} points to no file: {place!r} is not there")
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -173,6 +181,16 @@ def _file_of_module(name: str) -> Path | None:
     except (ImportError, ValueError):
         return None
     return Path(spec.origin) if spec is not None and spec.origin else None
+
+
+def _callables_of(module: Any) -> str:
+    """The functions and classes that a module defines itself, for an error."""
+    found = (
+        name
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+    )
+    return ", ".join(itertools.islice(found, MOST_NAMES)) or "none"
 
 
 def _look_in_current_folder() -> None:

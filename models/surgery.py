@@ -14,6 +14,7 @@ from .attention.registry import AttentionModule, get_attention
 from .checks import require_one_of
 from .fast import install, is_installed, remove
 from .graphs import deep_graphs
+from .precision import default_policy
 from .private_api import all_layers, arguments_of, calls, is_functional, node_of, operation_of
 from .sites import as_graph, find_calls
 
@@ -277,11 +278,10 @@ def _policy(layer, x):
 @contextlib.contextmanager
 def _settings(policy, data_format):
     """A context in which new layers have a dtype policy and a data format."""
-    before = keras.config.dtype_policy(), keras.config.image_data_format()
-    keras.config.set_dtype_policy(policy)
+    before = keras.config.image_data_format()
     keras.config.set_image_data_format(data_format)
     try:
-        yield
+        with default_policy(policy):
+            yield
     finally:
-        keras.config.set_dtype_policy(before[0])
-        keras.config.set_image_data_format(before[1])
+        keras.config.set_image_data_format(before)

@@ -190,6 +190,8 @@ def attach_attention_module(
 def _lookup(name):
     if is_reference(name):
         return load_reference(name)
+    if name not in _REGISTRY and name.endswith(".py"):
+        raise ValueError(f"{name!r} names a file and no block in it; write '{name}:BLOCK'")
     if name not in _REGISTRY:
         close = _closest(name)
         hint = f" Did you mean {close!r}?" if close else ""

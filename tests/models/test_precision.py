@@ -42,6 +42,40 @@ def test_saved_as_float32_and_left_as_it_is(mixed, tmp_path, rng):
         np.testing.assert_array_equal(ours, saved)
 
 
+@keras.saving.register_keras_serializable(package="test_precision")
+class Gate(keras.layers.Layer):
+    """A layer as others write one: the layers that it makes have no policy of their own."""
+
+    def build(self, shape):
+        self.excite = keras.layers.Dense(shape[-1], activation="sigmoid")
+        self.excite.build(shape)
+
+    def call(self, x):
+        return x * self.excite(x)
+
+
+@pytest.mark.parametrize("asked", ["float32", "mixed_bfloat16"])
+def test_layers_that_a_layer_makes_have_its_precision(asked, tmp_path):
+    path = tmp_path / "model.keras"
+    image = keras.Input((4, 4, 8))
+    save_model(keras.Model(image, Gate()(image)), path)
+    for computed_in in ("float32", "mixed_bfloat16"):
+        keras.config.set_dtype_policy(computed_in)
+        try:
+            gate = in_precision(load_model(path), asked).layers[-1]
+            assert keras.config.dtype_policy().name == computed_in
+        finally:
+            keras.config.set_dtype_policy("float32")
+        assert (gate.dtype_policy.name, gate.excite.dtype_policy.name) == (asked, asked)
+
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        keras.Model(image, Gate()(image)).save(path)  # as Keras alone saves it
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert load_model(path).layers[-1].excite.dtype_policy.name == "mixed_bfloat16"
+
+
 def test_the_policy_comes_back_after_an_error(mixed):
     before = policies(mixed)
     with pytest.raises(OSError, match="full"), as_float32(mixed):

@@ -193,7 +193,8 @@ def test_own_module_by_its_package(own, monkeypatch):
     ("name", "message"),
     [
         ("{folder}/nowhere.py:halve", "there is no file .*nowhere.py"),
-        ("{folder}/my_modules.py:other", "has no function or class 'other'"),
+        ("{folder}/my_modules.py:other", "has no function or class 'other'; it has halve"),
+        ("{folder}/my_modules.py", "names a file and no block in it; write '.*my_modules.py:BLOCK"),
         ("{folder}/my_modules.py:nothing", "has no function or class 'nothing'"),
         ("{folder}/broken.py:halve", "cannot be imported: ZeroDivisionError: division by zero"),
         ("no.such.module:halve", "cannot be imported: ModuleNotFoundError"),

@@ -240,7 +240,7 @@ class Subclassed(keras.Model):
         (small_model, {"at": []}, "at must be 'auto', a pattern"),
         (small_model, {"at": 3}, "received 3"),
         (small_model, {"at": lambda layer: False}, "no layer satisfies at="),
-        (small_model, {"at": "logits"}, r"rank 4.*logits \(None, 5\)"),
+        (small_model, {"at": "logits"}, r"rank 4.*logits \(None, 5\)\. Choose among 'stem'"),
         (small_model, {"at": "*"}, r"pool \(None, 8\); logits \(None, 5\).*Choose among 'stem'"),
         (small_model, {"start": "zero"}, "start must be one of 'identity', 'standard'"),
         (small_model, {"freeze": True}, "freeze must be one of None, 'backbone'"),
@@ -258,6 +258,8 @@ def test_refuses(model, options, message):
 
 @pytest.mark.once
 def test_auto_refuses_a_network_without_feature_maps():
-    inputs = keras.Input((4,))
-    with pytest.raises(ValueError, match="neither residual blocks nor stages"):
-        add_attention(keras.Model(inputs, layers.Dense(2)(inputs)), "se_block")
+    inputs = keras.Input((4, 3))
+    model = keras.Model(inputs, layers.Conv1D(2, 3, name="conv")(inputs))
+    for at in ("auto", "conv"):
+        with pytest.raises(ValueError, match=r"no feature map of rank 4 .* call a block"):
+            add_attention(model, "se_block", at=at)

@@ -1,6 +1,6 @@
 """What each attention module costs by itself, on maps of three sizes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from models.attention.catalog import CATALOG
-from models.attention_module import attach_attention_module, list_attention
+from models.attention_module import attach_attention_module, get_attention, list_attention
 from models.fast import install
 
 from ..system.backend import jit_compile
@@ -23,17 +23,25 @@ REFERENCE = "3x3 convolution"  # of as many filters as channels, which every tim
 BATCH_SIZE = 32
 
 
-def measure_module_costs(rounds: int = 10, announce: Callable[[str], None] = print) -> None:
-    """Counts and times every module by itself, and writes the results to `COSTS`.
+def measure_module_costs(
+    names: Sequence[str] = (), rounds: int = 10, announce: Callable[[str], None] = print
+) -> None:
+    """Counts and times modules by themselves, and writes the results to `COSTS`.
 
     A time is that of predicting a batch, as a multiple of that of a 3x3 convolution of the same
     map, both timed in turn in this process.
 
     Args:
+        names: modules to measure; `COSTS` keeps what it has of the others. Defaults to all.
         rounds: int, how often each is timed. Defaults to 10.
         announce: function that takes a line of text.
+
+    Raises:
+        ValueError: a name is unknown.
     """
-    measured: dict[str, list[dict[str, Any]]] = {name: [] for name in list_attention()}
+    for name in names:
+        get_attention(name)
+    measured: dict[str, list[dict[str, Any]]] = {name: [] for name in names or list_attention()}
     for shape in SIZES:
         models = {REFERENCE: _convolution(shape), **{n: _module(n, shape) for n in measured}}
         images = np.random.default_rng(0).normal(size=(BATCH_SIZE, *shape)).astype("float32")
@@ -49,7 +57,8 @@ def measure_module_costs(rounds: int = 10, announce: Callable[[str], None] = pri
                 }
             )
         announce(f"{'x'.join(map(str, shape))}: {len(measured)} modules")
-    write_json(COSTS, measured)
+    others = read_json(COSTS) if names else {}
+    write_json(COSTS, dict(sorted({**others, **measured}.items())))
 
 
 def _convolution(shape):

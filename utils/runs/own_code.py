@@ -73,7 +73,7 @@ def import_own_code(config: Mapping[str, Any], run: str | PathLike[str]) -> None
         if _checksum(name) != code.get(name):
             raise UserError(
                 f"{name} has changed since the run began; bring back the file whose SHA-256 is "
-                f"{code.get(name)}, or train another run"
+                f"{code.get(name)}, or train again, with another --run-dir"
             )
         try:
             load_reference(name)

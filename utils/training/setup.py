@@ -12,6 +12,7 @@ from keras import layers, ops
 from models.blocks import channel_axis
 from models.graphs import deep_graphs
 from models.imagenet import twin_preprocessing
+from models.saving import require_known_classes
 from models.specification import APPLICATIONS, is_keras_model, parse_specification
 
 from ..config.default_model import with_model
@@ -81,7 +82,8 @@ def make_setup(
 
     Raises:
         UserError: the attention module is unknown, it or the architecture does not take an option,
-            the data is too small for the validation split, or the weights to start from do not fit.
+            the data is too small for the validation split, the weights to start from do not fit, or
+            a layer of the user's own is not registered in Keras.
     """
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.precision)
@@ -91,6 +93,10 @@ def make_setup(
     source = image_source(dataset)
     mean, variance = pixel_statistics(source.images_for_statistics(training))
     network = build_network(settings, dataset, mean, variance)
+    try:
+        require_known_classes(network)  # now, and not when the trained network is loaded
+    except ValueError as error:
+        raise UserError(str(error)) from error
     if settings.init and settings.resume is None:  # a checkpoint has the weights of a resumed run
         for line in initialize(network, settings.init):
             announce(line)

@@ -92,3 +92,7 @@ def test_measuring_modules(tmp_path, monkeypatch):
     measured = json.loads((tmp_path / "costs.json").read_text())
     assert measured["simam_block"][0]["params"] == 0
     assert measured["se_block"][0]["time"] > 0
+    module_costs.measure_module_costs(["grn_block"], rounds=1, announce=lambda line: None)
+    again = json.loads((tmp_path / "costs.json").read_text())
+    assert list(again) == ["grn_block", "se_block", "simam_block"]
+    assert again.items() >= measured.items()

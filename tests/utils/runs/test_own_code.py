@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 
 import pytest
@@ -100,6 +101,23 @@ def test_refuses_a_file_that_is_gone(trained, copy, capsys):
     finally:
         (trained / "elsewhere.py").rename(path)
     assert "points to no file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("README.md", "points to no file of Python: write FILE.py:NAME"),
+        ("plain.py", "Halve is a class that Keras does not know, .*; decorate it with @keras"),
+    ],
+)
+def test_refuses_a_file_before_it_trains(file, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / file).write_text(re.sub("@keras.*", "", BLOCK))
+    with pytest.raises(SystemExit) as end:
+        main(["--attention", f"{file}:halve", "--dataset", "digits", "--depth", "8"])
+    assert end.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("place", ["{run}/evil.py:f", "evil.py:f", "run/evil.py:f"])
