@@ -52,7 +52,8 @@ def page(name, written):
         _facts(name, layer),
         f"![Diagram of {name}]({name}.svg)",
         f"## Formula\n\n```text\n{written['formula'].strip()}\n```",
-        "Diagram and formula show the defaults; [what the symbols mean](../modules.md#the-pages).",
+        "Diagram and formula show the defaults; [what the symbols mean](../modules.md#the-pages). "
+        f"Where it differs from its paper, [`{layer.__name__}`]({_anchor(layer)}) says so.",
         f"## When to take it\n\n{_linked(written['when'].strip(), name)}",
         f"## Cost\n\n{_costs(name)}",
         f"## Options\n\n{_options(layer)}",
@@ -71,6 +72,10 @@ def layer_of(name):
     return type(keras.Model(x, attach_attention_module(x, name)).layers[-1])
 
 
+def _anchor(layer):
+    return f"{API}#{layer.__module__}.{layer.__name__}"
+
+
 def _summary(layer):
     return inspect.getdoc(layer).splitlines()[0]
 
@@ -87,7 +92,7 @@ def _facts(name, layer):
             "| block, layer | family | year | attends to | paper |",
             "|---|---|---|---|---|",
             f"| [`{name}`]({API}#{module}.{name}), [`{layer.__name__}`]"
-            f"({API}#{module}.{layer.__name__}) | {_family(entry.family)} | {entry.year} "
+            f"({_anchor(layer)}) | {_family(entry.family)} | {entry.year} "
             f"| {entry.attends_to} | [{paper}]({entry.paper}) |",
         ]
     )
@@ -123,24 +128,40 @@ a multiple of a {REFERENCE}'s (`python -m benchmarks.module_costs`)."""
 
 
 def _options(layer):
-    help_of = _first_sentences(layer)
+    help_of, origins = _first_sentences(layer), _origins(layer)
     lines = ["| option | default | what it is |", "|---|---|---|"]
     for option in inspect.signature(layer).parameters.values():
         if option.kind is not option.VAR_KEYWORD and option.name not in COMMON:
-            lines.append(f"| `{option.name}` | `{option.default!r}` | {help_of[option.name]} |")
+            default = f"`{option.default!r}`{origins.get(option.name, '')}"
+            lines.append(f"| `{option.name}` | {default} | {help_of[option.name]} |")
     common = COMMON if layer.has_kernels else COMMON[:1]
     table = "\n".join(lines) + "\n\n" if len(lines) > 2 else "It has no options of its own. "
     return f"{table}As other layers it takes {', '.join(f'`{name}`' for name in common)}."
 
 
-def _first_sentences(layer):
-    """The first sentence of the docstring on each option, without its type."""
+def _descriptions(layer):
+    """The docstring on each option, in one line."""
     section = inspect.getdoc(layer).partition("\nArgs:\n")[2].partition("\n\n")[0]
     entries = re.findall(r"^    (\w+): (.*?)(?=^    \w|\Z)", section, re.MULTILINE | re.DOTALL)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def _first_sentences(layer):
+    """The first sentence of the docstring on each option, without its type."""
     sentences = (
-        (name, re.split(r"\.(?:\s|$)", " ".join(text.split()))[0]) for name, text in entries
+        (name, re.split(r"\.(?:\s|$)", text)[0]) for name, text in _descriptions(layer).items()
     )
     return {name: re.sub(r"^(int|number|float|bool)(, |$)", "", text) for name, text in sentences}
+
+
+def _origins(layer):
+    """Where a default comes from, such as `; the paper's is 16`, if the docstring says so."""
+    value = "(?:`[^`]*`|[^,;`]+?)"
+    found = (
+        (name, re.search(rf"Defaults to {value}([,;] [^.]*(?:paper|code|publish)[^.;]*)[.;]", text))
+        for name, text in _descriptions(layer).items()
+    )
+    return {name: match[1] for name, match in found if match}
 
 
 def _relatives(name):

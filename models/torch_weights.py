@@ -209,6 +209,8 @@ def read_state_dict(path: str | PathLike[str]) -> dict[str, np.ndarray]:
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error):
             raise _unreadable(path, error) from error
+        if "Unsupported operand" in str(error):  # text, an image, or an archive
+            raise _unreadable(path, "it is no file that torch.save wrote") from error
         raise ValueError(
             f"{path} is no state dict that can be read safely: it holds Python objects, such as a "
             "whole model; save its state_dict() instead, torch.save(model.state_dict(), path)"

@@ -88,6 +88,8 @@ def test_arrows_of_branches_end_at_their_join():
 
 def test_options_are_those_of_the_layer():
     page = (module_pages.PAGES / "cbam_block.md").read_text("utf-8")
-    assert "| `ratio` | `8` | reduction of the channel MLP's hidden layer: " in page
+    assert (
+        "| `ratio` | `8`; the paper's is 16 | reduction of the channel MLP's hidden layer: " in page
+    )
     assert "| `descriptor` | `('avg', 'max')` | " in page
     assert "`data_format`, `kernel_initializer`" in page

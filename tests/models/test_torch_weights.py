@@ -270,6 +270,9 @@ def test_files_that_cannot_be_read(tmp_path, capsys):
     (tmp_path / "text.pth").write_text("weights")
     with pytest.raises(ValueError, match=r"text\.pth is no state dict"):
         read_state_dict(tmp_path / "text.pth")
+    (tmp_path / "page.pth").write_text("# weights\n")
+    with pytest.raises(ValueError, match=r"page\.pth .*: it is no file that torch\.save wrote"):
+        read_state_dict(tmp_path / "page.pth")
     torch.save({"state_dict": Hostile()}, tmp_path / "hostile.pth")
     with pytest.raises(ValueError, match=r"hostile\.pth is no state dict"):
         read_state_dict(tmp_path / "hostile.pth")

@@ -18,7 +18,7 @@ from ..system.processes import call_in_process
 from .costs import Costs, costs_of
 from .latex import write_latex
 from .missing_runs import read_jobs, train_missing
-from .planning import PlannedRun, plan_runs
+from .planning import PlannedRun, plan_runs, plan_variants
 from .plot import plot_comparison
 from .ray_cluster import require_ray
 from .report import write_report
@@ -54,6 +54,7 @@ def compare(settings: CompareSettings, announce: Callable[[str], None] = print) 
             "compare trains on one host, or on a cluster with --ray; unset "
             "KERAS_DISTRIBUTION_NUM_PROCESSES"
         )
+    plan_variants(settings)  # a wrong name fails before the data is looked for
     dataset = load_dataset(**settings.load_options(), announce=announce)
     settings = with_model(settings, dataset.image_shape)
     run_dir = Path(settings.run_dir or default_comparison_dir(settings, dataset.name))
@@ -62,6 +63,13 @@ def compare(settings: CompareSettings, announce: Callable[[str], None] = print) 
         # fails now rather than in every run
         validation_indices(dataset.y_train, split, settings.seeds[0], dataset.class_names)
     missing = [run for run in runs if not run.is_finished()]
+    if not settings.train:
+        if len(missing) == len(runs):
+            raise UserError(
+                f"{run_dir} holds none of these {len(runs)} runs, such as {runs[0].name}, "
+                "finished; name another folder with --run-dir, or leave out --no-train"
+            )
+        runs, missing = [run for run in runs if run not in missing], []
     costs = costs_of(runs, dataset)
     with locked(run_dir):
         announce(f"{run_dir}: {len(runs)} runs, {len(runs) - len(missing)} of them finished")
@@ -89,7 +97,7 @@ def explain_runs(
         announce: function that takes a line of text.
     """
     first = [run for run in runs if run.settings.seed == runs[0].settings.seed]
-    folders = {run.variant.name: run.folder for run in first if run.is_finished()}
+    folders = {run.variant.name: run.folder for run in first if _has_network(run)}
     folders = dict(list(folders.items())[:MAX_EXPLAINED])
     if not folders:
         return
@@ -99,6 +107,11 @@ def explain_runs(
         call_in_process(backend, draw_explanations, path, folders, test_images)
     except UserError as error:
         announce(f"{EXPLANATION} is not written: {error}")
+
+
+def _has_network(run: PlannedRun) -> bool:
+    """Whether a run is finished and its network is there: published results come without."""
+    return run.is_finished() and (run.folder / "best.keras").exists()
 
 
 def write_comparison(

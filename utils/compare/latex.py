@@ -27,12 +27,17 @@ def write_latex(path: Path, rows: Sequence[Row], caption: str) -> None:
     """
     seeds = sorted({len(row.accuracies) for row in rows})
     of_seeds = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    spread = (
+        "of a single seed; paired difference, without an interval"
+        if seeds[-1] == 1
+        else rf"mean and standard deviation over {of_seeds} seeds; paired difference with its "
+        r"95\,\% confidence interval of Student's t"
+    )
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
         r"  \centering",
-        rf"  \caption{{{escaped(caption)}. Test accuracy in percent, mean and standard deviation "
-        rf"over {of_seeds} seeds; paired difference with its 95\,\% confidence interval.}}",
+        rf"  \caption{{{escaped(caption)}. Test accuracy in percent, {spread}.}}",
         r"  \begin{tabular}{lrrrll}",
         r"    \toprule",
         r"    Module & Parameters & Multiply-adds & Accuracy & Difference & Conclusion \\",

@@ -99,7 +99,8 @@ class PlannedRun:
         if changed:
             raise UserError(
                 f"{self.folder} holds a run with other settings: {', '.join(changed.values())}; "
-                "name another folder with --run-dir, or remove that one"
+                "give the settings that it has, name another folder with --run-dir, or remove that "
+                "run"
             )
         return True
 

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..plots.figures import COLORS, MARKERS, save_figure, two_panels
 from .table import Row
@@ -38,7 +38,7 @@ def plot_comparison(
     _plot_costs(cost_axes, rows)
     _plot_curves(curve_axes, rows)
     for axes in (cost_axes, curve_axes):
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
         axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=columns, fontsize=min(10, 430 / longest))
     save_figure(figure, path)
@@ -71,13 +71,17 @@ def _plot_curves(axes: Axes, rows: Sequence[Row]) -> None:
     for number, row in enumerate(rows):
         _plot_band(axes, np.array(row.curves), number / len(rows), **_style(number))
     curves = [curve for row in rows for curve in row.curves]
+    epochs = max(map(len, curves))
     # need not show the first half of many epochs, whose rise would flatten the rest
-    lowest = min(min(c[len(c) // 2 if len(c) >= MANY_EPOCHS else 0 :]) for c in curves)
+    lowest = min(min(c[len(c) // 2 if epochs >= MANY_EPOCHS else 0 :]) for c in curves)
     highest = max(map(max, curves))
     margin = 0.05 * (highest - lowest) + 1e-3
     split = "validation" if rows[0].validated else "training"
     axes.set(xlabel="epoch", ylabel=f"{split} accuracy (mean and range)")
     axes.set(ylim=(lowest - margin, highest + margin))
+    # the epochs before any curve comes into view would leave a part of the picture empty
+    seen = [n for curve in curves for n, accuracy in enumerate(curve) if accuracy >= lowest]
+    axes.set_xlim(max(min(seen), 1) - 0.04 * epochs, epochs * 1.04)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 

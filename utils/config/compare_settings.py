@@ -8,7 +8,7 @@ from typing import Any
 
 from .fields import option_names, setting
 from .fine_tuning_settings import FineTuningSettings
-from .parsing import choice, integer, optional, path, seeds, several, specification, text
+from .parsing import boolean, choice, integer, optional, path, seeds, several, specification, text
 from .settings import (
     ArchitectureSettings,
     AugmentationSettings,
@@ -80,6 +80,11 @@ class CompareSettings(_VariedSettings):
         optional(text),
         "Ray cluster to train on: HOST:PORT, auto or local; all its nodes must see this folder, "
         "Python, the data and --run-dir under the same paths; no speeds are compared",
+    )
+    train: bool = setting(
+        True,
+        boolean,
+        "train the missing runs; --no-train: compare those that are finished",
     )
     figure_format: str = setting(
         "png",

@@ -140,5 +140,5 @@ def _download(name: str, place: Path) -> None:
     except OSError as error:
         raise OSError(
             f"not in {place}, and the download failed ({error}); "
-            f"without a network, put {archive} there"
+            f"without a network, put {archive} there, or name its folder with --data-dir"
         ) from error

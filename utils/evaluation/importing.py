@@ -16,6 +16,8 @@ from ..system.errors import UserError
 from ..system.files import replacing
 from .networks import network_from_settings
 
+WHICH_NETWORK = "say with --model, --depth, --classes and --attention which network the file holds"
+
 
 def import_torch(settings: ImportTorchSettings) -> Path:
     """Reads a PyTorch ResNet or ResNeXt and writes it as a `.keras` file.
@@ -54,9 +56,12 @@ def import_torch(settings: ImportTorchSettings) -> Path:
             classes=settings.classes,
             **options_of_network,
         )
-        load_torch_weights(model, state)
     except ValueError as error:
         raise UserError(str(error)) from error
+    try:
+        load_torch_weights(model, state)
+    except ValueError as error:
+        raise UserError(f"{error}; {WHICH_NETWORK}") from error
     with replacing(output) as temporary:
         model.save(temporary)
     return output

@@ -21,6 +21,10 @@ from ..system.timing import ratios, time_in_turn
 from .counting import activation_bytes, multiply_adds, trainable_params
 from .networks import CIFAR_SIZE, network_from_settings
 
+NOTE = (
+    "multiply-adds, activations (estimated): for one image; latency of a prediction, time of a "
+    "training step: as multiples of none's"
+)
 FIGURE_ENDINGS = (".png", ".pdf", ".svg")
 
 
@@ -157,4 +161,4 @@ def cost_table(costs: Mapping[str, Cost]) -> str:
             f"{name:<{width}}{cost.params:>13,}{cost.multiply_adds / 1e6:>14.2f} M"
             f"{cost.activation_bytes / 2**20:>11.2f} MB{latency:>10}{step:>11}{_about(name)}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, NOTE])

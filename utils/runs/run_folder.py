@@ -41,6 +41,11 @@ def check_run_dir(path: str | PathLike[str]) -> None:
             f"{path} already holds a run; resume it with --resume {shell_word(path)}, or name "
             "another folder with --run-dir"
         )
+    if (path / "summary.json").exists():
+        raise UserError(
+            f"{path} holds results without their config.json, so they can be neither compared nor "
+            "resumed; name another folder with --run-dir"
+        )
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is not a folder; name another with --run-dir")
     if path.is_dir() and any(entry.name != LOCK for entry in path.iterdir()):

@@ -33,8 +33,8 @@ class BoTNet(AttentionLayer):
     positions 0.6 MB per image, for one of 64x64 268 MB, and training keeps more than one.
 
     Args:
-        heads: int. Defaults to 4, as in the paper. If it does not divide the channels, the largest
-            divisor of the channels below it is taken.
+        heads: int, number of heads. Defaults to 4, as in the paper. If it does not divide the
+            channels, the largest divisor of the channels below it is taken.
         size: pair of ints or int, the largest height and width that the distances are learned for.
             Defaults to `None`, those of the input, which must then be known when the layer is
             built.

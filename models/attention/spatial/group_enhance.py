@@ -29,9 +29,9 @@ class SGE(AttentionLayer):
     gate is then `sigmoid(b)`, as on every constant map.
 
     Args:
-        groups: int. Defaults to 64, as in the authors' code. If it does not divide the channels,
-            the largest divisor of the channels below it is taken. For few channels take fewer, such
-            as 8.
+        groups: int, groups of channels. Defaults to 64, as in the authors' code. If it does not
+            divide the channels, the largest divisor of the channels below it is taken. For few
+            channels take fewer, such as 8.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,

@@ -65,7 +65,8 @@ class LKA(_LargeKernel):
     Args:
         kernel_size: int, of the large kernel. Defaults to 21, as in the paper: a kernel of 5, then
             one of 7 with dilation 3.
-        dilation: int. Defaults to 3, as in the paper. `kernel_size // dilation` must be odd.
+        dilation: int, of the second kernel. Defaults to 3, as in the paper. `kernel_size //
+            dilation` must be odd.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -111,7 +112,7 @@ class LSKA(_LargeKernel):
     Args:
         kernel_size: int, of the large kernel. Defaults to 23; the authors have 7 and 11 with
             dilation 2, and 23, 35, 41 and 53 with dilation 3.
-        dilation: int. Defaults to 3. `kernel_size // dilation` must be odd.
+        dilation: int, of the second kernels. Defaults to 3. `kernel_size // dilation` must be odd.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,

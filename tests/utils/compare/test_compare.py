@@ -11,8 +11,9 @@ import pytest
 from main import main
 from models import build_model
 from models.attention.specification import AttentionSpec
-from tests.fake_comparison import DATA, settings_of, table
+from tests.fake_comparison import COSTS, DATA, fake_comparison, settings_of, table
 from tests.processes import start_python
+from utils.compare import compare as command
 from utils.compare.costs import costs_of
 from utils.compare.planning import Variant, plan_runs
 from utils.evaluation.counting import multiply_adds, trainable_params
@@ -53,6 +54,7 @@ BAD = [
     (["--seeds", "4-0"], "must be numbers such as 0-4 or 0,2,5; received '4-0'"),
     (["--seeds", "0-4294967295"], "must be at most 1000 seeds"),
     (["--ratio", "4", "none"], "must be a whole number of at least 1; received 'none'"),
+    (["--no-train"], "holds none of these 9 runs, such as none-seed0, finished"),
     (["--jobs", "0"], "must be a whole number of at least 1"),
     (["--resume", "run"], "--resume"),
     (["--depth", "21"], "the nearest are 20, 26, 29"),
@@ -123,6 +125,21 @@ def test_compares_and_continues(cifar10_dir, tmp_path, capsys):
     assert output.err == "error: 1 of 2 runs failed: none-seed0\n"
     assert table(folder).keys() == {"se_block"}
     assert table(folder)["se_block"]["test_accuracy"] == before["se_block"]["test_accuracy"]
+
+
+def test_no_train_compares_what_is_finished(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "load_dataset", lambda **options: DATA)
+    monkeypatch.setattr(command, "validation_indices", lambda *arguments: None)
+    monkeypatch.setattr(command, "costs_of", lambda *arguments: COSTS)
+    unfinished = fake_comparison(tmp_path)[3].folder
+    (unfinished / "summary.json").unlink()
+    announced: list[str] = []
+    command.compare(settings_of(run_dir=str(tmp_path), train=False), announced.append)
+    assert announced == [f"{tmp_path}: 5 runs, 5 of them finished"]
+    assert {name: row["seeds"] for name, row in table(tmp_path).items()} == {
+        "none": "3",
+        "se_block": "2",
+    }
 
 
 @pytest.mark.long

@@ -33,6 +33,12 @@ def test_it_has_the_figures_of_the_table(tmp_path):
     assert all(line.endswith(r"\\") for line in text.splitlines() if line.count(" & ") == 5)
 
 
+def test_a_single_seed_has_no_deviation(tmp_path):
+    write_comparison(fake_comparison(tmp_path, seeds="0"), DATA, COSTS, tmp_path)
+    text = (tmp_path / "comparison.tex").read_text("utf-8")
+    assert "in percent, of a single seed; paired difference, without an interval.}" in text
+
+
 def test_pictures_in_other_formats(tmp_path):
     runs = fake_comparison(tmp_path)
     for ending, start in (("pdf", b"%PDF"), ("svg", b"<?xml"), ("png", b"\x89PNG")):

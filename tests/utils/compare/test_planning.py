@@ -163,3 +163,6 @@ def test_a_foreign_folder_is_refused(tmp_path):
     (run.folder / "thesis.txt").touch()
     with pytest.raises(UserError, match="is not empty"):
         run.is_begun()
+    (run.folder / "summary.json").touch()
+    with pytest.raises(UserError, match=r"results without their config\.json"):
+        run.is_begun()

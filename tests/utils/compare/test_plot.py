@@ -71,6 +71,14 @@ def test_without_speeds_accuracy_against_parameters(figures):
     assert curve_axes.get_ylabel() == "training accuracy (mean and range)"
 
 
+def test_the_rise_takes_no_room(figures):
+    curve = [*np.linspace(0.1, 0.6, 10), *np.linspace(0.7, 0.8, 10)]
+    plot_comparison("unused.png", [dataclasses.replace(NONE, curves=[curve])], "title")
+    left, right = figures[0].axes[1].get_xlim()
+    assert 9 < left < 10  # the last epoch before the curve comes into view
+    assert right > 20
+
+
 def test_more_variants_than_colors(figures):
     rows = [dataclasses.replace(NONE, name=str(n)) for n in range(20)]
     plot_comparison("unused.png", rows, "title")

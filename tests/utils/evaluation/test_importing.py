@@ -47,6 +47,7 @@ def test_import_torch(tmp_path, rng, capsys):
         ([], "weights.keras exists already; name another file with --output"),
         (["--output", str(tmp_path / "a.h5")], "the output must end in .keras"),
         (["--output", str(tmp_path / "b.keras"), "--depth", "34"], "missing layer1.2.conv1.weight"),
+        (["--output", str(tmp_path / "b.keras"), "--classes", "4"], "say with --model, --depth, "),
     ):
         with pytest.raises(SystemExit) as end:
             main(words + more)
