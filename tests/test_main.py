@@ -257,7 +257,7 @@ def test_digits_and_default_folder(tmp_path, monkeypatch, capsys):
     folder = "digits-resnet_v1-8-cbam_block-at_stage+head-epochs2-learning_rate1e-09-seed0"
     config = json.loads((Path("runs") / folder / "config.json").read_text())
     assert config["attention_at"] == ["stage", "head"]
-    hint = "is that of guessing (2.30): try a lower --learning-rate"
+    hint = "is that of guessing (2.30): try more --epochs, a lower --learning-rate"
     assert capsys.readouterr().out.count(hint) == 1  # at such a rate nothing is learned
 
 
