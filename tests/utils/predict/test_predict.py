@@ -212,7 +212,7 @@ def test_any_size_and_gray(photos, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["{run}", "missing.png"], "nothing called 'missing.png'"),
+        (["{run}", "{photos}", "missing.png"], "nothing called 'missing.png'"),
         (["{run}", "{run}/no*.png"], "matches no file"),
         (["{run}", "{empty}"], "file in or below it"),
         (["{empty}", "{photos}"], "must be the folder of a run"),
