@@ -138,6 +138,15 @@ def announce(line):
     print(line, flush=True)  # a pipe would hold it back until there are more
 
 
+def announcer(command, settings):
+    """What says that Keras is loading: it takes seconds, in which people watch a terminal."""
+    if getattr(settings, "host_id", None):
+        return None  # of several hosts, the first one speaks
+    if command in TRAINING:
+        return announce
+    return (lambda line: print(line, file=sys.stderr)) if sys.stderr.isatty() else None
+
+
 def main(arguments):
     command = "train"
     if arguments and not arguments[0].startswith("-"):
@@ -150,9 +159,7 @@ def main(arguments):
         from utils.runs.trained_runs import with_trained_runs
         from utils.system.backend import choose_backend
 
-        # of several hosts, the first one speaks
-        speaks = command in TRAINING and not getattr(settings, "host_id", None)
-        choose_backend(settings.backend, announce if speaks else None)
+        choose_backend(settings.backend, announcer(command, settings))
         run(with_trained_runs(settings))
     except (UserError, OSError) as error:
         fail(error)

@@ -3,6 +3,7 @@
 import inspect
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -75,14 +76,17 @@ def application(constructor: Callable[..., keras.Model], **options: Any) -> kera
         ValueError: it does not take an option, or weights cannot be downloaded.
     """
     try:
-        return constructor(**options)
+        with warnings.catch_warnings():
+            # the weights without a classifier suit images of any size, which is meant here
+            warnings.filterwarnings("ignore", "`input_shape` is undefined")
+            return constructor(**options)
     except ValueError:
         raise
     except Exception as error:  # a download can fail in any way; Keras's own error is no kind
         cache = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
         raise ValueError(
-            f"the weights of {constructor.__name__} cannot be had: {error}; Keras looks for them "
-            f"in {cache} before it downloads them"
+            f"the weights of {constructor.__name__} cannot be had: {error}; without a "
+            f"network, put this file into {cache}, where Keras looks first"
         ) from error
 
 

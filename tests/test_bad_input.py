@@ -60,6 +60,8 @@ BAD = [
     (["--validation-split", "1"], "must be a number of at least 0 and below 1; received '1'"),
     (["--validation-split", "0.999"], "validation split 0.999"),
     (["--schedule", "linear"], "must be one of one_cycle, cosine, step, constant"),
+    (["--image_sise", "32"], "--image_sise 32; did you mean --image-size?; see 'main.py train"),
+    (["--banana", "32"], "unrecognized arguments: --banana 32"),
     (["--optimizer", "lion"], "must be one of sgd, adam"),
     (["--seed", "-1"], "must be a whole number of at least 0"),
     (["--precision", "int4"], "must be one of auto, float32, mixed_bfloat16, mixed_float16"),

@@ -135,7 +135,7 @@ def test_refuses_settings_that_do_not_fit_the_data(photos, tmp_path, capsys, arg
 def test_a_folder_needs_a_data_dir_and_packages(photos, tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main(["train", "--dataset", "folder", "--run-dir", str(tmp_path / "run")])
-    assert "needs --data-dir" in capsys.readouterr().err
+    assert "needs --data-dir, a folder of images with a folder per class" in capsys.readouterr().err
     for module in ("grain", "simplejpeg"):
         monkeypatch.setitem(sys.modules, module, None)
     assert "pip install grain simplejpeg\n" in refused(capsys, photos, tmp_path / "run")

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 import shutil
+import types
 from pathlib import Path
 
 import keras
@@ -13,7 +14,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from main import main
+from main import announcer, main
 from tests.processes import ROOT, run_program, run_python
 from utils.config.command_line import parse_settings
 from utils.config.settings import TrainSettings
@@ -257,7 +258,7 @@ def test_digits_and_default_folder(tmp_path, monkeypatch, capsys):
     folder = "digits-resnet_v1-8-cbam_block-at_stage+head-epochs2-learning_rate1e-09-seed0"
     config = json.loads((Path("runs") / folder / "config.json").read_text())
     assert config["attention_at"] == ["stage", "head"]
-    hint = "is that of guessing (2.30): try a lower --learning-rate"
+    hint = "is that of guessing (2.30): try more --epochs, a lower --learning-rate"
     assert capsys.readouterr().out.count(hint) == 1  # at such a rate nothing is learned
 
 
@@ -274,6 +275,17 @@ def test_help_needs_no_backend():
     assert done.returncode == 0, done.stderr
     for word in ("--attention-at", "--validation-split", "--no-augment", "evaluate", "list"):
         assert word in done.stdout
+
+
+@pytest.mark.once
+def test_who_hears_that_keras_is_loading(monkeypatch, capsys):
+    for terminal, heard in ((False, ""), (True, "Loading")):
+        monkeypatch.setattr("sys.stderr.isatty", lambda terminal=terminal: terminal)
+        said = announcer("predict", None)
+        if said is not None:
+            said("Loading")
+        assert capsys.readouterr() == ("", heard and f"{heard}\n")
+    assert announcer("train", types.SimpleNamespace(host_id=1)) is None
 
 
 @pytest.mark.once

@@ -90,7 +90,9 @@ def test_what_cannot_be_downloaded(monkeypatch):
         raise Exception("URL fetch failure on https://...")
 
     monkeypatch.setattr(keras.applications, "MobileNet", fail)
-    with pytest.raises(ValueError, match=r"cannot be had: URL fetch.*Keras looks for"):
+    with pytest.raises(
+        ValueError, match=r"cannot be had: URL fetch.*put this file into .*models, where Keras"
+    ):
         build_model("mobilenet", weights="imagenet")
 
 

@@ -27,7 +27,17 @@ Chosen = TypeVar("Chosen", bound=Settings)
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        fail(f"{message}; see '{self.prog} --help'")
+        fail(f"{message}{self._meant(message)}; see '{self.prog} --help'")
+
+    def _meant(self, message: str) -> str:
+        """The flag that was meant, if one that was typed is close to it."""
+        if not message.startswith("unrecognized arguments: "):
+            return ""
+        flags = [word.split("=")[0] for word in message.split() if word.startswith("--")]
+        known = list(self._option_string_actions)
+        written = flags[0].replace("_", "-") if flags else ""
+        close = difflib.get_close_matches(written, known, n=1, cutoff=0.8)
+        return f"; did you mean {close[0]}?" if close else ""
 
 
 class _Booleans(argparse.Action):

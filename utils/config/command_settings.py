@@ -10,6 +10,7 @@ from .parsing import (
     Kind,
     boolean,
     choice,
+    image_source,
     integer,
     optional,
     path,
@@ -103,7 +104,11 @@ class ExportSettings(OfRun):
 
     group = "export"
 
-    format: str = setting("savedmodel", choice(*EXPORT_FORMATS), "format to write")
+    format: str = setting(
+        "savedmodel",
+        choice(*EXPORT_FORMATS),
+        "format to write: litert (TensorFlow Lite) for phones, onnx for web pages, too",
+    )
     int8: bool = setting(
         False,
         boolean,
@@ -168,7 +173,7 @@ class PredictSettings(InPrecision):
     )
     images: tuple[str, ...] = setting(
         dataclasses.MISSING,
-        several(path),
+        several(image_source),
         "image files, folders, patterns such as 'photos/**/*.jpg', or - for a list on standard "
         "input",
         many=True,

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import glob
 import math
 import re
 from collections.abc import Callable
@@ -238,6 +239,14 @@ def _check_trained_network(value):
     return value
 
 
+def _check_image_source(value):
+    if value != "-" and not glob.has_magic(text(value)) and not Path(value).exists():
+        raise SettingError(
+            f"must be image files, folders, patterns, or -; there is nothing called {value!r}"
+        )
+    return value
+
+
 def _check_boolean(value):
     if isinstance(value, str):  # from a flag that takes a word
         value = {"true": True, "false": False}.get(value, value)
@@ -279,6 +288,7 @@ run_folder = Kind(
 )  # checked before a backend is loaded, which takes seconds
 run_or_weights = Kind(_check_run_or_weights, "RUN", None)
 trained_network = Kind(_check_trained_network, "RUN|FILE.keras|WEIGHTS", None)
+image_source = Kind(_check_image_source, "PATH", None)
 boolean = Kind(_check_boolean, "true|false")
 words = Kind(_check_words, "WORD[,WORD...]", None)
 descriptor = Kind(_check_descriptor, "WORD[,WORD...]", None)  # words, or "conv" alone

@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from ..plots.figures import COLORS, save_figure
+from ..plots.figures import COLORS, save_figure, wrapped
 from .explanations import Explanation
 from .faithfulness import Faithfulness, area_under_curves
 from .selection import SelectedImage
@@ -22,6 +22,8 @@ CELL = 1.25  # side of a cell, in inches
 BAR = 0.8  # width of the bar of colors, in inches
 LABELS = 2.0  # width of the labels beside the rows, in inches
 MAX_NAME = 16  # characters of an image's name
+# characters of a network's name in a line: beside a row, and in the legend of curves
+LABEL_LINE, LEGEND_LINE = 28, 60
 # both change evenly in lightness, so that they can be read without color vision
 CAM_COLORS, MAP_COLORS = "inferno", "viridis"
 
@@ -47,7 +49,7 @@ def plot_explanations(
         rows += _network_rows(explanation, images, class_names, scale)
     bar = BAR if scale else 0
     size = (LABELS + CELL * len(images) + bar, 1.25 * CELL * len(rows))
-    figure = Figure(figsize=size, dpi=120, layout="constrained")
+    figure = Figure(figsize=size, dpi=120, layout="compressed")  # cells are square
     grid = figure.subplots(len(rows), len(images), squeeze=False)
     for cells, (label, draw) in zip(grid, rows, strict=True):
         cells[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8, labelpad=8)
@@ -76,16 +78,20 @@ def _network_rows(
     class_names: Sequence[str],
     scale: Normalize | None,
 ) -> list[Row]:
-    name = explanation.name
+    name = wrapped(explanation.name, LABEL_LINE)
     rows: list[Row] = []
     labels = [image.label for image in images]
     if any(label is not None for label in labels):
         cams = explanation.true_class_cams
-        rows.append(_cam_row("true class", explanation, cams, labels, images, class_names))
+        rows.append(
+            _cam_row(
+                f"{name}\nGrad-CAM\ntrue class", explanation, cams, labels, images, class_names
+            )
+        )
     if labels != explanation.predicted.tolist():  # else the row above says it all
         rows.append(
             _cam_row(
-                "predicted class",
+                f"{name}\nGrad-CAM\npredicted class",
                 explanation,
                 explanation.predicted_class_cams,
                 explanation.predicted,
@@ -102,7 +108,7 @@ def _network_rows(
 
 
 def _cam_row(
-    title: str,
+    label: str,
     explanation: Explanation,
     cams: Sequence[np.ndarray | None] | np.ndarray,
     classes: Sequence[int | None] | np.ndarray,
@@ -110,15 +116,15 @@ def _cam_row(
     class_names: Sequence[str],
 ) -> Row:
     def draw(axes: Axes, n: int) -> None:
-        cam, label = cams[n], classes[n]
-        if cam is None or label is None:
+        cam, number = cams[n], classes[n]
+        if cam is None or number is None:
             axes.axis("off")
             return
         draw_cam(axes, images[n].pixels, cam)
-        probability = explanation.probabilities[n, label]
-        axes.set_title(f"{class_names[label]}: {probability:.2f}", fontsize=8)
+        probability = explanation.probabilities[n, number]
+        axes.set_title(f"{class_names[number]}: {probability:.2f}", fontsize=8)
 
-    return f"{explanation.name}\nGrad-CAM\n{title}", draw
+    return label, draw
 
 
 def _spatial_row(name: str, maps: np.ndarray, scale: Normalize | None) -> Row:
@@ -186,7 +192,9 @@ def plot_faithfulness(path: Path, scores: Mapping[str, Faithfulness]) -> None:
         path: path of the PNG file.
         scores: dictionary from names to `Faithfulness`.
     """
-    figure = Figure(figsize=(10, 4.4 + 0.2 * len(scores)), dpi=120, layout="constrained")
+    scores = {wrapped(name, LEGEND_LINE): score for name, score in scores.items()}
+    lines = sum(name.count("\n") + 1 for name in scores)
+    figure = Figure(figsize=(10, 4.4 + 0.2 * lines), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2)
     _plot_curves(left, scores, "deletion")
     left.set(title="deletion: lower is better", xlabel="share of pixels deleted")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from .figures import Target, save_figure
+from .figures import Target, save_figure, wrapped_title
 
 LONGEST_NAME = 20  # characters of a class name
 
@@ -42,7 +42,7 @@ def plot_confusion_matrix(
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if not compact:
         figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
-    axes.set(title=title, xlabel="predicted", ylabel="true")
+    axes.set(title=wrapped_title(figure, title), xlabel="predicted", ylabel="true")
     if len(names) <= 20:
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
         axes.set_yticks(range(len(names)), names)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.ticker import MaxNLocator
 
-from .figures import TRAINING, VALIDATION, Target, save_figure, two_panels
+from .figures import TRAINING, VALIDATION, Target, save_figure, two_panels, wrapped_title
 
 
 def plot_curves(
@@ -20,7 +20,7 @@ def plot_curves(
             side by side.
     """
     figure, panels = two_panels(stacked, wide=(9, 3.8), narrow=(4.6, 5.4))
-    figure.suptitle(title)
+    figure.suptitle(wrapped_title(figure, title))
     epochs = [row["epoch"] for row in history]
     for axes, key in zip(panels, ("loss", "accuracy"), strict=True):
         lines = ((key, "training", TRAINING, "o--"), (f"val_{key}", "validation", VALIDATION, "o-"))

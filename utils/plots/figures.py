@@ -1,6 +1,7 @@
 """What all figures share: colors, panels and how they are saved."""
 
 import os
+import textwrap
 from typing import IO, Any
 
 import matplotlib
@@ -19,6 +20,7 @@ TRAINING, VALIDATION = "#0072B2", "#D55E00"
 # of M. Okabe and K. Ito, Color Universal Design, 2008, without yellow, which is too pale for a line
 COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
 MARKERS = "osD^vPX*"
+TITLE_CHARACTERS = 10  # of a title that fit on an inch
 
 
 def two_panels(
@@ -37,6 +39,19 @@ def two_panels(
     size, shape = (narrow, (2, 1)) if stacked else (wide, (1, 2))
     figure = Figure(figsize=size, dpi=120, layout="constrained")
     return figure, figure.subplots(*shape)
+
+
+def wrapped(text: str, most: int) -> str:
+    """Breaks a text into lines of at most `most` characters: the name of a run can be long."""
+    return "\n".join(textwrap.wrap(text, most))
+
+
+def wrapped_title(figure: Figure, title: str) -> str:
+    """Breaks a title into lines that fit on a figure, and makes the figure higher by the others."""
+    width, height = figure.get_size_inches()
+    lines = wrapped(title, int(TITLE_CHARACTERS * width))
+    figure.set_size_inches(width, height + 0.2 * lines.count("\n"))
+    return lines
 
 
 def save_figure(figure: Figure, path: Target) -> None:

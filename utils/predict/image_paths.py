@@ -2,10 +2,10 @@
 
 import dataclasses
 import glob
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ..data.images.class_folders import find_image_files
+from ..data.images.class_folders import find_image_files, passed_over
 from ..data.images.decoding import ENDINGS
 from ..system.errors import UserError
 
@@ -26,7 +26,10 @@ class ImagePath:
 
 
 def find_images(
-    sources: Sequence[str], class_names: Sequence[str], standard_input: Iterable[str] = ()
+    sources: Sequence[str],
+    class_names: Sequence[str],
+    standard_input: Iterable[str] = (),
+    announce: Callable[[str], object] = lambda line: None,
 ) -> list[ImagePath]:
     """Finds the image files that are to be predicted, each once and in the order of the sources.
 
@@ -37,6 +40,8 @@ def find_images(
         class_names: sequence of strings. An image in a folder of such a name is of that class.
         standard_input: iterable of strings, the lines of standard input, a path each. Defaults to
             none.
+        announce: function that takes a line about the files in a folder that are passed over.
+            Defaults to one that does nothing.
 
     Returns:
         A list of `ImagePath`s.
@@ -48,7 +53,7 @@ def find_images(
     for source in sources:
         listed = _lines(standard_input) if source == STANDARD_INPUT else [source]
         for name in listed:
-            for image in _images_of(name, class_names):
+            for image in _images_of(name, class_names, announce):
                 found.setdefault(image.path, image)
     if not found:
         raise UserError("images: no path was given on standard input")
@@ -60,10 +65,12 @@ def _lines(standard_input: Iterable[str]) -> Iterator[str]:
     return (line for line in lines if line)
 
 
-def _images_of(name: str, class_names: Sequence[str]) -> Iterator[ImagePath]:
+def _images_of(
+    name: str, class_names: Sequence[str], announce: Callable[[str], object]
+) -> Iterator[ImagePath]:
     path = Path(name)
     if path.is_dir():
-        yield from _images_below(path, class_names)
+        yield from _images_below(path, class_names, announce)
         return
     if not path.exists() and not glob.has_magic(name):
         raise UserError(f"images: there is nothing called {name!r}")
@@ -71,7 +78,7 @@ def _images_of(name: str, class_names: Sequence[str]) -> Iterator[ImagePath]:
     paths = [path] if path.exists() else _matches(name)
     for each in paths:
         if each.is_dir():
-            yield from _images_below(each, class_names)
+            yield from _images_below(each, class_names, announce)
         else:
             yield ImagePath(each, _label([each.resolve().parent.name], class_names))
 
@@ -83,12 +90,16 @@ def _matches(pattern: str) -> list[Path]:
     return paths
 
 
-def _images_below(folder: Path, class_names: Sequence[str]) -> Iterator[ImagePath]:
-    files, _ = find_image_files(folder)
+def _images_below(
+    folder: Path, class_names: Sequence[str], announce: Callable[[str], object]
+) -> Iterator[ImagePath]:
+    files, passed = find_image_files(folder)
     if not files:
         raise UserError(
             f"images: the folder {str(folder)!r} has no {', '.join(ENDINGS)} file in or below it"
         )
+    if passed:
+        announce(passed_over(passed, folder))
     for file in files:
         parents = [folder.resolve().name, *file.relative_to(folder).parts[:-1]]
         yield ImagePath(file, _label(parents[::-1], class_names))

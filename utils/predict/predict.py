@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..config.command_settings import PredictSettings
+from ..data.images.class_folders import MOST_NAMED
 from ..evaluation.confusion import confusion_text, write_confusion
 from ..plots.confusion_matrix import plot_confusion_matrix
 from ..system.errors import RunError, UserError
@@ -60,7 +61,7 @@ def predict(
     """
     output = None if settings.output is None else _new_output(Path(settings.output))
     trained = open_trained_network(settings.network, settings.image_size, settings.precision)
-    images = find_images(settings.images, trained.class_names, sys.stdin)
+    images = find_images(settings.images, trained.class_names, sys.stdin, announce)
     kept: list[Prediction] = []
     stream = _reported(predictions(trained, images), kept, announce)
     for line in FORMATTERS[settings.format](stream, trained.class_names, settings.top):
@@ -70,12 +71,26 @@ def predict(
     if labeled is not None:
         say(f"\naccuracy {labeled.accuracy:.4f} of {labeled.count} images in folders of classes")
         say(confusion_text(labeled.confusion, trained.class_names))
+    elif _in_other_folders(kept):
+        say(f"\nno accuracy: no folder has the name of a class ({_first(trained.class_names)})")
     if output is not None:
         _write_files(output, kept, labeled, trained, settings.top)
         say(f"written: {output}")
     unread = sum(prediction.probabilities is None for prediction in kept)
     if unread:
-        raise RunError(f"{unread} of {len(kept)} images could not be read; the rest is predicted")
+        rest = "; the rest is predicted" if unread < len(kept) else ""
+        raise RunError(f"{unread} of {len(kept)} images could not be read{rest}")
+
+
+def _in_other_folders(kept: Sequence[Prediction]) -> bool:
+    """Whether the images are in several folders, none of which is a class's."""
+    images = [prediction.image for prediction in kept]
+    return all(i.label is None for i in images) and len({i.path.parent for i in images}) > 1
+
+
+def _first(class_names: Sequence[str]) -> str:
+    more = ", ..." if len(class_names) > MOST_NAMED else ""
+    return ", ".join(class_names[:MOST_NAMED]) + more
 
 
 def _new_output(folder: Path) -> Path:

@@ -161,8 +161,9 @@ class RunRecorder(keras.callbacks.Callback):
             self.hinted = True
             than = "that" if loss < 1.5 * guessing else "above that"
             self.bar.write(
-                f"a loss of {loss:.2f} is {than} of guessing ({guessing:.2f}): try a lower "
-                "--learning-rate, --optimizer adam, or, with CBAM, --attention-batch-norm"
+                f"a loss of {loss:.2f} is {than} of guessing ({guessing:.2f}): try more "
+                "--epochs, a lower --learning-rate, --optimizer adam, or, with CBAM, "
+                "--attention-batch-norm"
             )
 
     def _write_metrics(self):

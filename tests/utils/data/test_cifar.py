@@ -271,7 +271,7 @@ def test_auto_never_takes_digits_in_the_place_of_a_folder(tmp_path):
     with pytest.raises(UserError, match=rf"{place} holds neither CIFAR nor images"):
         load_dataset("auto", place)
     (place / "photo.png").touch()
-    with pytest.raises(UserError, match=rf"{place}: it has no image"):  # in a folder per class
+    with pytest.raises(UserError, match=rf"{place} holds images, but no folders of classes"):
         load_dataset("auto", place, announce=str)
 
 

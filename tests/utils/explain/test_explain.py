@@ -39,22 +39,24 @@ def photo(cifar10, tmp_path):
     return folder / "large.png"
 
 
+@pytest.mark.filterwarnings("error:.*_layout not applied")  # a long name leaves room for pictures
 def test_writes_pictures_and_numbers(run, cifar10, photo, tmp_path, capsys):
-    copy = shutil.copytree(run, tmp_path / "copy")
+    name = "long-name" * 16
+    copy = shutil.copytree(run, tmp_path / name)
     main(["explain", str(copy), "--images", "5", str(photo), "--faithfulness", "100"])
     output = capsys.readouterr().out
     report = json.loads((copy / "explanation.json").read_text())
     assert report["images"] == [
         {"name": "test 5", "label": "class5"}, {"name": "large.png", "label": "class3"},
     ]  # fmt: skip
-    found = report["networks"]["copy"]
+    found = report["networks"][name]
     probabilities = load_model(copy / "best.keras").predict(cifar10.x_test[[5]], verbose=0)[0]
     assert found["predicted"][0] == f"class{probabilities.argmax()}"
     assert found["probability"][0] == pytest.approx(probabilities.max(), abs=1e-4)
     assert found["faithfulness"]["images"] == len(cifar10.x_test) == 40
     score = found["faithfulness"]["deletion"]
     assert score["gain"] == pytest.approx(score["random_area"] - score["area"])
-    assert f"copy: deletion area {score['area']:.4f}" in output
+    assert f"{name}: deletion area {score['area']:.4f}" in output
     for name in ("explanation.png", "faithfulness.png"):
         assert min(matplotlib.image.imread(copy / name).shape[:2]) > 200
 

@@ -134,7 +134,19 @@ def test_nothing_that_can_be_read(run, photos, capsys):
     file = photos / "note.txt"
     file.write_text("text")
     predicted(run, file, "--format", "json", code=1)
-    assert "error" in json.loads(capsys.readouterr().out)[0]
+    said = capsys.readouterr()
+    assert "error" in json.loads(said.out)[0]
+    assert said.err.endswith("error: 1 of 1 images could not be read\n")
+
+
+def test_what_is_passed_over_and_not_scored_is_said(run, photos, capsys):
+    (photos / "flower" / "photo.heic").write_bytes(b"")
+    for name in ("flower", "temple"):
+        (photos / name).rename(photos / f"{name}s")
+    predicted(run, photos, "--format", "csv")
+    said = capsys.readouterr().err
+    assert said.startswith("1 file or folder is passed over: flowers/photo.heic\n")
+    assert "no accuracy: no folder has the name of a class (flower, temple, =SUM(A1))" in said
 
 
 def test_names_patterns_and_standard_input(run, photos, capsys, monkeypatch):
@@ -200,7 +212,7 @@ def test_any_size_and_gray(photos, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["{run}", "missing.png"], "nothing called 'missing.png'"),
+        (["{run}", "{photos}", "missing.png"], "nothing called 'missing.png'"),
         (["{run}", "{run}/no*.png"], "matches no file"),
         (["{run}", "{empty}"], "file in or below it"),
         (["{empty}", "{photos}"], "must be the folder of a run"),

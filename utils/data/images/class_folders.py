@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ...system.errors import UserError
@@ -81,7 +81,8 @@ def find_classes(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
         paths of files and hidden folders that are passed over.
 
     Raises:
-        UserError: a class has no image or a name that is not allowed, or two names look the same.
+        UserError: there are no folders, a class has no image or a name that is not allowed, or two
+            names look the same.
     """
     found = {}
     folders = _folders(folder)
@@ -94,6 +95,11 @@ def find_classes(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
         found[place.name] = files
         passed += others
     empty = [name for name, files in found.items() if not files]
+    if not found and any(map(is_image_file, passed)):
+        raise UserError(
+            f"{folder} holds images, but no folders of classes; put the images of each class into "
+            f"a folder of their own, such as {folder / 'cat'}"
+        )
     if empty or not found:
         what = f"the class {empty[0]}" if empty else "it"
         raise UserError(f"{folder}: {what} has no image ({', '.join(ENDINGS)})")
@@ -148,6 +154,12 @@ def _paths_below(folder: Path) -> Iterator[Path]:
                 entered.append(name)
         folders[:] = entered
         yield from (Path(place, name) for name in files)
+
+
+def passed_over(paths: Sequence[Path], folder: Path) -> str:
+    """Returns a line about the files and hidden folders in a folder that are passed over."""
+    what = "file or folder is" if len(paths) == 1 else "files and folders are"
+    return f"{len(paths)} {what} passed over: {name_files(paths, folder)}"
 
 
 def name_files(paths: Iterable[Path], folder: Path) -> str:

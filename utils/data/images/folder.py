@@ -20,7 +20,7 @@ from .class_folders import (
     differ_by_form,
     find_classes,
     find_parts,
-    name_files,
+    passed_over,
 )
 from .decoding import read_image
 from .image_files import ImageFiles
@@ -65,7 +65,10 @@ def load_folder(options: LoadOptions) -> Dataset:
             is `"refuse"`.
     """
     if options.data_dir is None:
-        raise UserError("the data set folder needs --data-dir, with train/CLASS/ and test/CLASS/")
+        raise UserError(
+            "the data set folder needs --data-dir, a folder of images with a folder per class, or "
+            "with train/CLASS/ and test/CLASS/"
+        )
     missing = [name for name in PACKAGES if not importlib.util.find_spec(name)]
     if missing:
         raise UserError(f"the data set folder needs more packages: pip install {' '.join(missing)}")
@@ -113,7 +116,9 @@ def _find_files(
     found = {place: find_classes(place) for place in places}
     names = tuple(found[parts.train][0])
     if len(names) < 2:
-        raise UserError(f"{parts.train} holds one class only: {names[0]}")
+        raise UserError(
+            f"{parts.train} holds one class only: {names[0]}; add a folder for each other class"
+        )
     for classes, _ in found.values():
         others = sorted(set(names) ^ set(classes))
         forms = [unicodedata.normalize("NFC", name) for name in others]
@@ -127,8 +132,7 @@ def _find_files(
             )
     passed = [path for _, others in found.values() for path in others]
     if passed:
-        what = "file or folder is" if len(passed) == 1 else "files and folders are"
-        options.announce(f"{len(passed)} {what} passed over: {name_files(passed, data_dir)}")
+        options.announce(passed_over(passed, data_dir))
     return names, {place: [classes[n] for n in names] for place, (classes, _) in found.items()}
 
 
@@ -165,7 +169,7 @@ def _images_and_labels(
     if missing:
         raise UserError(
             f"{folder}: no image of the class {names[min(missing)]} can be read, or too few are "
-            "there to train and to test"
+            "there to train and to test; add images of it"
         )
     digest = hashlib.sha256()
     for file in files:

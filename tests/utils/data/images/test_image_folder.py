@@ -66,6 +66,13 @@ def remove_every_class(folder):
     (folder / "train").mkdir()
 
 
+def remove_class_folders(folder):
+    for file in (folder / "train" / "temple").iterdir():
+        file.rename(folder / file.name)
+    for part in ("train", "test"):
+        shutil.rmtree(folder / part)
+
+
 def remove_one_class(folder):
     for part in ("train", "test"):
         shutil.rmtree(folder / part / "temple")
@@ -89,7 +96,8 @@ def damage_every_file(folder):
     ("spoil", "message"),
     [
         (remove_every_class, "train: it has no image"),
-        (remove_one_class, "one class only: flower"),
+        (remove_class_folders, "holds images, but no folders of classes; put"),
+        (remove_one_class, "one class only: flower; add"),
         (rename_a_class, "same classes; only one has pagoda, temple"),
         (empty_a_class, "the class temple has no image"),
         (damage_every_file, "no image of the class temple can be read"),
