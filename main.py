@@ -1,5 +1,6 @@
 """Train and evaluate convolutional networks with attention: `python main.py --help`."""
 
+import difflib
 import sys
 
 try:
@@ -143,7 +144,11 @@ def main(arguments):
     if arguments and not arguments[0].startswith("-"):
         command, *arguments = arguments
     if command not in COMMANDS:
-        fail(f"unknown command {command!r}; known: {', '.join(COMMANDS)}")
+        close = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        if command == "resume":
+            hint = "; 'main.py train --resume RUN' continues a run"
+        fail(f"unknown command {command!r}{hint}; known: {', '.join(COMMANDS)}")
     run, settings_class, does = COMMANDS[command]
     try:
         settings = parse_settings(settings_class, arguments, f"main.py {command}", help_of(does))
