@@ -75,7 +75,8 @@ def predict(
         say(f"written: {output}")
     unread = sum(prediction.probabilities is None for prediction in kept)
     if unread:
-        raise RunError(f"{unread} of {len(kept)} images could not be read; the rest is predicted")
+        rest = "the rest is" if unread < len(kept) else "nothing is"
+        raise RunError(f"{unread} of {len(kept)} images could not be read; {rest} predicted")
 
 
 def _new_output(folder: Path) -> Path:

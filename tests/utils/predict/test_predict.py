@@ -125,6 +125,8 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_done(run, photos, capsys):
     assert len(rows_of(said.out)) == 5
     assert f"not read: {photos / 'flower' / '1.png'} is no image" in said.err
     assert said.err.endswith("error: 1 of 6 images could not be read; the rest is predicted\n")
+    predicted(run, photos / "flower" / "1.png", code=1)
+    assert capsys.readouterr().err.endswith("images could not be read; nothing is predicted\n")
     predicted(run, photos, "--format", "json", code=1)
     found = json.loads(capsys.readouterr().out)
     assert [("error" in each, "predictions" in each) for each in found].count((True, False)) == 1
