@@ -11,6 +11,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from ..plots.figures import COLORS, MARKERS, save_figure, two_panels
 from .table import Row
 
+MANY_EPOCHS = 6
+
 
 def plot_comparison(
     path: Path | BinaryIO, rows: Sequence[Row], title: str, stacked: bool = False
@@ -68,8 +70,10 @@ def _plot_costs(axes: Axes, rows: Sequence[Row]) -> None:
 def _plot_curves(axes: Axes, rows: Sequence[Row]) -> None:
     for number, row in enumerate(rows):
         _plot_band(axes, np.array(row.curves), number / len(rows), **_style(number))
-    # need not show the first half of the epochs, whose rise would flatten the rest
-    lowest = min(min(curve[len(curve) // 2 :]) for row in rows for curve in row.curves)
+    # need not show the first half of many epochs, whose rise would flatten the rest
+    epochs = len(rows[0].curves[0])
+    first = epochs // 2 if epochs >= MANY_EPOCHS else 0
+    lowest = min(min(curve[first:]) for row in rows for curve in row.curves)
     highest = max(max(curve) for row in rows for curve in row.curves)
     margin = 0.05 * (highest - lowest) + 1e-3
     split = "validation" if rows[0].validated else "training"

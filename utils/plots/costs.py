@@ -66,6 +66,9 @@ def _label(axes: Axes, timed: bool, base: str) -> None:
         title="Costs of attention modules",
     )
     axes.set_xscale("symlog", linthresh=1e-3)
+    low, high = axes.get_xlim()
+    if low > 0:  # a few modules alone may have no tick among them
+        axes.set_xlim(0, 2 * high)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     axes.set_yscale("log")
     for axis_format in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
