@@ -1,5 +1,6 @@
 """Train and evaluate convolutional networks with attention: `python main.py --help`."""
 
+import difflib
 import sys
 
 try:
@@ -40,15 +41,18 @@ def compare(settings):
 
     run_dir = compare(settings)
     print((run_dir / "comparison.md").read_text("utf-8"))
+    print(f"page with pictures: {run_dir / 'report.html'}")
 
 
 def evaluate(settings):
     from utils.evaluation.evaluate import evaluate_run
 
     result = evaluate_run(settings.run, settings.data_dir, settings.precision)
+    print(f"{'class':>20} accuracy")
     for name, accuracy in result.class_accuracies.items():
         print(f"{name:>20} {'no test image' if accuracy is None else f'{accuracy:.4f}'}")
     print(f"test accuracy {result.accuracy:.4f}, loss {result.loss:.4f}, in {result.precision}")
+    print(f"written: evaluation.json and confusion_matrix.png in {settings.run}")
 
 
 def predict(settings):
@@ -66,9 +70,11 @@ def explain(settings):
             score = found["faithfulness"][kind]
             print(
                 f"{name}: {kind} area {score['area']:.4f}, at random {score['random_area']:.4f}, "
-                f"gain {score['gain']:+.4f} ± {score['standard_error']:.4f}"
+                f"gain {score['gain']:+.4f} (standard error {score['standard_error']:.4f})"
             )
-    print(f"pictures: {output / 'explanation.png'}")
+    scored = any("faithfulness" in found for found in report["networks"].values())
+    names = ["explanation.png", *(["faithfulness.png"] if scored else [])]
+    print(f"pictures: {', '.join(str(output / name) for name in names)}")
 
 
 def demo(settings):
@@ -81,7 +87,7 @@ def profile(settings):
     from utils.evaluation.profiling import cost_table, plot_format, profile
 
     plot_format(settings.plot)  # before the networks are timed
-    costs = profile(settings)
+    costs = profile(settings, announce)
     print(cost_table(costs))
     if settings.plot is not None:
         from utils.plots.costs import plot_costs
@@ -152,7 +158,11 @@ def main(arguments):
     if arguments and not arguments[0].startswith("-"):
         command, *arguments = arguments
     if command not in COMMANDS:
-        fail(f"unknown command {command!r}; known: {', '.join(COMMANDS)}")
+        close = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        if command == "resume":
+            hint = "; 'main.py train --resume RUN' continues a run"
+        fail(f"unknown command {command!r}{hint}; known: {', '.join(COMMANDS)}")
     run, settings_class, does = COMMANDS[command]
     try:
         settings = parse_settings(settings_class, arguments, f"main.py {command}", help_of(does))

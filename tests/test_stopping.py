@@ -111,8 +111,9 @@ def test_before_the_first_checkpoint(whole, cifar10_dir, tmp_path, monkeypatch, 
     assert same_result(run, whole)
 
 
-def test_a_finished_run_stays_as_it_is(copy, whole):
+def test_a_finished_run_stays_as_it_is(copy, whole, capsys):
     resume(copy)
+    assert "all 2 epochs are done; --epochs N --force" in capsys.readouterr().out
     assert same_result(copy, whole)
 
 
@@ -186,11 +187,23 @@ def test_packages_that_make_pixels_are_part_of_the_environment():
     assert (found["pillow"], found["no-such-package"]) == (PIL.__version__, None)
 
 
-@pytest.mark.parametrize("folder", ["nothing", "empty"])
-def test_refuses_what_is_no_run(folder, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("folder", "hint"),
+    [
+        ("nothing", ""),
+        ("empty", ""),
+        ("study", "; it holds runs, such as '{}/study/a'"),
+        ("study/a/best.keras", "; its run is '{}/study/a'"),
+    ],
+)
+def test_refuses_what_is_no_run(folder, hint, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "study" / "a").mkdir(parents=True)
+    for name in ("config.json", "best.keras"):
+        (tmp_path / "study" / "a" / name).touch()
     said = refused(capsys, 2, resume, tmp_path / folder)
     wanted = f"must be the folder of a run, with a config.json; received '{tmp_path / folder}'"
+    wanted += hint.format(tmp_path)
     assert said == f"error: argument --resume: {wanted}; see 'main.py train --help'"
     assert not list((tmp_path / "empty").iterdir())
 

@@ -58,7 +58,10 @@ class AttentionSpec:
         name, given = parse_specification(text or NONE)
         given.update(options)
         if name == NONE and given:
-            raise ValueError(f"without an attention module there is nothing to take {given}")
+            raise ValueError(
+                f"without an attention module nothing takes {', '.join(given)}; leave it out, or "
+                "name a module"
+            )
         return cls(
             name=NONE if name.lower() == NONE else name,
             options=tuple(sorted(given.items(), key=_rank)),

@@ -26,18 +26,30 @@ Chosen = TypeVar("Chosen", bound=Settings)
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        fail(f"{message}{self._meant(message)}; see '{self.prog} --help'")
+    def parse_args(self, *arguments: Any, **named: Any) -> Any:
+        values, unknown = self.parse_known_args(*arguments, **named)
+        if unknown:
+            hint = _hint(unknown[0].partition("=")[0], list(self._option_string_actions))
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return values
 
-    def _meant(self, message: str) -> str:
-        """The flag that was meant, if one that was typed is close to it."""
-        if not message.startswith("unrecognized arguments: "):
-            return ""
-        flags = [word.split("=")[0] for word in message.split() if word.startswith("--")]
-        known = list(self._option_string_actions)
-        written = flags[0].replace("_", "-") if flags else ""
-        close = difflib.get_close_matches(written, known, n=1, cutoff=0.8)
-        return f"; did you mean {close[0]}?" if close else ""
+    def error(self, message: str) -> NoReturn:
+        fail(f"{message}; see '{self.prog} --help'")
+
+
+def _hint(word: str, known: Sequence[str]) -> str:
+    """What an unknown argument was probably meant as, for the end of a message."""
+    if word == "--lr":  # everyone's name for it, and too short to be close to ours
+        close = ["--learning-rate"]
+    elif word.startswith("-"):
+        close = difflib.get_close_matches(word.replace("_", "-"), known, n=1)
+    elif (Path(word) / "config.json").is_file() and "--resume" in known:
+        return "; --resume RUN continues a run"
+    elif "--resume" in known:
+        return "; 'main.py compare' takes several values of a setting"
+    else:
+        close = []
+    return f"; did you mean {close[0]!r}?" if close and close[0] in known else ""
 
 
 class _Booleans(argparse.Action):

@@ -214,15 +214,27 @@ def _check_text(value):
 
 def _check_run(value):
     if not (Path(text(value)) / "config.json").is_file():
-        raise SettingError(f"must be the folder of a run, with a config.json; received {value!r}")
+        raise SettingError(
+            f"must be the folder of a run, with a config.json; received {value!r}"
+            f"{_runs_near(value)}"
+        )
     return value
+
+
+def _runs_near(value):
+    """Names a run in a folder of runs, or that of a file, for the end of a message."""
+    folder = Path(value)
+    if folder.is_file() and (folder.parent / "config.json").is_file():
+        return f"; its run is {str(folder.parent)!r}"
+    runs = sorted(folder.glob("*/config.json"))
+    return f"; it holds runs, such as {str(runs[0].parent)!r}" if runs else ""
 
 
 def _check_run_or_weights(value):
     if text(value) not in trained_weights() and not (Path(value) / "config.json").is_file():
         raise SettingError(
             "must be the folder of a run, with a config.json, or trained weights that 'main.py "
-            f"list' names; received {value!r}"
+            f"list' names; received {value!r}{_runs_near(value)}"
         )
     return value
 

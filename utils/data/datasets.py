@@ -130,7 +130,7 @@ def load_auto(options: LoadOptions) -> Dataset:
                     f"({error}); --dataset digits needs no data"
                 ) from error
             options.announce(
-                f"CIFAR-10 is not available ({error}); training on scikit-learn's digits instead."
+                f"Training on scikit-learn's digits. CIFAR-10 is not available: {error}"
             )
             return DATASETS["digits"].load(options)
         if data_dir is not None:

@@ -1,7 +1,8 @@
 """The command `profile`: what attention modules cost a network, counted and timed."""
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
@@ -48,11 +49,14 @@ class Cost:
     training_step: float | None
 
 
-def profile(settings: ProfileSettings) -> dict[str, Cost]:
+def profile(
+    settings: ProfileSettings, announce: Callable[[str], object] = print
+) -> dict[str, Cost]:
     """Compares the costs of a network with each of several attention modules.
 
     Args:
         settings: a `ProfileSettings`.
+        announce: function that takes a line of text. Defaults to `print`.
 
     Returns:
         A dictionary from the names of the modules, `"none"` first, to their `Cost`.
@@ -67,9 +71,11 @@ def profile(settings: ProfileSettings) -> dict[str, Cost]:
         raise UserError(
             f"not every attention module takes {options}; name the modules with --attention"
         )
-    keras.config.set_dtype_policy(chosen_precision(settings.precision)[0])
+    precision = chosen_precision(settings.precision)[0]
+    keras.config.set_dtype_policy(precision)
     specs = dict.fromkeys([AttentionSpec(at=settings.attention_at), *_specs(settings)])
     networks = {str(spec): _network(settings, spec) for spec in specs}
+    announce(_conditions(settings, networks["none"], precision))
     counts = {
         name: (trainable_params(network), multiply_adds(network), activation_bytes(network))
         for name, network in networks.items()
@@ -92,6 +98,17 @@ def _specs(settings):
         raise UserError(str(error)) from error
 
 
+def _conditions(settings, network, precision):
+    """What is measured; the table has only multiples of its times."""
+    line = f"{network.name}, images of {'x'.join(map(str, network.input_shape[1:]))}"
+    if not settings.rounds:
+        return line
+    return (
+        f"{line}, batches of {settings.batch_size}, on {keras.backend.backend()} in {precision}; "
+        "latency and training: times as long as without attention"
+    )
+
+
 def _times(settings, networks):
     """Times predictions and training steps: two dictionaries from names to ratios to `"none"`."""
     rng = np.random.default_rng(0)
@@ -99,13 +116,14 @@ def _times(settings, networks):
     images = images.astype("float32")
     labels = rng.integers(0, settings.classes, settings.batch_size)
 
-    def timed(contestant):
+    def timed(what, contestant):
         runs = {name: contestant(network) for name, network in networks.items()}
-        return ratios(time_in_turn(runs, settings.rounds, tqdm), "none")
+        progress = functools.partial(tqdm, desc=f"rounds of {what}", leave=False)
+        return ratios(time_in_turn(runs, settings.rounds, progress), "none")
 
     return (
-        timed(lambda network: lambda: network.predict_on_batch(images)),
-        timed(lambda network: lambda: network.train_on_batch(images, labels)),
+        timed("prediction", lambda network: lambda: network.predict_on_batch(images)),
+        timed("training", lambda network: lambda: network.train_on_batch(images, labels)),
     )
 
 

@@ -83,6 +83,9 @@ def _label(axes: Axes, timed: bool, base: str) -> None:
         title="Costs of attention modules",
     )
     axes.set_xscale("symlog", linthresh=1e-4)
+    low, high = axes.get_xlim()
+    if low > 0:  # a few modules alone may have no tick among them
+        axes.set_xlim(0, 2 * high)
     percent = FuncFormatter(lambda value, _: f"{100 * value:g} %")
     axes.xaxis.set_major_formatter(percent)
     if timed:

@@ -78,8 +78,8 @@ def predict(
         say(f"written: {output}")
     unread = sum(prediction.probabilities is None for prediction in kept)
     if unread:
-        rest = "; the rest is predicted" if unread < len(kept) else ""
-        raise RunError(f"{unread} of {len(kept)} images could not be read{rest}")
+        rest = "the rest is" if unread < len(kept) else "nothing is"
+        raise RunError(f"{unread} of {len(kept)} images could not be read; {rest} predicted")
 
 
 def _in_other_folders(kept: Sequence[Prediction]) -> bool:

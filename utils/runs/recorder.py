@@ -114,7 +114,10 @@ class RunRecorder(keras.callbacks.Callback):
             self.estimated = True
             seconds = (now - self.warm[0]) / (steps - self.warm[1]) * self.steps
             if self.write_files:
-                self.bar.write(f"an epoch takes about {rough_time(seconds)}")
+                left = rough_time(seconds * (self.epochs - self.progress.epoch))
+                self.bar.write(
+                    f"an epoch takes about {rough_time(seconds)}, the rest of the run about {left}"
+                )
 
     def _steps_done(self):
         return self.progress.epoch * self.steps + self.progress.step

@@ -47,6 +47,11 @@ def choose_backend(name: str | None = None, announce: Callable[[str], object] | 
     """
     installed = [backend for backend in BACKENDS if importlib.util.find_spec(backend)]
     name = name or os.environ.get("KERAS_BACKEND") or (installed[0] if installed else None)
+    if name is None:
+        raise UserError(
+            f"no backend of Keras is installed for {sys.executable}; 'make train' sets up .venv, "
+            "and '.venv/bin/python main.py' runs in it; or install one: pip install tensorflow"
+        )
     if name not in BACKENDS:
         raise UserError(f"the backend must be one of {', '.join(BACKENDS)}, received {name!r}")
     if name not in installed:

@@ -194,5 +194,8 @@ def resume(
     if best.exists() and write_files:
         with replacing(run_dir / best.name) as temporary:
             shutil.copyfile(best, temporary)
-    announce(f"resuming after epoch {progress.epoch}, step {progress.step} of the next epoch")
+    if progress.epoch >= settings.epochs:
+        announce(f"all {progress.epoch} epochs are done; --epochs N --force trains to epoch N")
+    else:
+        announce(f"resuming after epoch {progress.epoch}, step {progress.step} of the next epoch")
     return progress, values

@@ -116,7 +116,8 @@ def _check_network(settings, model):
     try:
         check_network(dataclasses.replace(settings, model=model))
     except UserError as error:
-        if settings.model or not model:
+        # what is wrong with attention does not depend on the network
+        if settings.model or not model or model not in str(error).lower():
             raise
         raise UserError(f"{error} (without --model, images of this size get {model})") from error
 

@@ -1,5 +1,6 @@
 """The costs of attention modules, compared with the network without."""
 
+import dataclasses
 import json
 
 import keras
@@ -13,7 +14,8 @@ from utils.config.command_settings import ProfileSettings
 from utils.evaluation import module_costs
 from utils.evaluation.counting import multiply_adds, trainable_params
 from utils.evaluation.module_costs import COSTS, SIZES, module_cost_table
-from utils.evaluation.profiling import cost_table, profile
+from utils.evaluation.profiling import Cost, cost_table, profile
+from utils.plots import costs as pictures
 from utils.system.errors import UserError
 
 
@@ -55,8 +57,22 @@ def test_profile_draws_the_costs(tmp_path, capsys):
     main(["profile", "--depth", "8", "--rounds", "0", "--attention", "se_block", "cbam_block",
           "simam_block", "--plot", str(file)])  # fmt: skip
     said = capsys.readouterr().out
+    assert said.startswith("resnet_v1_8, images of 32x32x3\n")
     assert "channels, then positions (combined, 2018)" in said
     assert "<svg" in file.read_text()
+
+
+@pytest.mark.once
+def test_a_picture_of_two_modules_has_ticks(monkeypatch):
+    saved = []
+    monkeypatch.setattr(pictures, "save_figure", lambda figure, path: saved.append(figure))
+    none = Cost(272_474, 40_810_000, 1_400_000, 1.0, 1.0)
+    se = dataclasses.replace(none, params=276_884, training_step=1.05)
+    cbam = dataclasses.replace(none, params=277_766, training_step=1.46)
+    pictures.plot_costs("unused.png", {"none": none, "se_block": se, "cbam_block": cbam})
+    axes = saved[0].axes[0]
+    low, high = axes.get_xlim()
+    assert sum(low <= tick <= high for tick in axes.get_xticks()) >= 2
 
 
 @pytest.mark.parametrize(

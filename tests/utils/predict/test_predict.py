@@ -136,7 +136,7 @@ def test_nothing_that_can_be_read(run, photos, capsys):
     predicted(run, file, "--format", "json", code=1)
     said = capsys.readouterr()
     assert "error" in json.loads(said.out)[0]
-    assert said.err.endswith("error: 1 of 1 images could not be read\n")
+    assert said.err.endswith("error: 1 of 1 images could not be read; nothing is predicted\n")
 
 
 def test_what_is_passed_over_and_not_scored_is_said(run, photos, capsys):

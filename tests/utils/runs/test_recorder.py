@@ -63,7 +63,12 @@ def recorder(path, steps, seconds, capsys, epochs=2, **options):
 
 @pytest.mark.parametrize(
     ("steps", "seconds", "said"),
-    [(100, 0.5, "50 s"), (100, 1.8, "3 min"), (4000, 1.8, "2.0 h"), (3, 30, "2 min")],
+    [
+        (100, 0.5, "50 s, the rest of the run about 2 min"),
+        (100, 1.8, "3 min, the rest of the run about 6 min"),
+        (4000, 1.8, "2.0 h, the rest of the run about 4.0 h"),
+        (3, 30, "2 min, the rest of the run about 3 min"),
+    ],
 )
 def test_an_epochs_time_is_told_once(tmp_path, capsys, steps, seconds, said):
     assert recorder(tmp_path, steps, seconds, capsys) == f"an epoch takes about {said}\n"

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.processes import run_python
+from utils.system.backend import choose_backend
+from utils.system.errors import UserError
 
 pytestmark = pytest.mark.once
 
@@ -41,6 +43,13 @@ def test_without_a_home_folder_nothing_goes_to_a_folder_called_tilde():
     done = run_python("-c", script)
     assert done.returncode == 0, done.stderr
     assert not Path(done.stdout.strip()).exists()  # it is removed at the end
+
+
+def test_without_a_backend_it_says_how_to_get_one(monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="no backend of Keras is installed for "):
+        choose_backend()
 
 
 def test_the_wait_for_keras_is_announced_before_it():
