@@ -59,6 +59,7 @@ bench: .venv/installed
 	ATTENTION_ZOO_CPU_DEVICES=2 $(BIN)/python -m benchmarks.devices
 	$(if $(DATA),$(BIN)/python -m benchmarks.end_to_end $(DATA))
 	$(if $(PHOTOS),$(BIN)/python -m benchmarks.folder $(PHOTOS))
+	$(if $(PHOTOS),$(BIN)/python -m benchmarks.reading $(PHOTOS))
 	$(if $(and $(shell command -v nvidia-smi),$(call has,jax)),KERAS_BACKEND=jax $(BIN)/python -m benchmarks.accelerator)
 
 .venv/installed: requirements.txt
