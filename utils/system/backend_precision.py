@@ -1,7 +1,9 @@
 """The precision that suits the device: half precision only where it is computed faster."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from .backend import on_accelerator
 
@@ -9,13 +11,18 @@ AUTO = "auto"
 FLOAT32, BFLOAT16 = "float32", "mixed_bfloat16"
 # names in Linux's list of a processor's features
 UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}
-# what trains no faster in bfloat16 with these units: many convolutions of few channels
-GAINS_NOTHING = {"AVX512-BF16": ("densenet",)}
+# what trains no faster in bfloat16 with these units: many convolutions of few channels; of some
+# architectures only networks with an option below a limit
+GAINS_NOTHING: dict[str, dict[str, dict[str, float]]] = {
+    "AVX512-BF16": {"densenet": {}, "mobilenet": {"alpha": 0.5}}
+}
 LEAST_CAPABILITY = 8.0  # of NVIDIA's GPUs whose tensor cores compute in bfloat16
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def chosen_precision(asked: str, trained: str | None = None) -> tuple[str, str]:
+def chosen_precision(
+    asked: str, trained: str | None = None, options: Mapping[str, Any] | None = None
+) -> tuple[str, str]:
     """Returns the dtype policy to compute in, and why.
 
     Args:
@@ -23,6 +30,7 @@ def chosen_precision(asked: str, trained: str | None = None) -> tuple[str, str]:
             it that the backend uses, and `"float32"` otherwise.
         trained: string, the architecture to train, some of which gain nothing from bfloat16.
             Defaults to none.
+        options: dictionary of that architecture's options, and maybe others. Defaults to none.
 
     Returns:
         The policy and a short reason for people, which is empty if the policy was asked for.
@@ -31,7 +39,7 @@ def chosen_precision(asked: str, trained: str | None = None) -> tuple[str, str]:
         return asked, ""
     if on_accelerator():
         return _of_accelerator()
-    return _of_processor(trained)
+    return _of_processor(trained, options or {})
 
 
 def precision_of_run(asked: str, trained_in: str) -> str:
@@ -86,7 +94,7 @@ def _compute_capability():
     return float("{}.{}".format(*torch.cuda.get_device_capability()))
 
 
-def _of_processor(trained):
+def _of_processor(trained, options):
     import keras
 
     if keras.backend.backend() == "jax":
@@ -96,8 +104,10 @@ def _of_processor(trained):
     units = bfloat16_units()
     if units is None:
         return FLOAT32, "the processor has no units for bfloat16"
-    if trained in GAINS_NOTHING.get(units, ()):
-        return FLOAT32, f"{trained} gains nothing from {units}"
+    limits = GAINS_NOTHING.get(units, {}).get(trained)
+    if limits is not None and all((options.get(o) or limit) < limit for o, limit in limits.items()):
+        of = "".join(f" with {option} {options[option]:g}" for option in limits)
+        return FLOAT32, f"{trained}{of} gains nothing from {units}"
     return BFLOAT16, f"the processor has {units}"
 
 

@@ -245,7 +245,7 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
         depth=depth,  # type: ignore[call-arg]  # a field made from the architectures' options
         init=settings.init and os.path.abspath(settings.init),
         backend=keras.backend.backend(),
-        precision=chosen_precision(settings.precision, _architecture(settings))[0],
+        precision=_chosen_precision(settings, settings.precision)[0],
         learning_rate=settings.learning_rate or default_learning_rate(settings.optimizer, chosen),
         **of_data,
     )
@@ -285,12 +285,13 @@ def _learning(settings, setup):
     return f"{'; '.join(parts)}\n" if parts else ""
 
 
-def _architecture(settings):
-    return parse_specification(settings.model)[0]
+def _chosen_precision(settings, asked):
+    architecture, options = parse_specification(settings.model)
+    return chosen_precision(asked, architecture, {**vars(settings), **options})
 
 
 def _precision(settings):
-    chosen, why = chosen_precision(AUTO, _architecture(settings))
+    chosen, why = _chosen_precision(settings, AUTO)
     return f"{chosen} ({why})" if settings.precision == chosen else settings.precision
 
 

@@ -65,7 +65,12 @@ def test_without_the_library_that_has_the_kernels(processor, monkeypatch):
 def test_a_network_that_gains_nothing(flags, policy, processor):
     processor(flags)
     assert chosen_precision("auto", "densenet")[0] == policy
-    assert chosen_precision("auto", "resnet_v1")[0] == chosen_precision("auto")[0]
+    narrow, wide = {"alpha": 0.25, "depth": None}, {"alpha": 0.5}
+    found, why = chosen_precision("auto", "mobilenet", narrow)
+    assert found == policy
+    assert ("mobilenet with alpha 0.25" in why) == (policy == "float32")
+    for gains in (("resnet_v1", narrow), ("mobilenet", wide), ("mobilenet", {"alpha": None})):
+        assert chosen_precision("auto", *gains)[0] == chosen_precision("auto")[0]
 
 
 @pytest.mark.parametrize(
