@@ -99,7 +99,10 @@ def module_cost_table() -> str:
             for row in costs[name]
         )
         lines.append(f"{name:<24}{''.join(cells)}")
-    note = f"time: of predicting {BATCH_SIZE} maps, as a multiple of a {REFERENCE}'s"
+    note = (
+        "M adds: multiply-adds of one map, in millions; time: of predicting "
+        f"{BATCH_SIZE} maps on a CPU, as a multiple of a {REFERENCE}'s"
+    )
     return "\n".join([*lines, note])
 
 

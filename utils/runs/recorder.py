@@ -165,7 +165,7 @@ class RunRecorder(keras.callbacks.Callback):
             than = "that" if loss < 1.5 * guessing else "above that"
             self.bar.write(
                 f"a loss of {loss:.2f} is {than} of guessing ({guessing:.2f}): try more "
-                "--epochs, a lower --learning-rate, --optimizer adam, or, with CBAM, "
+                "--epochs, a lower --learning-rate, another --optimizer, or, with CBAM, "
                 "--attention-batch-norm"
             )
 

@@ -264,11 +264,12 @@ def describe(settings: TrainSettings, dataset: Dataset, setup: Setup, run_dir: P
         attention += f" at {', '.join(settings.attention_at)}"
     validation = len(setup.validation.indices) if setup.validation else 0
     device = f"{keras.backend.backend()}{_shared(settings)}"
+    epochs = "epoch" if settings.epochs == 1 else "epochs"
     return (
         f"{settings.model}{depth}, attention {attention}, {setup.params:,} parameters\n"
         f"{dataset.name}: {len(setup.batches.indices):,} training, {validation:,} validation, "
         f"{len(dataset.x_test):,} test images\n"
-        f"{_learning(settings, setup)}{settings.epochs} epochs on {device} in "
+        f"{_learning(settings, setup)}{settings.epochs} {epochs} on {device} in "
         f"{_precision(settings)}, writing to {run_dir}"
     )
 
