@@ -36,7 +36,8 @@ def explain(
 
     Writes `explanation.png`, `faithfulness.png` and `explanation.json` into the folder
     `settings.output`. By default that is the run's folder or, for several runs, the innermost
-    folder that holds them all.
+    folder that holds them all; in that of a comparison, which has an `explanation.png` of its own,
+    it is the subfolder `explained`.
 
     Args:
         settings: an `ExplainSettings`.
@@ -102,6 +103,8 @@ def _output_folder(output: str | None, runs: Sequence[Path]) -> Path:
     if not output:
         parents = [run.resolve().parent for run in runs]
         folder = runs[0] if len(runs) == 1 else Path(os.path.commonpath(parents))
+        if (folder / "comparison.csv").exists():
+            folder = folder / "explained"
     else:
         folder = Path(output)
     try:
