@@ -242,7 +242,7 @@ def test_auto_precision_is_resolved_and_said(cifar10_dir, tmp_path, monkeypatch,
     from utils.system import backend_precision
 
     chosen = ("mixed_bfloat16", "the processor has AMX")
-    monkeypatch.setattr(backend_precision, "_of_processor", lambda trained: chosen)
+    monkeypatch.setattr(backend_precision, "_of_processor", lambda *_: chosen)
     run = tmp_path / "run"
     arguments = ["--data-dir", str(cifar10_dir), "--run-dir", str(run), "--epochs", "1"]
     main([*SMALL, *arguments, "--precision", "auto"])
