@@ -14,11 +14,12 @@ import itertools
 import statistics
 
 from benchmarks.folder import AHEAD, our_batches
+from benchmarks.folder import BenchSettings as FolderSettings
 from benchmarks.networks import network, steps_of
 from benchmarks.precision import PRECISIONS
 from utils.config.command_line import parse_settings
-from utils.config.fields import Settings, setting
-from utils.config.parsing import integer, text
+from utils.config.fields import setting
+from utils.config.parsing import integer
 from utils.system.backend import choose_backend
 from utils.system.timing import time_in_turn
 
@@ -32,11 +33,9 @@ NETWORKS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class BenchSettings(Settings):
-    data_dir: str = setting(dataclasses.MISSING, text, "folder with train/CLASS/ and test/CLASS/")
+class BenchSettings(FolderSettings):
     image_size: int = setting(224, integer(1), "side of the images")
     batch_size: int = setting(16, integer(1), "images in a batch")
-    rounds: int = setting(3, integer(1), "rounds in which every contestant runs once")
     batches: int = setting(60, integer(1), "batches that are read in a round")
 
 

@@ -187,11 +187,10 @@ def _serialized(**given):
 
 
 def _unshared(config):
-    """A configuration of its own, without the mark that it is of an object which others use, too.
+    """A copy of a configuration, without Keras's mark of an object that several layers share.
 
-    While Keras saves or loads a model, it takes two objects for one if the second is where a
-    deleted first was, and marks both configurations, also later: a regularizer could come back as
-    an initializer.
+    Keras tells objects apart by their `id()`. While it loads a model, a new regularizer can have
+    the `id()` of a deleted initializer. Both are then marked as one object, and are loaded as one.
     """
     if not isinstance(config, dict):
         return config

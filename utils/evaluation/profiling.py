@@ -99,14 +99,11 @@ def _specs(settings):
 
 
 def _conditions(settings, network, precision):
-    """What is measured; the table has only multiples of its times."""
+    """What is measured, on what and how."""
     line = f"{network.name}, images of {'x'.join(map(str, network.input_shape[1:]))}"
     if not settings.rounds:
         return line
-    return (
-        f"{line}, batches of {settings.batch_size}, on {keras.backend.backend()} in {precision}; "
-        "latency and training: times as long as without attention"
-    )
+    return f"{line}, batches of {settings.batch_size}, on {keras.backend.backend()} in {precision}"
 
 
 def _times(settings, networks):
