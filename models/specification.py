@@ -85,6 +85,8 @@ def load_reference(name: str) -> Callable[..., Any]:
         ValueError: there is no such file, module or callable, or its import fails.
     """
     place, _, attribute = name.rpartition(":")
+    if not place.endswith(".py") and Path(place).is_file():
+        raise _not_python(name)
     try:
         module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     except Exception as error:  # the user's own code can fail in any way
@@ -125,9 +127,7 @@ def reference_checksum(name: str) -> str:
     path = Path(place) if is_file else _file_of_module(place)
     if path is None or not path.is_file():
         if Path(place).exists():
-            raise ValueError(
-                f"{name!r} points to no file of Python: write FILE.py:NAME or PACKAGE.MODULE:NAME"
-            )
+            raise _not_python(name)
         raise ValueError(f"{name!r} points to no file: {place!r} is not there")
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -141,6 +141,12 @@ def _option_name(keyword: ast.keyword) -> str:
 def _as_tuple(value: Any) -> Any:
     """A literal with tuples in the place of lists, which have no hash."""
     return tuple(map(_as_tuple, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _not_python(name: str) -> ValueError:
+    return ValueError(
+        f"{name!r} points to no file of Python: write FILE.py:NAME or PACKAGE.MODULE:NAME"
+    )
 
 
 def _malformed(text: str) -> ValueError:

@@ -93,10 +93,6 @@ def make_setup(
     source = image_source(dataset)
     mean, variance = pixel_statistics(source.images_for_statistics(training))
     network = build_network(settings, dataset, mean, variance)
-    try:
-        require_known_classes(network)  # now, and not when the trained network is loaded
-    except ValueError as error:
-        raise UserError(str(error)) from error
     if settings.init and settings.resume is None:  # a checkpoint has the weights of a resumed run
         for line in initialize(network, settings.init):
             announce(line)
@@ -139,9 +135,18 @@ def build_network(
         A Functional `keras.Model`.
 
     Raises:
-        UserError: the attention module is unknown, or it or the architecture does not take an
-            option.
+        UserError: the attention module is unknown, it or the architecture does not take an option,
+            or a layer of the user's own is not registered in Keras.
     """
+    network = _network_from_pixels(settings, dataset, mean, variance)
+    try:
+        require_known_classes(network)  # now, and not when the trained network is loaded
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return network
+
+
+def _network_from_pixels(settings, dataset, mean, variance):
     image = keras.Input(shape_in_data_format(dataset.image_shape), name="image")
     settings = with_model(settings, dataset.image_shape)
     classes = len(dataset.class_names)

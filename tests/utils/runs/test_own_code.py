@@ -110,11 +110,12 @@ def test_refuses_a_file_that_is_gone(trained, copy, capsys):
         ("plain.py", "Halve is a class that Keras does not know, .*; decorate it with @keras"),
     ],
 )
-def test_refuses_a_file_before_it_trains(file, message, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("command", [["train"], ["compare", "--seeds", "0"]])
+def test_refuses_a_file_before_it_trains(command, file, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / file).write_text(re.sub("@keras.*", "", BLOCK))
     with pytest.raises(SystemExit) as end:
-        main(["--attention", f"{file}:halve", "--dataset", "digits", "--depth", "8"])
+        main([*command, "--attention", f"{file}:halve", "--dataset", "digits", "--depth", "8"])
     assert end.value.code == 2
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "runs").exists()
