@@ -180,18 +180,20 @@ def _feature_map(
     network: keras.Model, layer: str | None, scores: keras.KerasTensor
 ) -> keras.KerasTensor:
     """The output of a layer, or the last of rank 4; of a model inside the network, as called."""
-    outputs = {node.operation.name: node.outputs[0] for node in calls(network)}
     if layer is None:
         seen = {node.operation.name: node.outputs[0] for node in calls(_up_to(network, scores))}
         maps = [output for output in seen.values() if len(output.shape) == 4]
         if not maps:
             raise ValueError(f"{network.name!r} has no feature map, a tensor of rank 4")
         return maps[-1]
-    if layer not in outputs:
+    outputs = {node.operation.name: node.outputs[0] for node in calls(network)}
+    maps = {name: output for name, output in outputs.items() if len(output.shape) == 4}
+    if layer not in maps:
+        wrong = "is called" if layer not in outputs else "with feature maps is called"
         raise ValueError(
-            f"no layer of {network.name!r} is called {layer!r}; it has {', '.join(outputs)}"
+            f"no layer of {network.name!r} {wrong} {layer!r}; it has {', '.join(maps)}"
         )
-    return outputs[layer]
+    return maps[layer]
 
 
 def _up_to(network: keras.Model, scores: keras.KerasTensor) -> keras.Model:

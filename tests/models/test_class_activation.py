@@ -148,6 +148,7 @@ def test_of_one_of_several_outputs(output, rng):
         ({"output": "left"}, "no output of .* is 'left'; it has"),
         ({"output": 1}, "no output of .* is 1; it has"),
         ({"layer": "third"}, "no layer of .* is called 'third'; it has"),
+        ({"layer": "logits"}, "no layer of .* with feature maps is called 'logits'; it has"),
     ],
 )
 def test_refuses(options, message, rng):

@@ -131,6 +131,11 @@ class ExplainSettings(OfRuns):
         "numbers of test images, image files, or folders; one of each of six classes if not given",
         many=True,
     )
+    layer: str | None = setting(
+        None,
+        optional(text),
+        "layer of feature maps for Grad-CAM; a network's last if not given",
+    )
     faithfulness: int = setting(
         200, integer(0), "test images to score explanations on, by deletion and insertion; 0: none"
     )

@@ -47,8 +47,8 @@ def explain(
         The path of the folder and the content of `explanation.json`.
 
     Raises:
-        UserError: a folder is not a run, the runs have different data sets, or an image cannot be
-            read.
+        UserError: a folder is not a run, the runs have different data sets, an image cannot be
+            read, or a network has no such layer.
     """
     runs = list(map(Path, settings.runs))
     config, scored = read_common_config(runs), settings.faithfulness
@@ -67,8 +67,8 @@ def explain(
     explanations: list[Explanation] = []
     scores: dict[str, Faithfulness] = {}
     for name, run in zip(names, runs, strict=True):
-        network = load_explainable_network(run, dataset)
-        explanations.append(explain_images(network, name, images))
+        network = load_explainable_network(run, dataset, settings.layer)
+        explanations.append(explain_images(network, name, images, settings.layer))
         if scored:
             announce(f"{name}: deleting and inserting pixels")
             scores[name] = _score(network, dataset, settings)
@@ -125,7 +125,7 @@ def _score(network: keras.Model, dataset: Dataset, settings: ExplainSettings) ->
         return in_batches(network.predict_on_batch, in_data_format(images), BATCH_SIZE)
 
     classes = predict(images).argmax(axis=-1)
-    saliency = grad_cam(network, in_data_format(images), classes)
+    saliency = grad_cam(network, in_data_format(images), classes, settings.layer)
     return faithfulness(predict, images, saliency, classes, settings.seed)
 
 

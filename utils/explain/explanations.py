@@ -37,13 +37,16 @@ class Explanation:
         return self.probabilities.argmax(axis=-1)
 
 
-def explain_images(network: keras.Model, name: str, images: Sequence[SelectedImage]) -> Explanation:
+def explain_images(
+    network: keras.Model, name: str, images: Sequence[SelectedImage], layer: str | None = None
+) -> Explanation:
     """Explains how a network classifies images.
 
     Args:
         network: Keras model from raw pixels to class probabilities.
         name: string, the network's name.
         images: list of `SelectedImage`s.
+        layer: string, the layer of Grad-CAM. Defaults to the last feature map.
 
     Returns:
         An `Explanation`.
@@ -55,7 +58,7 @@ def explain_images(network: keras.Model, name: str, images: Sequence[SelectedIma
     pairs = zip(labels, predicted, strict=True)
     # the predicted class stands in for an unknown one, so that all images make one batch
     classes = np.array([guess if label is None else label for label, guess in pairs], "int64")
-    cam = GradCAM(network)
+    cam = GradCAM(network, layer)
     true_class_cams = zip(labels, cam(pixels, classes), strict=True)
     return Explanation(
         name,

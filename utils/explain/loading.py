@@ -32,22 +32,25 @@ def read_common_config(runs: Sequence[Path]) -> dict[str, Any]:
     return configs[0]
 
 
-def load_explainable_network(run: Path, dataset: Dataset | None = None) -> keras.Model:
+def load_explainable_network(
+    run: Path, dataset: Dataset | None = None, layer: str | None = None
+) -> keras.Model:
     """Loads the best network of a run, and checks that Grad-CAM can explain it.
 
     Args:
         run: path of the run folder.
         dataset: the `Dataset` that the network must fit, or `None`.
+        layer: string, the layer of Grad-CAM. Defaults to the last feature map.
 
     Returns:
         A Keras model from raw pixels to class probabilities.
 
     Raises:
-        UserError: the network cannot be loaded, does not fit the data, or has no feature map.
+        UserError: the network cannot be loaded, does not fit the data, or has no such feature map.
     """
     try:
         network = load_network(run, dataset)
-        GradCAM(network)
+        GradCAM(network, layer)
     except ValueError as error:
         raise UserError(f"{run}/best.keras cannot be explained: {error}") from error
     return network

@@ -191,6 +191,8 @@ def test_refuses_runs(run, cifar10, tmp_path, capsys):
     assert "must be the folder of a run" in refused(capsys, tmp_path)
     digits = write_run(tmp_path / "digits", load_dataset("digits"), attention="none")
     assert "must have the same data set; received cifar10, digits" in refused(capsys, run, digits)
+    wrong = refused(capsys, run, "--layer", "stage9_relu")
+    assert "no layer of 'resnet_v1_8' is called 'stage9_relu'; it has normalization" in wrong
     (tmp_path / "file").touch()
     assert "must be a folder; " in refused(capsys, run, "--output", tmp_path / "file")
     copy = shutil.copytree(run, tmp_path / "copy")

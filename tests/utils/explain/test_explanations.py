@@ -31,6 +31,16 @@ def test_cams_are_of_the_true_and_of_the_predicted_class(network, rng):
     assert np.abs(wanted - found.predicted_class_cams).max() > 1e-4
 
 
+def test_cams_are_of_the_layer_that_is_named(network, rng):
+    pixels = rng.integers(0, 256, (2, 16, 16, 3)).astype("uint8")
+    layer = "stage1_block1_relu"
+    images = [SelectedImage(str(n), pixels[n], n) for n in range(2)]
+    found = explain_images(network, "network", images, layer)
+    wanted = grad_cam(network, pixels, [0, 1], layer)
+    np.testing.assert_allclose(np.array(found.true_class_cams), wanted, rtol=1e-4, atol=1e-6)
+    assert np.abs(wanted - grad_cam(network, pixels, [0, 1])).max() > 1e-4
+
+
 def test_an_image_of_unknown_class_has_no_cam_of_it(network, rng):
     pixels = rng.integers(0, 256, (2, 16, 16, 3)).astype("uint8")
     images = [SelectedImage("known", pixels[0], 2), SelectedImage("unknown", pixels[1], None)]
