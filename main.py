@@ -84,16 +84,17 @@ def demo(settings):
 
 
 def profile(settings):
-    from utils.evaluation.profiling import cost_table, plot_format, profile
+    from utils.evaluation.profiling import COST_FORMATS, plot_format, profile
 
     plot_format(settings.plot)  # before the networks are timed
-    costs = profile(settings, announce)
-    print(cost_table(costs))
+    say = announce if settings.format == "table" else announce_aside  # a file has costs alone
+    costs = profile(settings, say)
+    print(COST_FORMATS[settings.format](costs))
     if settings.plot is not None:
         from utils.plots.costs import plot_costs
 
         plot_costs(settings.plot, costs)
-        print(f"picture: {settings.plot}")
+        say(f"picture: {settings.plot}")
 
 
 def import_torch(settings):
@@ -144,13 +145,17 @@ def announce(line):
     print(line, flush=True)  # a pipe would hold it back until there are more
 
 
+def announce_aside(line):
+    print(line, file=sys.stderr)
+
+
 def announcer(command, settings):
     """What says that Keras is loading: it takes seconds, in which people watch a terminal."""
     if getattr(settings, "host_id", None):
         return None  # of several hosts, the first one speaks
     if command in TRAINING:
         return announce
-    return (lambda line: print(line, file=sys.stderr)) if sys.stderr.isatty() else None
+    return announce_aside if sys.stderr.isatty() else None
 
 
 def main(arguments):

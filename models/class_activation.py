@@ -181,19 +181,24 @@ def _feature_map(
 ) -> keras.KerasTensor:
     """The output of a layer, or the last of rank 4; of a model inside the network, as called."""
     if layer is None:
-        seen = {node.operation.name: node.outputs[0] for node in calls(_up_to(network, scores))}
-        maps = [output for output in seen.values() if len(output.shape) == 4]
+        maps = list(_feature_maps(_up_to(network, scores)).values())
         if not maps:
             raise ValueError(f"{network.name!r} has no feature map, a tensor of rank 4")
         return maps[-1]
-    outputs = {node.operation.name: node.outputs[0] for node in calls(network)}
-    maps = {name: output for name, output in outputs.items() if len(output.shape) == 4}
-    if layer not in maps:
-        wrong = "is called" if layer not in outputs else "with feature maps is called"
+    named = _feature_maps(network)
+    if layer not in named:
+        known = layer in {node.operation.name for node in calls(network)}
         raise ValueError(
-            f"no layer of {network.name!r} {wrong} {layer!r}; it has {', '.join(maps)}"
+            f"no layer of {network.name!r} {'with feature maps ' if known else ''}is called "
+            f"{layer!r}; it has {', '.join(named)}"
         )
-    return maps[layer]
+    return named[layer]
+
+
+def _feature_maps(network: keras.Model) -> dict[str, keras.KerasTensor]:
+    """The outputs of rank 4, by the names of their layers, from the first to the last."""
+    outputs = {node.operation.name: node.outputs[0] for node in calls(network)}
+    return {name: output for name, output in outputs.items() if len(output.shape) == 4}
 
 
 def _up_to(network: keras.Model, scores: keras.KerasTensor) -> keras.Model:

@@ -216,6 +216,7 @@ class ProfileSettings(OnBackend, ModelSettings):
     precision: str = setting(AUTO, choice(*PRECISIONS), PRECISION_HELP)
     batch_size: int = setting(32, integer(1), "images per batch that is timed")
     rounds: int = setting(5, integer(0), "rounds in which every network is timed once; 0: no times")
+    format: str = setting("table", choice("table", "csv"), "format of the result")
     plot: str | None = setting(
         None, optional(path), "file.png, .pdf or .svg for a picture of costs against parameters"
     )

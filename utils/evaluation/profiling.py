@@ -1,7 +1,9 @@
 """The command `profile`: what attention modules cost a network, counted and timed."""
 
+import csv
 import dataclasses
 import functools
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from ..config.default_model import with_model
 from ..system.backend import jit_compile
 from ..system.backend_precision import chosen_precision
 from ..system.errors import UserError
+from ..system.files import spreadsheet_text
 from ..system.timing import ratios, time_in_turn
 from .counting import activation_bytes, multiply_adds, trainable_params
 from .networks import CIFAR_SIZE, network_from_settings
@@ -177,3 +180,19 @@ def cost_table(costs: Mapping[str, Cost]) -> str:
             f"{cost.activation_bytes / 2**20:>11.2f} MB{latency:>10}{step:>11}{_about(name)}"
         )
     return "\n".join([*lines, NOTE])
+
+
+def cost_csv(costs: Mapping[str, Cost]) -> str:
+    """Formats costs as a CSV file, with a line per network; a time that is not known stays empty.
+
+    Args:
+        costs: what `profile` returns.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["module", *(field.name for field in dataclasses.fields(Cost))])
+    table.writerows([spreadsheet_text(name), *dataclasses.astuple(c)] for name, c in costs.items())
+    return text.getvalue().rstrip()
+
+
+COST_FORMATS = {"table": cost_table, "csv": cost_csv}

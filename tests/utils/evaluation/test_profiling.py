@@ -1,6 +1,8 @@
 """The costs of attention modules, compared with the network without."""
 
+import csv
 import dataclasses
+import io
 import json
 
 import keras
@@ -32,6 +34,18 @@ def test_profile_of_modules():
     assert cbam.multiply_adds > base.multiply_adds
     assert cbam.activation_bytes > base.activation_bytes
     assert [line.split()[0] for line in cost_table(costs).splitlines()[1:-1]] == list(costs)
+
+
+@pytest.mark.once
+def test_csv_on_standard_output_has_costs_alone(capsys):
+    main(["profile", "--depth", "8", "--rounds", "0", "--attention", "se_block", "--format", "csv"])
+    said = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    assert [row["module"] for row in rows] == ["none", "se_block"]
+    params = trainable_params(build_model("resnet_v1", depth=8, attention_module="se_block"))
+    assert int(rows[1]["params"]) == params
+    assert rows[1]["latency"] == ""  # not timed
+    assert "images of 32x32x3" in said.err
 
 
 @pytest.mark.once
