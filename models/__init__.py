@@ -109,7 +109,8 @@ def build_model(name: str, /, **options: Any) -> "keras.Model":
         **options: options of the architecture (`depth`, `width`, ...) and the options common to
             all: `include_top`, `weights`, `input_tensor`, `input_shape`, `pooling`, `classes`,
             `classifier_activation`, `name`, `attention_module`, `attention_at`, `features_only`
-            (see `models.builder.Builder`). They override options in `name`.
+            (see `models.builder.Builder`). They override options in `name`. A model of Keras takes
+            those that `keras_model` names.
 
     Returns:
         A Functional `keras.Model`.

@@ -12,7 +12,7 @@ from keras import layers
 
 from . import pretrained
 from .attention.registry import AttentionModule, get_attention
-from .attention.specification import AttentionSpec
+from .attention.specification import places_of
 from .blocks import channel_axis, image_shape
 from .checks import require_int, require_one_of
 from .fast import install
@@ -88,12 +88,8 @@ class Builder:
         self.classifier_activation = classifier_activation
         self.name = name
         self.attention = get_attention(attention_module)
-        if isinstance(attention_module, AttentionSpec) and attention_at == "block":
-            attention_at = attention_module.at
-        self.attention_at = (
-            (attention_at,) if isinstance(attention_at, str) else tuple(attention_at)
-        )
-        self.places = ["head"]
+        self.attention_at = places_of(attention_module, attention_at)
+        self.places = [] if features_only else ["head"]  # feature maps come before the head
         self.features_only = features_only
         self.features: dict[str, keras.KerasTensor] = {}
         if input_tensor is not None and not isinstance(input_tensor, keras.KerasTensor):
@@ -175,11 +171,14 @@ class Builder:
         Returns:
             A Functional `keras.Model`.
         """
-        attended = self.attend(x, "head", ("head",))
+        if self.features_only:
+            outputs = self.features
+        else:
+            attended = self.attend(x, "head", ("head",))
+            if attended is not x:
+                x = layers.Add(name="head_add")([x, attended])
+            outputs = self._head(x, dropout)
         check_places(self.name, self.attention_at, self.places)
-        if attended is not x:
-            x = layers.Add(name="head_add")([x, attended])
-        outputs = self.features if self.features_only else self._head(x, dropout)
         inputs = keras.utils.get_source_inputs(self.input)
         inputs = inputs[0] if len(inputs) == 1 else inputs
         with deep_graphs():

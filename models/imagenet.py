@@ -14,7 +14,7 @@ import numpy as np
 from . import architecture
 from .attention.identity import IdentityStart
 from .attention.registry import _LAYERS, AttentionModule, at_identity
-from .attention.specification import AttentionSpec
+from .attention.specification import AT, AttentionSpec, places_of
 from .preprocessing import preprocessing_layers
 from .pretrained import TWINS
 from .specification import parse_specification
@@ -30,6 +30,8 @@ def imagenet_weights(
 
     They are downloaded by Keras, and copied in the order of the layers, which both networks build
     alike. Attention starts at the identity: the network then computes what the pretrained one does.
+    With the stem for small images, which has other strides, it does not: there, the weights are
+    only a start for a training.
 
     Args:
         build: function that takes options and returns a model.
@@ -42,10 +44,17 @@ def imagenet_weights(
 
     Raises:
         ValueError: `keras.applications` has no such network, the weights cannot be had, or the
-            attention module cannot start at the identity.
+            attention module cannot start at the identity in the places that are named.
     """
     name = twin_of(architecture, options)
-    attention = starting_at_identity(options.get("attention_module"))
+    attention, at = options.get("attention_module"), options.get("attention_at", AT)
+    options = {**options, "attention_at": places_of(attention, at)}
+    attention = starting_at_identity(attention)
+    if attention is not None and "head" in options["attention_at"]:
+        raise ValueError(
+            "weights='imagenet' takes attention_at 'block' or 'stage'; 'head' adds what attention "
+            "returns to the features, so that it cannot start without changing them"
+        )
     model = build(**{**options, "weights": None, "attention_module": attention})
     top = options.get("include_top", True) and options.get("classes") == CLASSES
     own = {"alpha", "depth_multiplier"} & options.keys() if architecture == "mobilenet" else set()

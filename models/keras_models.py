@@ -12,7 +12,7 @@ import keras
 from keras import layers, ops
 
 from .attention.registry import AttentionModule, at_identity
-from .attention.specification import AttentionSpec
+from .attention.specification import AT, AttentionSpec, places_of
 from .blocks import channel_axis
 from .builder import classifier_head
 from .fast import install
@@ -26,10 +26,10 @@ from .sites import as_graph
 from .specification import APPLICATIONS
 from .surgery import add_attention
 
-DEFAULT_PLACES = ("block",)  # of `attention_at` in all architectures
-AUTO_PLACES = (DEFAULT_PLACES, ("auto",))  # in these models, "auto" of `add_attention`
+AUTO_PLACES = (AT, ("auto",))  # in these models, "auto" of `add_attention`
 # layers that may follow the scores of a classifier
 ACTIVATIONS = (layers.Activation, layers.Softmax)
+SCORES = tuple(map(keras.activations.get, ("linear", "softmax", "sigmoid")))  # of their last layer
 
 
 def keras_model(name: str) -> Callable[..., keras.Model]:
@@ -42,13 +42,14 @@ def keras_model(name: str) -> Callable[..., keras.Model]:
         A function with the options that all architectures have and that make sense here:
         `input_shape` or `input_tensor`, raw pixels; `classes`; `classifier_activation`;
         `attention_module`; `attention_at`, `"auto"` or names of layers as for `add_attention`;
-        `weights`. A network of `keras.applications` also takes its own options, such as `alpha`,
-        and `trained`, whether attention starts at the identity, by default where there are
-        `weights`. A file also takes `preprocess`, the name of a module of `keras.applications`
+        `name`. A network of `keras.applications` also takes `weights`, its own options, such as
+        `alpha`, and `trained`, whether attention starts at the identity, by default where there
+        are `weights`. A file also takes `preprocess`, the name of a module of `keras.applications`
         whose `preprocess_input` its network needs.
 
     Raises:
-        ValueError: `keras.applications` has no such network, or there is no such file.
+        ValueError: `keras.applications` has no such network, or there is no such file. The
+            function raises it for an option that it does not have.
     """
     if not name.startswith(APPLICATIONS):
         if not Path(name).is_file():
@@ -75,17 +76,12 @@ def _from_application(constructor: Callable[..., keras.Model]) -> Callable[..., 
         classes: int = 10,
         classifier_activation: str | None = "softmax",
         attention_module: AttentionModule = None,
-        attention_at: str | Iterable[str] = DEFAULT_PLACES,
+        attention_at: str | Iterable[str] = AT,
         name: str | None = None,
         trained: bool | None = None,
         **options: Any,
     ) -> keras.Model:
-        unknown = [option for option in options if option not in own]
-        if unknown:
-            raise ValueError(
-                f"{constructor.__name__} has no option {', '.join(map(repr, unknown))}; it takes "
-                f"{', '.join(own) or 'none'}"
-            )
+        _refuse_unknown(constructor.__name__, build, options, own)
         image = _image(input_shape, input_tensor)
         preprocess = sys.modules[constructor.__module__].preprocess_input
         with default_policy("float32"), deep_graphs():
@@ -110,10 +106,12 @@ def _from_file(path: str) -> Callable[..., keras.Model]:
         classes: int = 10,
         classifier_activation: str | None = "softmax",
         attention_module: AttentionModule = None,
-        attention_at: str | Iterable[str] = DEFAULT_PLACES,
+        attention_at: str | Iterable[str] = AT,
         name: str | None = None,
         preprocess: str | None = None,
+        **unknown: Any,
     ) -> keras.Model:
+        _refuse_unknown(path, build, unknown)
         source = as_graph(load_model(path))
         image = _image(input_shape, input_tensor)
         function = None if preprocess is None else _preprocess_input(preprocess)
@@ -124,7 +122,16 @@ def _from_file(path: str) -> Callable[..., keras.Model]:
             model, attention_module, attention_at, True, classes, classifier_activation, name
         )
 
+    build.__signature__ = _signature(build, [])  # type: ignore[attr-defined]
     return build
+
+
+def _refuse_unknown(name, build, options, own=()):
+    """Refuses options that a model of Keras does not have here, such as `include_top`."""
+    unknown = sorted(set(options) - set(own))
+    if unknown:
+        known = ", ".join(inspect.signature(build).parameters)
+        raise ValueError(f"{name} has no option {', '.join(map(repr, unknown))}; it takes {known}")
 
 
 def _own_options(constructor: Callable[..., Any]) -> list[str]:
@@ -240,9 +247,7 @@ def _attended(model, attention, at, is_trained):
     spec = AttentionSpec.parse(attention) if isinstance(attention, (str, NoneType)) else attention
     if isinstance(spec, AttentionSpec) and spec.is_none:
         return model
-    at = (at,) if isinstance(at, str) else tuple(at)
-    if isinstance(attention, AttentionSpec) and at == DEFAULT_PLACES:
-        at = attention.at
+    at = places_of(attention, at)
     start = "identity" if is_trained else "standard"
     started = at_identity(spec) if is_trained and isinstance(spec, AttentionSpec) else None
     if started is not None:  # costs nothing, where `IdentityStart` computes a module twice
@@ -260,4 +265,7 @@ def _classifier(model):
     while isinstance(operation_of(x), ACTIVATIONS):
         x = operation_of(x).input
     layer = operation_of(x)
-    return layer if isinstance(layer, layers.Dense) and len(x.shape) == 2 else None
+    if not isinstance(layer, layers.Dense) or len(x.shape) != 2:
+        return None
+    # a hidden layer, such as one with a rectifier, gives features
+    return layer if layer.activation in SCORES else None

@@ -5,13 +5,14 @@ Nothing here needs Keras until weights are loaded, so that the command line can 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .attention.specification import AttentionSpec
+from .attention.specification import AT, AttentionSpec, places_of
 
 if TYPE_CHECKING:
     import keras
@@ -30,7 +31,8 @@ TWINS: dict[str, dict[str, dict[str, Any]]] = {
     "mobilenet": {"MobileNet": {}},
     "resnet": {
         f"ResNet{depth}": {
-            "depth": depth, "stem": "imagenet", "stride_in": "1x1", "use_bias": True
+            "depth": depth, "stem": "imagenet", "stride_in": "1x1", "use_bias": True,
+            "shortcut": "conv",
         }
         for depth in (50, 101, 152)
     },
@@ -188,14 +190,14 @@ def _fitting(architecture: str, options: Mapping[str, Any]) -> TrainedWeights:
     wanted = attention if isinstance(attention, AttentionSpec) else None
     if wanted is None and (attention is None or isinstance(attention, str)):
         wanted = AttentionSpec.parse(attention)
+    if wanted is not None:
+        at = AT if wanted.is_none else places_of(wanted, options.get("attention_at", AT))
+        wanted = dataclasses.replace(wanted, at=at)
     for entry in trained_weights().values():
         name, own = parse_specification(entry.model)
         fits = name == architecture and all(options.get(k) == v for k, v in own.items())
-        at = options.get("attention_at", "block")
-        if fits and wanted is not None and at in ("block", ("block",)):
-            found = AttentionSpec.parse(entry.attention)
-            if (found.name, found.options) == (wanted.name, wanted.options):
-                return entry
+        if fits and wanted == AttentionSpec.parse(entry.attention):
+            return entry
     known = "; ".join(f"{e.model} with {e.attention}" for e in trained_weights().values())
     raise ValueError(
         f"weights='cifar10' are not there for this {architecture} with attention "
@@ -204,15 +206,25 @@ def _fitting(architecture: str, options: Mapping[str, Any]) -> TrainedWeights:
 
 
 def _fill(model: keras.Model, entry: TrainedWeights) -> None:
-    """Fills a model; a classifier of other classes, or none at all, is left as it is."""
+    """Fills a model; a classifier of other classes, or none at all, is left as it is.
+
+    Raises:
+        ValueError: another layer does not fit, which no option of the network's name shows.
+    """
     from safetensors.numpy import load_file
 
     values = load_file(entry.path)
     for layer in model.layers:
-        arrays = [values.get(f"{layer.name}/{number}") for number in range(len(layer.weights))]
-        shapes = [tuple(weight.shape) for weight in layer.weights]
-        if not arrays or layer.name == "normalization":
+        wanted = [tuple(weight.shape) for weight in layer.weights]
+        if not wanted or layer.name == "normalization":
             continue
-        if layer.name == "logits" and [a.shape for a in arrays if a is not None] != shapes:
-            continue
-        layer.set_weights([a.astype("float32") for a in arrays if a is not None])
+        names = [f"{layer.name}/{number}" for number in range(len(wanted))]
+        arrays = [values[name].astype("float32") for name in names if name in values]
+        found = [array.shape for array in arrays]
+        if found == wanted:
+            layer.set_weights(arrays)
+        elif layer.name != "logits":
+            raise ValueError(
+                f"the weights {entry.name} do not fit this network: {layer.name} has weights of "
+                f"shapes {wanted}, theirs are {found}"
+            )

@@ -36,7 +36,7 @@ VARIANTS = {
     ],
 }
 
-preprocess_input = partial(imagenet_utils.preprocess_input, mode="torch")
+preprocess_input = partial(imagenet_utils.preprocess_input, mode="caffe")  # as `weights="imagenet"`
 
 
 @takes_common_options

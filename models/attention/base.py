@@ -27,7 +27,7 @@ class AttentionLayer(keras.layers.Layer):
             `image_data_format`.
         kernel_initializer: initializer of the kernels, but for those that start at zero, as `start`
             has it. Defaults to `None`, that of the module's authors.
-        bias_initializer: initializer of the biases. Defaults to `None`, likewise.
+        bias_initializer: initializer of the biases, likewise. Defaults to `None`.
         kernel_regularizer: regularizer of the kernels. Defaults to `None`.
         **kwargs: Keras's own layer arguments (`name`, `dtype`, `trainable`).
 
@@ -229,8 +229,9 @@ POOLS = {
 
 def require_pools(name, value, allowed=tuple(POOLS)):
     """Returns `value` as a tuple of distinct names of pools, or raises a `ValueError`."""
-    pools = (value,) if isinstance(value, str) else tuple(value)
-    if not pools or len(set(pools)) != len(pools) or not set(pools) <= set(allowed):
+    pools = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    distinct = [kind for kind in allowed if kind in pools]
+    if not pools or len(distinct) != len(pools):
         raise ValueError(
             f"{name} must be one or more of {', '.join(map(repr, allowed))}, each once; "
             f"received {value!r}"

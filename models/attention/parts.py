@@ -183,17 +183,17 @@ def _with_users_options(owner, options, kernel="kernel"):
     """Options of a layer with what the user of the attention layer has given for all of them.
 
     A kernel that starts at zero does so for a reason, such as a gate that changes nothing at first,
-    and keeps that.
+    and keeps that, with its bias.
     """
     given = owner.weight_options
     options = dict(options)
     starts_at_zero = options.get(f"{kernel}_initializer") == "zeros"
-    if "kernel_initializer" in given and not starts_at_zero:
+    if not starts_at_zero and "kernel_initializer" in given:
         options[f"{kernel}_initializer"] = given["kernel_initializer"]
+    if not starts_at_zero and "bias_initializer" in given:
+        options["bias_initializer"] = given["bias_initializer"]
     if "kernel_regularizer" in given:
         options[f"{kernel}_regularizer"] = given["kernel_regularizer"]
-    if "bias_initializer" in given:
-        options["bias_initializer"] = given["bias_initializer"]
     return options
 
 

@@ -165,7 +165,7 @@ def attach_attention_module(
     """Passes a feature map through an attention module.
 
     Args:
-        x: Keras tensor, a feature map of rank 4.
+        x: Keras tensor, a feature map; of modules that take them also a sequence or a volume.
         attention_module: what `get_attention` takes: a name, a name with options, `None`, a
             callable, a layer.
         name: string, the name of the attention layer, given on to modules that take one.
@@ -175,8 +175,8 @@ def attach_attention_module(
         A Keras tensor of the shape of `x`; `x` itself for `None`.
 
     Raises:
-        ValueError: unknown name or option, an input that is not of rank 4, or a module that does
-            not return a feature map of the input's shape.
+        ValueError: unknown name or option, an input of a rank that the module does not take, or a
+            module that does not return a feature map of the input's shape.
 
     Example:
 
@@ -244,6 +244,7 @@ def _layer_block(layer_class, config):
         return layer_class.from_config({**config, **options, "name": name})(x)
 
     block.__name__ = layer_class.__name__
+    block.ranks = getattr(layer_class, "ranks", (4,))  # type: ignore[attr-defined]
     return block
 
 
@@ -272,8 +273,10 @@ def _check_options(block, options):
 
 def _ranks_of(block):
     """The ranks of the inputs that a block takes, which its layer tells."""
-    layers = [layer for name, layer in _LAYERS.items() if _REGISTRY.get(name) is block]
-    return next((getattr(layer, "ranks", (4,)) for layer in layers), (4,))
+    while isinstance(block, functools.partial):
+        block = block.func
+    known = [layer for name, layer in _LAYERS.items() if _REGISTRY.get(name) is block]
+    return getattr(next(iter(known), block), "ranks", (4,))
 
 
 def _call_block(block, ranks, x, name=None):

@@ -16,6 +16,7 @@ from ..specification import (
 )
 
 NONE = "none"
+AT = ("block",)  # the default of `attention_at`
 # the order in which the folders of runs have named these options from the first version on
 _FIRST = ("ratio", "kernel_size", "pools", "descriptor", "order", "batch_norm")
 
@@ -38,11 +39,11 @@ class AttentionSpec:
 
     name: str = NONE
     options: tuple[tuple[str, Any], ...] = ()
-    at: tuple[str, ...] = ("block",)
+    at: tuple[str, ...] = AT
 
     @classmethod
     def parse(
-        cls, text: str | None, at: str | Sequence[str] = ("block",), **options: Any
+        cls, text: str | None, at: str | Sequence[str] = AT, **options: Any
     ) -> "AttentionSpec":
         """Reads a specification.
 
@@ -56,6 +57,7 @@ class AttentionSpec:
                 options without a module.
         """
         name, given = parse_specification(text or NONE)
+        name = NONE if name.lower() == NONE else name
         given.update(options)
         if name == NONE and given:
             raise ValueError(
@@ -63,7 +65,7 @@ class AttentionSpec:
                 "name a module"
             )
         return cls(
-            name=NONE if name.lower() == NONE else name,
+            name=name,
             options=tuple(sorted(given.items(), key=_rank)),
             at=(at,) if isinstance(at, str) else tuple(at),
         )
@@ -89,6 +91,18 @@ class AttentionSpec:
     def with_absolute_path(self) -> "AttentionSpec":
         """Returns the same specification, which holds in any folder."""
         return dataclasses.replace(self, name=absolute_reference(self.name))
+
+
+def places_of(attention_module: Any, attention_at: str | Sequence[str]) -> tuple[str, ...]:
+    """Returns where attention goes: as `attention_at` says, or else as the module's spec does.
+
+    Args:
+        attention_module: what names or is a module; an `AttentionSpec` names places too.
+        attention_at: string or sequence of strings. `"block"`, the default of all networks, leaves
+            it to the `AttentionSpec`.
+    """
+    at = (attention_at,) if isinstance(attention_at, str) else tuple(attention_at)
+    return attention_module.at if at == AT and isinstance(attention_module, AttentionSpec) else at
 
 
 def _rank(option: tuple[str, Any]) -> tuple[int, str]:

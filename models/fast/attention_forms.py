@@ -21,7 +21,7 @@ def channel_attention(layer, inputs, training=None, return_maps=False):
 
 
 def suits_channel_attention(layer):
-    return _suits(layer, layer.pools) and _has_rectifier(layer)
+    return _suits(layer, layer.pools) and _has_plain_mlp(layer)
 
 
 def cbam(layer, inputs, training=None, return_maps=False):
@@ -55,7 +55,8 @@ def suits_cbam(layer):
     norm = layer.spatial.norm
     return (
         layer.order == "channel_first"
-        and _has_rectifier(layer.channel)
+        and _has_plain_mlp(layer.channel)
+        and not layer.spatial.conv.lora_enabled
         and _suits(layer, {*layer.channel.pools, *layer.spatial.descriptor})
         # synchronized, the moments are those of several devices' maps
         and not (norm is not None and norm.synchronized)
@@ -81,8 +82,11 @@ def _suits(layer, pools):
     )
 
 
-def _has_rectifier(layer):
-    return layer.activation is keras.activations.relu
+def _has_plain_mlp(layer):
+    """Whether the MLP has a rectifier, and kernels without integers and adapters (LoRA)."""
+    return layer.activation is keras.activations.relu and not any(
+        dense.quantization_mode or dense.lora_enabled for dense in (layer.reduce, layer.expand)
+    )
 
 
 def _mlp_weights(layer):

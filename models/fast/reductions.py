@@ -14,6 +14,7 @@ import math
 
 import tensorflow as tf
 
+from ..attention.parts import largest_divisor
 from ..private_api import variadic_reduce
 
 # a reduction over positions adds up as many rows, or columns, in a tree
@@ -44,7 +45,7 @@ def pools(kinds, terms):
     if len(terms) == 1:
         totals = [_reduction(kinds[0])(terms[0], axis=(1, 2))]
     else:
-        columns = _largest_divisor(width, COLUMNS)
+        columns = largest_divisor(width, COLUMNS)
         shape = (-1, height, width // columns, columns, channels)
         columns = [tf.unstack(tf.reshape(term, shape), axis=3) for term in terms]
         totals = [_tree(kind, c) for kind, c in zip(kinds, columns, strict=True)]
@@ -63,7 +64,7 @@ def over_positions(kind, function, *arrays):
             on, height, width and channels may be 1.
     """
     height = arrays[0].shape[1]
-    rows = _largest_divisor(height, ROWS)
+    rows = largest_divisor(height, ROWS)
 
     def rows_from(start, array):  # every `rows`-th row
         if array.shape[1] == 1:
@@ -85,7 +86,7 @@ def over_channels(kinds, terms):
         A list of tensors `(batch, height, width)`.
     """
     channels = terms[0].shape[3]
-    lanes = _largest_divisor(channels, max(channels // PER_LANE, LANES))
+    lanes = largest_divisor(channels, max(channels // PER_LANE, LANES))
     shape = (-1, *terms[0].shape[1:3], channels // lanes, lanes)
     totals = _reduce_together(kinds, [tf.reshape(term, shape) for term in terms], axis=3)
     totals = [_tree(kind, tf.unstack(a, axis=3)) for kind, a in zip(kinds, totals, strict=True)]
@@ -143,7 +144,3 @@ def _tree(kind, terms):
         pairs = map(_combination(kind), terms[::2], terms[1::2])
         terms = [*pairs, *terms[len(terms) // 2 * 2 :]]
     return terms[0]
-
-
-def _largest_divisor(number, most):
-    return next(n for n in range(min(number, most), 0, -1) if number % n == 0)

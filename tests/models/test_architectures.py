@@ -353,6 +353,7 @@ def test_deep_stem_and_pooled_shortcuts(name):
         ("resnet", {"alpha": 1}, "resnet has no option 'alpha'; it takes input_shape, depth"),
         ("resnet50", {}, "unknown model 'resnet50'. Did you mean 'resnet'. Known: .*resnet, "),
         ("resnet", {"attention_at": "nowhere"}, "'block', 'head', 'stage'; received"),
+        ("resnet", {"attention_at": "head", "features_only": True}, "'block', 'stage'; received"),
         ("resnet", {"attention_module": "xyz"}, "unknown attention module 'xyz'"),
         ("resnet", {"pooling": "sum"}, "pooling must be one of None, .avg., .max., received .sum."),
         ("resnet", {"input_tensor": 3}, "input_tensor must be a Keras tensor, received 3"),

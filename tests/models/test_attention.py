@@ -180,6 +180,8 @@ def test_refuses_kernel(layer_class, kernel_size):
         (CBAM, {"pools": ()}, "pools must be one or more of 'avg', 'max', 'lp', 'lse'"),
         (CBAM, {"pools": ("avg", "median")}, "received"),
         (CBAM, {"pools": ("avg", "avg")}, "each once"),
+        (CBAM, {"pools": 3}, "received 3"),
+        (CBAM, {"pools": ("avg", 3)}, "received"),
         (CBAM, {"descriptor": "none"}, "descriptor, if not 'conv', must be one or more of"),
         (CBAM, {"order": "random"}, "'channel_first', 'spatial_first', 'parallel'"),
         (CBAM, {"data_format": "NHWC"}, "data_format must be one of"),

@@ -297,6 +297,24 @@ def test_what_has_no_fast_form_runs_the_plain_one(options, any_size, rng):
     assert CBAM not in classes(used)
 
 
+@pytest.mark.parametrize("changed", ["int8", "lora"])
+@pytest.mark.parametrize("layer_class", [SE, CBAM])
+def test_integers_and_adapters_run_the_plain_form(layer_class, changed, any_size, rng):
+    model = network(lambda x: layer_class()(x), "nonlinear", (8, 8, 8))
+    x = rng.normal(size=(2, 8, 8, 8)).astype("float32")
+    layer = next(layer for layer in model.layers if isinstance(layer, layer_class))
+    dense = getattr(layer, "channel", layer).reduce
+    if changed == "int8":
+        dense.quantize("int8")
+    else:
+        dense.enable_lora(2)
+    with fast.recorded() as used:
+        y = model.predict_on_batch(x)
+    assert layer_class not in classes(used)
+    with fast.disabled():
+        np.testing.assert_allclose(y, keras.ops.convert_to_numpy(model(x)), rtol=1e-5)
+
+
 class Inheriting(CBAM):
     """Computes what `CBAM` does."""
 

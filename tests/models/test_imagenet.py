@@ -8,6 +8,7 @@ import pytest
 
 from models import build_model
 from models.attention.identity import IdentityStart
+from models.attention.specification import AttentionSpec
 from models.imagenet import twin_of
 from models.pretrained import TWINS
 from tests.models.transfer import randomize
@@ -74,6 +75,14 @@ def test_it_computes_what_the_pretrained_network_does(name, twin, module, downlo
         assert all(isinstance(layer, IdentityStart) for layer in attention)
 
 
+@pytest.mark.parametrize("name", ["se_block", "gam_block"])
+def test_attention_goes_where_its_specification_says(name, downloaded):
+    model = build_model("mobilenet(alpha=0.25)", weights="imagenet",
+                        attention_module=AttentionSpec.parse(name, at="stage"))  # fmt: skip
+    names = [layer.name for layer in model.layers if layer.name.endswith("_attention")]
+    assert names == [f"stage{number}_attention" for number in (1, 2, 3, 4)]
+
+
 def test_another_classifier_and_none(downloaded, rng):
     x = rng.normal(size=(2, 224, 224, 3)).astype("float32")
     maps = build_model("mobilenet", weights="imagenet", include_top=False, alpha=0.25)
@@ -101,7 +110,9 @@ def test_what_cannot_be_downloaded(monkeypatch):
     [
         ("resnet_v1", {}, "has no resnet_v1; it has the networks of densenet"),
         ("resnet(depth=18)", {}, "ResNet50 is depth=50, stem='imagenet'"),
+        (RESNET.replace("True)", "True, shortcut='pool')"), {}, "shortcut='conv'"),
         (RESNET, {"attention_module": lambda x: x}, "takes attention by its name"),
+        (RESNET, {"attention_module": "se_block", "attention_at": "head"}, "'head' adds what"),
     ],
 )
 def test_refusals(name, options, says):

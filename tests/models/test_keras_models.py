@@ -105,6 +105,17 @@ def test_attention_is_where_add_attention_puts_it():
     ]
 
 
+@pytest.mark.once
+def test_a_hidden_layer_at_the_end_gives_features(tmp_path, images):
+    source = classifier()
+    embedded = keras.layers.Dense(6, activation="relu", name="embed")(source.layers[-2].output)
+    path = saved(keras.Model(source.inputs, embedded), tmp_path)
+    network = build_model(path, input_shape=SHAPE, classes=4)
+    features = keras.Model(network.inputs, network.get_layer("logits").input)
+    expected = keras.Model(source.inputs, embedded)(images)
+    np.testing.assert_allclose(numpy(features(images)), numpy(expected), atol=1e-6)
+
+
 @pytest.mark.once  # JAX compiles every operation by itself
 @pytest.mark.parametrize("activation", [None, "softmax"])
 def test_a_file_keeps_its_classifier(activation, tmp_path, images):
@@ -210,7 +221,8 @@ def test_in_half_precision_pixels_stay_in_float32(tmp_path, images):
     ("name", "options", "says"),
     [
         ("keras.applications/EfficientNet", {}, "Did you mean 'EfficientNet"),
-        ("keras.applications/VGG16(alpha=2)", {}, "VGG16 has no option 'alpha'; it takes none"),
+        ("keras.applications/VGG16(alpha=2)", {}, "VGG16 has no option 'alpha'; it takes input"),
+        ("{file}", {"include_top": False}, "has no option 'include_top'; it takes input_shape"),
         ("keras.applications/VGG16", {"weights": "cifar"}, "must be None or 'imagenet'"),
         ("keras.applications/Xception", {}, "at least 71"),
         ("missing.keras", {}, "there is no file 'missing.keras'"),

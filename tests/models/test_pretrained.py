@@ -10,6 +10,7 @@ from sklearn.datasets import load_sample_images
 
 import models
 from models import build_model, list_weights, trained_model
+from models.attention.specification import AttentionSpec
 from models.pretrained import FOLDER, class_names, trained_weights
 from models.specification import parse_specification
 
@@ -77,12 +78,20 @@ def test_the_architecture_has_the_weights_too(name):
     [
         ("resnet_v1", {"depth": 26}),
         ("resnet_v1", {"depth": 20, "attention_module": "gam_block"}),
+        ("resnet_v1", {"depth": 20, "attention_module": AttentionSpec("se_block", at=("stage",))}),
+        ("resnet_v1", {"depth": 20, "attention_module": "se_block", "attention_at": "stage"}),
         ("densenet", {}),
     ],
 )
 def test_other_networks_are_told_which_have_weights(name, options):
     with pytest.raises(ValueError, match=r"they are for resnet_v1\(depth=20\) with"):
         build_model(name, weights="cifar10", **options)
+
+
+@pytest.mark.parametrize("options", [{"block": "bottleneck"}, {"input_shape": (32, 32, 1)}])
+def test_weights_that_do_not_fit_are_refused(options):
+    with pytest.raises(ValueError, match=r"20-none do not fit this network: .* has weights"):
+        build_model("resnet_v1", depth=20, weights="cifar10", **options)
 
 
 def test_unknown_names():

@@ -149,6 +149,12 @@ def test_keyword_options_stand_over_the_text():
     assert operation_of(y).ratio == 2
 
 
+@pytest.mark.parametrize("none", ["none", "None", None])
+def test_no_module_takes_no_options(none):
+    with pytest.raises(ValueError, match="without an attention module nothing takes ratio"):
+        AttentionSpec.parse(none, ratio=4)
+
+
 def test_spec_says_where_attention_goes():
     spec = AttentionSpec.parse("se_block", at=("stage", "head"))
     names = [

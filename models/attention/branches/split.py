@@ -39,7 +39,8 @@ class SplitAttention(AttentionLayer):
 
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also `{"split1": (batch, 1,
-        1, channels), "split2": ...}`, the share of each split; the shares of a channel sum to 1.
+        1, channels), "split2": ...}`, the share of each split; the shares of a channel sum
+        to 1, but for `radix=1`, whose only share is a gate.
 
     Raises:
         ValueError: a number below 1, an input that is not of rank 4.

@@ -203,7 +203,7 @@ def eca_block(
     """Applies `ECA` (Efficient Channel Attention) to a feature map.
 
     Args:
-        x: Keras tensor of rank 4, `(batch, height, width, channels)`.
+        x: Keras tensor, a feature map `(batch, height, width, channels)`, a sequence or a volume.
         kernel_size: int, odd, or `None` (default), adapted to the number of channels.
         name: string, the layer's name.
         **options: the further options of `ECA`: `gamma` (2) and `b` (1) of the adaptive size.
@@ -212,7 +212,7 @@ def eca_block(
         A Keras tensor of the shape of `x`.
 
     Raises:
-        ValueError: an even kernel, an unknown option, an input that is not of rank 4.
+        ValueError: an even kernel, an unknown option, an input that is not of rank 3, 4 or 5.
 
     Example:
 
@@ -233,7 +233,7 @@ def ecam_block(
     """Applies `ECAM` (timm's `ecam`) to a feature map.
 
     Args:
-        x: Keras tensor of rank 4, `(batch, height, width, channels)`.
+        x: Keras tensor, a feature map `(batch, height, width, channels)`, a sequence or a volume.
         kernel_size: int, odd, or `None` (default), adapted to the number of channels.
         name: string, the layer's name.
         **options: the further options of `ECAM`: `ratio`, `start`.
@@ -242,7 +242,7 @@ def ecam_block(
         A Keras tensor of the shape of `x`.
 
     Raises:
-        ValueError: an even kernel, an unknown option, an input that is not of rank 4.
+        ValueError: an even kernel, an unknown option, an input that is not of rank 3, 4 or 5.
 
     Example:
 

@@ -43,8 +43,8 @@ class FCA(AttentionLayer):
 
     Args:
         frequencies: int from 1 to 32, the best ones in the paper's ranking. Defaults to 16, as in
-            the authors' models; 1 is the average. If it does not divide the channels, the largest
-            divisor below it is taken.
+            the authors' models; 1 takes the lowest alone, a multiple of the average. If it does not
+            divide the channels, the largest divisor below it is taken.
         ratio: int, reduction of the hidden layer: `max(1, channels // ratio)` units. Defaults to
             16, as in the authors' code.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.

@@ -80,7 +80,7 @@ class GE(AttentionLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
-        self.extent = require_one_of("extent", extent, EXTENTS)
+        self.extent = int(require_one_of("extent", extent, EXTENTS))
         self.extra_params = bool(extra_params)
         self.use_mlp = bool(use_mlp)
         self.ratio = require_int("ratio", ratio)

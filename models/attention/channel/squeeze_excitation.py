@@ -180,13 +180,26 @@ def channel_attention(
     """Applies `ChannelAttention` to a feature map: `(batch, height, width, channels)` in and out.
 
     Args:
-        x: Keras tensor of rank 4.
+        x: Keras tensor, a feature map `(batch, height, width, channels)`, a sequence or a volume.
         ratio: int, reduction of the MLP's hidden layer. Defaults to 8.
         name: string, the layer's name.
         **options: the further options of `ChannelAttention`.
 
     Returns:
         A Keras tensor of the shape of `x`.
+
+    Raises:
+        ValueError: `ratio` below 1, an unknown pool, an unknown option, an input that is
+            not of rank 3, 4 or 5.
+
+    Example:
+
+    >>> x = keras.layers.Conv2D(64, 3)(keras.Input((32, 32, 3)))
+    >>> x = channel_attention(x, ratio=16)
+
+    Reference:
+
+    - [CBAM](https://arxiv.org/abs/1807.06521)
     """
     return ChannelAttention(ratio, name=name, **options)(x)
 
@@ -198,7 +211,7 @@ def se_block(
     """Applies `SE` (Squeeze-and-Excitation) to a feature map.
 
     Args:
-        x: Keras tensor of rank 4, `(batch, height, width, channels)`.
+        x: Keras tensor, a feature map `(batch, height, width, channels)`, a sequence or a volume.
         ratio: int, reduction of the hidden layer. Defaults to 8; the paper's is 16.
         name: string, the layer's name.
         **options: the further options of `SE`.
@@ -207,7 +220,7 @@ def se_block(
         A Keras tensor of the shape of `x`.
 
     Raises:
-        ValueError: `ratio` below 1, an unknown option, an input that is not of rank 4.
+        ValueError: `ratio` below 1, an unknown option, an input that is not of rank 3, 4 or 5.
 
     Example:
 

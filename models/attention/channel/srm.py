@@ -20,9 +20,9 @@ class SRM(AttentionLayer):
     a gate: `x * sigmoid(norm(w1 * mean(x) + w2 * std(x)))`.
 
     Args:
-        start: how the gate starts. `None` (default): at 0.5, as in the authors' code. `"identity"`:
-            at 1 everywhere, so that the layer returns its input until it learns; the gate is then
-            `2 * sigmoid`, between 0 and 2.
+        start: how the gate starts. `"published"` (default) and `"half"`: at 0.5 everywhere, as in
+            the authors' code. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,

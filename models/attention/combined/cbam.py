@@ -146,7 +146,7 @@ def cbam_block(
     """Applies `CBAM` to a feature map.
 
     Args:
-        x: Keras tensor of rank 4, `(batch, height, width, channels)`.
+        x: Keras tensor, a feature map `(batch, height, width, channels)`, a sequence or a volume.
         ratio: int, reduction of the channel MLP's hidden layer. Defaults to 8; the paper's is 16.
         kernel_size: int, odd, of the spatial convolution. Defaults to 7.
         name: string, the layer's name.
@@ -156,8 +156,8 @@ def cbam_block(
         A Keras tensor of the shape of `x`.
 
     Raises:
-        ValueError: `ratio` below 1, an even kernel, an unknown option, an input that is not of
-            rank 4.
+        ValueError: `ratio` below 1, an even kernel, an unknown option, an input that is not of rank
+            3, 4 or 5.
 
     Example:
 

@@ -46,11 +46,11 @@ class PolarizedAttention(AttentionLayer):
     Reference:
 
     - [Polarized Self-Attention](https://arxiv.org/abs/2107.00782), equations 1 to 5 and Figure 2.
-      Without biases, as the convolutions of the authors'
-      [code](https://github.com/DeLightCMU/PSA). That code differs from the paper in the positions'
-      gate, whose softmax is over the positions, after the sum: all gates are then near 0.5 on a
-      large map. Here it is as in the paper; so is `expand`, which in the code is without
-      normalization in one layout and of two layers in the other.
+      The authors' [code](https://github.com/DeLightCMU/PSA) differs from the paper in the
+      positions' gate, whose softmax is over the positions, in parallel after the sum, in sequence
+      before it: all gates are then near 0.5 on a large map. Here it is as in the paper; so is
+      `expand`, which in the code is without normalization in one layout and of two layers in the
+      other. There are no biases, as in the code but for `expand` in sequence.
     """
 
     def __init__(

@@ -25,6 +25,7 @@ class CSE(SE):
         use_bias: bool, biases in the two dense layers. Defaults to `True`, as in the authors' code.
         start: how the gate starts, as in `ChannelAttention`. Defaults to `"published"`.
         activation: of the hidden layer. Defaults to `"relu"`, as published.
+        divisor: int, as in `SE`. Defaults to 1.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)`, `(batch, steps, channels)` or `(batch, depth, height,
@@ -35,7 +36,7 @@ class CSE(SE):
         `{"channel": (batch, 1, 1, channels)}`.
 
     Raises:
-        ValueError: `ratio` below 1, an input that is not of rank 3, 4 or 5.
+        ValueError: `ratio` or `divisor` below 1, an input that is not of rank 3, 4 or 5.
 
     Example:
 
@@ -54,9 +55,10 @@ class CSE(SE):
         start: str = "published",
         activation: Any = "relu",
         data_format: str | None = None,
+        divisor: int = 1,
         **kwargs: Any,
     ) -> None:
-        super().__init__(ratio, use_bias, start, activation, data_format, **kwargs)
+        super().__init__(ratio, use_bias, start, activation, data_format, divisor, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -228,13 +230,25 @@ def cse_block(
     """Applies `CSE` to a feature map: `(batch, height, width, channels)` in and out.
 
     Args:
-        x: Keras tensor of rank 4.
+        x: Keras tensor, a feature map `(batch, height, width, channels)`, a sequence or a volume.
         ratio: int, reduction of the hidden layer. Defaults to 2, as in the papers.
         name: string, the layer's name.
         **options: the further options of `CSE`.
 
     Returns:
         A Keras tensor of the shape of `x`.
+
+    Raises:
+        ValueError: `ratio` below 1, an unknown option, an input that is not of rank 3, 4 or 5.
+
+    Example:
+
+    >>> x = keras.layers.Conv2D(64, 3)(keras.Input((32, 32, 3)))
+    >>> x = cse_block(x)
+
+    Reference:
+
+    - [Concurrent Spatial and Channel Squeeze & Excitation](https://arxiv.org/abs/1803.02579)
     """
     return CSE(ratio, name=name, **options)(x)
 
@@ -244,12 +258,24 @@ def sse_block(x: keras.KerasTensor, name: str | None = None, **options: Any) -> 
     """Applies `SSE` to a feature map: `(batch, height, width, channels)` in and out.
 
     Args:
-        x: Keras tensor of rank 4.
+        x: Keras tensor, a feature map `(batch, height, width, channels)`, a sequence or a volume.
         name: string, the layer's name.
         **options: the options of `SSE`.
 
     Returns:
         A Keras tensor of the shape of `x`.
+
+    Raises:
+        ValueError: an unknown option, an input that is not of rank 3, 4 or 5.
+
+    Example:
+
+    >>> x = keras.layers.Conv2D(64, 3)(keras.Input((32, 32, 3)))
+    >>> x = sse_block(x)
+
+    Reference:
+
+    - [Concurrent Spatial and Channel Squeeze & Excitation](https://arxiv.org/abs/1803.02579)
     """
     return SSE(name=name, **options)(x)
 
@@ -265,7 +291,7 @@ def scse_block(
     """Applies `SCSE` (concurrent spatial and channel squeeze and excitation) to a feature map.
 
     Args:
-        x: Keras tensor of rank 4, `(batch, height, width, channels)`.
+        x: Keras tensor, a feature map `(batch, height, width, channels)`, a sequence or a volume.
         ratio: int, reduction of the hidden layer of the channel half. Defaults to 2, as in the
             papers.
         combine: `"max"` (default, the authors' code) or `"add"` (the first paper).
@@ -276,7 +302,7 @@ def scse_block(
         A Keras tensor of the shape of `x`.
 
     Raises:
-        ValueError: `ratio` below 1, an unknown option, an input that is not of rank 4.
+        ValueError: `ratio` below 1, an unknown option, an input that is not of rank 3, 4 or 5.
 
     Example:
 

@@ -132,7 +132,7 @@ def gc_block(
     """Applies `GlobalContext` (the block of GCNet) to a feature map.
 
     Args:
-        x: Keras tensor of rank 4, `(batch, height, width, channels)`.
+        x: Keras tensor, a feature map `(batch, height, width, channels)`, a sequence or a volume.
         ratio: int, reduction of the transform's hidden layer. Defaults to 4; the authors have 4
             and 16.
         name: string, the layer's name.
@@ -142,7 +142,7 @@ def gc_block(
         A Keras tensor of the shape of `x`.
 
     Raises:
-        ValueError: `ratio` below 1, an unknown option, an input that is not of rank 4.
+        ValueError: `ratio` below 1, an unknown option, an input that is not of rank 3, 4 or 5.
 
     Example:
 

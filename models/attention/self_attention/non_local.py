@@ -14,7 +14,12 @@ from .pairs import mix
 MODES = ("embedded_gaussian", "gaussian", "dot_product")
 
 
-POOLS = {3: layers.MaxPooling1D, 4: layers.MaxPooling2D, 5: layers.MaxPooling3D}  # by rank
+# rank -> the pooling, and how many positions it takes together along each axis
+POOLS = {
+    3: (layers.MaxPooling1D, (2,)),
+    4: (layers.MaxPooling2D, (2, 2)),
+    5: (layers.MaxPooling3D, (1, 2, 2)),
+}
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -33,15 +38,17 @@ class NonLocal(AttentionLayer):
 
     **Memory**: the two softmax modes hold a float32 matrix of all pairs, for a map of 64x64
     positions 67 MB per image, for one of 128x128 1.1 GB, and training keeps more than one;
-    `subsample` makes it a quarter. `"dot_product"` never forms it: `(theta phi') g` is
-    `theta (phi' g)`, whose cost grows with the positions and not with their square.
+    `subsample` makes it a quarter, and that of a sequence a half. `"dot_product"` never forms it:
+    `(theta phi') g` is `theta (phi' g)`, whose cost grows with the positions and not with their
+    square.
 
     Args:
         mode: one of the three above. Defaults to `"embedded_gaussian"`, as in the authors' code.
         ratio: int, reduction of the inner channels. Defaults to 2, as in the paper.
-        subsample: bool, whether `phi` and `g` see the map after a max-pooling of 2x2. Defaults to
-            `True`, as in the authors' code. A map of odd size keeps its last row and column, which
-            the authors' code drops.
+        subsample: bool, whether `phi` and `g` see the map after a max-pooling of 2x2, of two steps
+            in a sequence; the depth of a volume is not pooled. Defaults to `True`, as in the
+            authors' code. A map of odd size keeps its last row and column, which the authors' code
+            drops.
         scale: bool, the division by the root in the softmax modes. Defaults to `True`, as in the
             authors' code; the paper's formulas lack it.
         batch_norm: bool, normalization after `project`. Defaults to `True`, as in the paper.
@@ -62,7 +69,7 @@ class NonLocal(AttentionLayer):
         A tensor of the input's shape; called with `return_maps=True`, also `{"spatial": (batch,
         height, width, 1)}`, the weight that each position j has for all i, relative to an equal
         weight of all positions: on average 1 in the softmax modes. With `subsample` it is that of
-        the position's 2x2 field.
+        the field that a position is pooled in.
 
     Raises:
         ValueError: an unknown mode, `ratio` below 1, an input that is not of rank 3, 4 or 5.
@@ -124,8 +131,13 @@ class NonLocal(AttentionLayer):
         if self.batch_norm:
             gamma = "zeros" if self.zero_init else "ones"
             self.norm = batch_norm(self.channels, "norm", self.dtype_policy, gamma, self.rank)
-        self.pool = POOLS[self.rank](
-            2, padding="same", data_format="channels_last", name="pool", dtype=self.dtype_policy
+        pooling, self.fields = POOLS[self.rank]
+        self.pool = pooling(
+            self.fields[0] if self.rank == 3 else self.fields,
+            padding="same",
+            data_format="channels_last",
+            name="pool",
+            dtype=self.dtype_policy,
         )
 
     def _conv(self, inputs, filters, name, use_bias, zero=False):
@@ -156,8 +168,8 @@ class NonLocal(AttentionLayer):
             y = self.norm(y, training=training)
         mass = ops.reshape(ops.cast(mass, self.compute_dtype), (-1, *ops.shape(seen)[1:-1], 1))
         if self.subsample:
-            for axis, length in enumerate(size, start=1):
-                mass = ops.take(ops.repeat(mass, 2, axis=axis), ops.arange(length), axis=axis)
+            for axis, (length, field) in enumerate(zip(size, self.fields, strict=True), start=1):
+                mass = ops.take(ops.repeat(mass, field, axis=axis), ops.arange(length), axis=axis)
         outputs = inputs + from_channels_last(y, self.data_format)
         return outputs, {"spatial": from_channels_last(mass, self.data_format)}
 
@@ -193,7 +205,7 @@ def non_local_block(
     """Applies `NonLocal` (the non-local block) to a feature map.
 
     Args:
-        x: Keras tensor of rank 4, `(batch, height, width, channels)`.
+        x: Keras tensor, a feature map `(batch, height, width, channels)`, a sequence or a volume.
         mode: `"embedded_gaussian"` (default), `"gaussian"` or `"dot_product"`.
         name: string, the layer's name.
         **options: the further options of `NonLocal`, such as `subsample=False`.
@@ -202,7 +214,7 @@ def non_local_block(
         A Keras tensor of the shape of `x`, which the block is added to.
 
     Raises:
-        ValueError: an unknown mode, an unknown option, an input that is not of rank 4.
+        ValueError: an unknown mode, an unknown option, an input that is not of rank 3, 4 or 5.
 
     Example:
 

@@ -78,7 +78,7 @@ def simam_block(
     """Applies `SimAM` to a feature map.
 
     Args:
-        x: Keras tensor of rank 4, `(batch, height, width, channels)`.
+        x: Keras tensor, a feature map `(batch, height, width, channels)`, a sequence or a volume.
         e_lambda: number above 0, the regularization. Defaults to 1e-4, as in the authors' code.
         name: string, the layer's name.
         **options: the further options of `SimAM`.
@@ -88,7 +88,7 @@ def simam_block(
 
     Raises:
         ValueError: an `e_lambda` that is not above 0, an unknown option, an input that is not of
-            rank 4.
+            rank 3, 4 or 5.
 
     Example:
 

@@ -139,12 +139,24 @@ def spatial_attention(
     """Applies `SpatialAttention` to a feature map: `(batch, height, width, channels)` in and out.
 
     Args:
-        x: Keras tensor of rank 4.
+        x: Keras tensor, a feature map `(batch, height, width, channels)`, a sequence or a volume.
         kernel_size: int, odd, of the convolution. Defaults to 7.
         name: string, the layer's name.
         **options: the further options of `SpatialAttention`.
 
     Returns:
         A Keras tensor of the shape of `x`.
+
+    Raises:
+        ValueError: an even kernel, an unknown option, an input that is not of rank 3, 4 or 5.
+
+    Example:
+
+    >>> x = keras.layers.Conv2D(64, 3)(keras.Input((32, 32, 3)))
+    >>> x = spatial_attention(x, kernel_size=3)
+
+    Reference:
+
+    - [CBAM](https://arxiv.org/abs/1807.06521)
     """
     return SpatialAttention(kernel_size, name=name, **options)(x)

@@ -1,11 +1,19 @@
 """Sequences and volumes: a layer computes what it does for a map of one row, or one slice."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 
 from models.attention.registry import _LAYERS
-from models.attention_module import attach_attention_module, list_attention
+from models.attention_module import (
+    SE,
+    NonLocal,
+    attach_attention_module,
+    list_attention,
+    se_block,
+)
 from models.saving import load_model
 
 pytestmark = pytest.mark.once
@@ -104,6 +112,23 @@ def test_trains_saves_and_loads(name, shape, rng, tmp_path):
 def test_the_others_refuse_them(name):
     with pytest.raises(ValueError, match=r"needs a feature map of rank 4 .*received shape"):
         attach_attention_module(keras.Input((12, 8)), name)
+
+
+@pytest.mark.parametrize("module", [SE, SE(ratio=2), functools.partial(se_block, ratio=2)])
+def test_a_layer_and_a_partial_take_what_the_name_takes(module):
+    assert attach_attention_module(keras.Input((12, 8)), module).shape == (None, 12, 8)
+
+
+def test_a_volume_is_subsampled_within_its_slices(rng):
+    """As the authors' pooling of one frame by two by two; each field has one weight."""
+    layer = NonLocal(zero_init=False)
+    x = rng.normal(size=(1, 2, 4, 6, 8)).astype("float32")
+    layer.build(x.shape)
+    randomized(layer, rng)
+    mass = numpy(layer(x, return_maps=True)[1]["spatial"])[0, ..., 0]
+    fields = mass.reshape(2, 2, 2, 3, 2)
+    assert np.ptp(fields, axis=(2, 4)).max() == 0
+    assert np.ptp(mass, axis=0).min() > 0
 
 
 @pytest.mark.parametrize("name", ["se_block", "cbam_block"])

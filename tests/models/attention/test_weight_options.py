@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from models.attention.registry import _LAYERS
+from models.attention.registry import _LAYERS, attention_options
 from models.attention_module import (
     CBAM,
     CSE,
@@ -76,7 +76,22 @@ def test_biases_are_initialized(name):
     model = attended(name, bias_initializer=keras.initializers.Constant(0.25))
     for layer in all_layers(model.get_layer("attention")):
         if getattr(layer, "bias", None) is not None:
-            np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer.bias), 0.25)
+            # a layer that starts at zero does so with its bias
+            expected = 0.25 if np.any(kernel_of(layer)) else 0
+            np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer.bias), expected)
+
+
+def kernel_of(layer):
+    kernel = getattr(layer, "depthwise_kernel", None)
+    return keras.ops.convert_to_numpy(layer.kernel if kernel is None else kernel)
+
+
+@pytest.mark.parametrize("name", [n for n in WITH_KERNELS if "start" in attention_options(n)])
+def test_no_initializer_changes_the_identity(name, rng):
+    ones = {"kernel_initializer": "ones", "bias_initializer": "ones"}
+    x = rng.normal(size=(2, 8, 8, 16)).astype("float32")
+    y = attended(name, start="identity", **ones)(x)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(y), x, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", WITHOUT)
