@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from models.specification import absolute_reference
+
 from ..config.default_model import FOR_SMALL
 from ..config.fields import option_names
 from ..config.settings import TrainSettings
@@ -111,7 +113,10 @@ def changed_settings(config: Mapping[str, Any], now: Mapping[str, Any]) -> dict[
 
 
 def _comparable(config):
-    """A configuration as JSON holds it, with the attention module and its options as one text."""
+    """A configuration as JSON holds it, with the attention module and its options as one text.
+
+    A file of the user's own may be named by a path from the current folder, as in `results/`.
+    """
     config = json.loads(json.dumps(config))
     names = ["attention", *option_names(TrainSettings, "attention")]
     own = {name: config.pop(name) for name in names if name in config}
@@ -119,7 +124,9 @@ def _comparable(config):
         spec = TrainSettings(**own).attention_spec.with_absolute_path()
     except UserError:  # from a version with other options: compared as they are
         return {**config, **own}
-    return {**config, "attention": str(spec), "code": config.get("code")}
+    code = config.get("code")
+    code = code and {absolute_reference(name): checksum for name, checksum in code.items()}
+    return {**config, "attention": str(spec), "code": code}
 
 
 def _differences(before, now):

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from utils.config.settings import TrainSettings
-from utils.runs.resuming import check_state, environment
+from utils.runs.resuming import changed_settings, check_state, environment
 from utils.system.errors import UserError
 
 pytestmark = pytest.mark.once
@@ -29,3 +29,18 @@ def test_the_number_of_threads_is_recorded_and_compared(monkeypatch):
     with pytest.raises(UserError, match=r"threads was 1, is 2; --force resumes it all the same"):
         check_state(settings, before, now)
     check_state(dataclasses.replace(settings, force=True), before, now)
+
+
+def test_own_code_is_the_same_by_its_path_from_here_and_by_its_absolute_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    absolute = f"{tmp_path}/blocks.py:halve"
+
+    def config(name, checksum):
+        settings = TrainSettings(attention=name, code={name: checksum})
+        return settings.config()
+
+    there = config("blocks.py:halve", "a1")
+    assert changed_settings(there, config(absolute, "a1")) == {}
+    assert changed_settings(there, config(absolute, "b2")).keys() == {"code"}
+    monkeypatch.chdir(tmp_path.parent)
+    assert changed_settings(there, config(absolute, "a1")).keys() == {"attention", "code"}
