@@ -8,7 +8,7 @@ BIN := .venv/bin
 BACKENDS ?= tensorflow jax torch
 TIMES ?= 40
 has = $(wildcard .venv/lib/*/site-packages/$(1))
-RUN ?= $(firstword $(shell ls -td runs/*/ 2>/dev/null))
+RUN ?= $(patsubst %/config.json,%,$(firstword $(shell ls -t runs/*/config.json 2>/dev/null)))
 
 .PHONY: train evaluate test soak fuzz lint docs bench
 

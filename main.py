@@ -68,9 +68,11 @@ def explain(settings):
     for name, found in report["networks"].items():
         for kind in ("deletion", "insertion") if "faithfulness" in found else ():
             score = found["faithfulness"][kind]
+            error = score["standard_error"]
             print(
                 f"{name}: {kind} area {score['area']:.4f}, at random {score['random_area']:.4f}, "
-                f"gain {score['gain']:+.4f} (standard error {score['standard_error']:.4f})"
+                f"gain {score['gain']:+.4f} "
+                + ("(a single image)" if error is None else f"(standard error {error:.4f})")
             )
     scored = any("faithfulness" in found for found in report["networks"].values())
     names = ["explanation.png", *(["faithfulness.png"] if scored else [])]

@@ -230,12 +230,14 @@ def test_mixed_precision_trains_a_float32_network(cifar10_dir, tmp_path, capsys)
     assert summary["precision"] == "mixed_bfloat16"
     saved = keras.saving.load_model(run / "best.keras", compile=False)
     assert {layer.compute_dtype for layer in saved.layers[1:]} == {"float32"}
+    predictions = (run / "predictions.npz").read_bytes()
     for precision, most in (("mixed_bfloat16", 0.0), ("float32", 0.05)):
         main(["evaluate", str(run), "--precision", precision])
         assert f"in {precision}" in capsys.readouterr().out
         evaluation = json.loads((run / "evaluation.json").read_text())
         assert evaluation["precision"] == precision
         assert abs(evaluation["test_accuracy"] - summary["test_accuracy"]) <= most
+    assert (run / "predictions.npz").read_bytes() == predictions  # which comparisons read
 
 
 def test_auto_precision_is_resolved_and_said(cifar10_dir, tmp_path, monkeypatch, capsys):
@@ -258,7 +260,7 @@ def test_digits_and_default_folder(tmp_path, monkeypatch, capsys):
     folder = "digits-resnet_v1-8-cbam_block-at_stage+head-epochs2-learning_rate1e-09-seed0"
     config = json.loads((Path("runs") / folder / "config.json").read_text())
     assert config["attention_at"] == ["stage", "head"]
-    hint = "is that of guessing (2.30): try more --epochs, a lower --learning-rate"
+    hint = "is no better than guessing (2.30): try more --epochs, a lower --learning-rate"
     assert capsys.readouterr().out.count(hint) == 1  # at such a rate nothing is learned
 
 

@@ -55,6 +55,17 @@ def test_a_folder_of_other_weights_is_made_anew(alone, monkeypatch):
     assert json.loads((folder / "summary.json").read_text()) == summary
 
 
+def test_a_run_of_ones_own_is_not_overwritten(alone):
+    folder = trained_run(NAME)
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary["weights"]  # as a training writes it
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "best.keras").write_bytes(b"mine")
+    with pytest.raises(UserError, match="holds a run of your own; move it"):
+        trained_run(NAME)
+    assert (folder / "best.keras").read_bytes() == b"mine"
+
+
 def test_fine_tuning(alone, cifar10_dir, capsys):
     main(["train", "--init", NAME, "--data-dir", str(cifar10_dir), "--epochs", "1",
           "--freeze", "backbone", "--run-dir", "run"])  # fmt: skip

@@ -15,6 +15,7 @@ from ..runs.naming import default_comparison_dir
 from ..runs.run_folder import locked
 from ..system.errors import RunError, UserError
 from ..system.processes import call_in_process
+from ..training.logs import require_logs
 from .costs import Costs, costs_of
 from .latex import write_latex
 from .missing_runs import read_jobs, train_missing
@@ -59,6 +60,7 @@ def compare(settings: CompareSettings, announce: Callable[[str], None] = print) 
     settings = with_model(settings, dataset.image_shape)
     run_dir = Path(settings.run_dir or default_comparison_dir(settings, dataset.name))
     runs = plan_runs(settings, dataset, run_dir)
+    require_logs(runs[0].settings)
     for split in {run.settings.validation_split for run in runs}:
         # fails now rather than in every run
         validation_indices(dataset.y_train, split, settings.seeds[0], dataset.class_names)
@@ -74,8 +76,7 @@ def compare(settings: CompareSettings, announce: Callable[[str], None] = print) 
     with locked(run_dir):
         announce(f"{run_dir}: {len(runs)} runs, {len(runs) - len(missing)} of them finished")
         failed = train_missing(missing, run_dir, settings.jobs, settings.ray, announce)
-        if missing or not (run_dir / EXPLANATION).exists():
-            explain_runs(runs, dataset, run_dir, announce)
+        explain_runs(runs, dataset, run_dir, announce)
         write_comparison(runs, dataset, costs, run_dir, settings.figure_format)
     if failed:
         raise RunError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
@@ -144,6 +145,8 @@ def write_comparison(
     write_csv(run_dir / "comparison.csv", rows)
     write_markdown(run_dir / "comparison.md", title, rows, notes)
     write_latex(run_dir / "comparison.tex", rows, title)
+    for ending in ("pdf", "svg"):  # of an earlier command, perhaps of other variants
+        (run_dir / f"comparison.{ending}").unlink(missing_ok=True)
     for ending in dict.fromkeys(["png", figure_format]):
         plot_comparison(run_dir / f"comparison.{ending}", rows, title)
     explanation = run_dir / EXPLANATION

@@ -9,6 +9,7 @@ from ..config.settings import TrainSettings
 from ..data.dataset import Dataset
 from ..evaluation.counting import multiply_adds, trainable_params, without_values
 from ..system.processes import call_in_process
+from ..training.fine_tuning import frozen_layers
 from ..training.setup import build_network
 from .planning import PlannedRun, Variant
 
@@ -29,7 +30,7 @@ def costs_of(runs: Sequence[PlannedRun], dataset: Dataset) -> Costs:
         A dictionary from `Variant`s to pairs of ints: parameters and multiply-adds.
 
     Raises:
-        UserError: a network cannot be built.
+        UserError: a network cannot be built, or does not have the layers to freeze.
     """
     settings = {run.variant: run.settings for run in runs}
     # without the images, which need not be sent to the other process
@@ -44,5 +45,6 @@ def _count(settings: Sequence[TrainSettings], dataset: Dataset) -> list[tuple[in
     with without_values():
         for each in settings:
             network = build_network(each, dataset, np.zeros(channels), np.ones(channels))
+            frozen_layers(network, each)  # fails now rather than in every run
             counts.append((trainable_params(network), multiply_adds(network)))
     return counts

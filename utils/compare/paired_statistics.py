@@ -19,12 +19,14 @@ class Difference:
         low, high: floats, the bounds of the interval; both `None` if there is none.
         pairs_needed: int, about how many pairs would show a difference of this size; `None` if the
             interval shows one, if there is none, or if it would take more than `MOST_PAIRS`.
+        pairs: int, how many there are. Defaults to 1.
     """
 
     mean: float
     low: float | None
     high: float | None
     pairs_needed: int | None = None
+    pairs: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,18 +60,21 @@ def paired_difference(
         confidence: float between 0 and 1. Defaults to 0.95.
 
     Returns:
-        A `Difference`. A single pair has no interval.
+        A `Difference`. A single pair has no interval, and neither have pairs that all differ by the
+        same: accuracies are shares of a number of test images, and a few small shares can be equal
+        by chance, which says nothing of their spread.
 
     Raises:
         ValueError: the lengths differ.
     """
-    pairs = zip(values, base, strict=True)
-    mean, deviation = mean_and_deviation([value - of_base for value, of_base in pairs])
-    if deviation is None:
-        return Difference(mean, None, None)
-    half = _half_width(deviation, len(values), confidence)
+    differences = [value - of_base for value, of_base in zip(values, base, strict=True)]
+    mean, deviation = mean_and_deviation(differences)
+    pairs = len(differences)
+    if deviation is None or np.allclose(differences, mean, rtol=0, atol=1e-12):
+        return Difference(mean, None, None, pairs=pairs)
+    half = _half_width(deviation, pairs, confidence)
     needed = None if half < abs(mean) else _pairs_needed(mean, deviation, confidence)
-    return Difference(mean, mean - half, mean + half, needed)
+    return Difference(mean, mean - half, mean + half, needed, pairs)
 
 
 def _half_width(deviation: float, pairs: int, confidence: float) -> float:

@@ -107,7 +107,7 @@ class PlannedRun:
     def epochs_left(self) -> int:
         """How many epochs it still has to train."""
         path = self.folder / "metrics.csv"
-        done = max(0, len(path.read_text("utf-8").splitlines()) - 1) if path.exists() else 0
+        done = max(0, len(path.read_bytes().splitlines()) - 1) if path.exists() else 0
         return max(0, self.settings.epochs - done)
 
     def is_finished(self) -> bool:
@@ -128,7 +128,8 @@ def plan_variants(settings: CompareSettings) -> list[Variant]:
         A list of `Variant`s, without two that are the same.
 
     Raises:
-        UserError: a module that is unknown, an option that no module has, or too many variants.
+        UserError: a module that is unknown, an option that no module has, two variants of the same
+            name, or too many variants.
     """
     values = {module_option(name): getattr(settings, name) for name in OPTIONS}
     given = {name: several for name, several in values.items() if several is not None}
@@ -157,7 +158,21 @@ def plan_variants(settings: CompareSettings) -> list[Variant]:
         for combination in itertools.product(*recipes.values())
         for spec in specs
     ]
-    return list(dict.fromkeys(variants))
+    variants = list(dict.fromkeys(variants))
+    _refuse_same_names(variants)
+    return variants
+
+
+def _refuse_same_names(variants):
+    """Refuses variants that would share a folder, as two files' modules of the same name would."""
+    by_name = {variant.name: variant for variant in variants}
+    for variant in variants:
+        other = by_name[variant.name]
+        if other != variant:
+            raise UserError(
+                f"two variants would both be called {variant.name}: {variant.attention} and "
+                f"{other.attention}; give a module another name, or leave one variant out"
+            )
 
 
 def _parsed(text):

@@ -1,5 +1,6 @@
 """The picture of a comparison: test accuracy against cost, and accuracy by epoch."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -69,7 +70,7 @@ def _plot_costs(axes: Axes, rows: Sequence[Row]) -> None:
 
 def _plot_curves(axes: Axes, rows: Sequence[Row]) -> None:
     for number, row in enumerate(rows):
-        _plot_band(axes, np.array(row.curves), number / len(rows), **_style(number))
+        _plot_band(axes, _as_array(row.curves), number / len(rows), **_style(number))
     curves = [curve for row in rows for curve in row.curves]
     epochs = max(map(len, curves))
     # need not show the first half of many epochs, whose rise would flatten the rest
@@ -85,11 +86,16 @@ def _plot_curves(axes: Axes, rows: Sequence[Row]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
+def _as_array(curves: Sequence[Sequence[float]]) -> np.ndarray:
+    """Curves as rows, with NaN after the end of those that are shorter, by `--patience`."""
+    return np.array(list(itertools.zip_longest(*curves, fillvalue=np.nan))).T
+
+
 def _plot_band(axes: Axes, curves: np.ndarray, phase: float, **style: Any) -> None:
     """Draws the mean of curves and the range around it; the phase shifts the markers, in [0, 1)."""
     count = curves.shape[1]
     epochs, every = np.arange(1, count + 1), max(1, count // 8)
     markers: dict[str, Any] = {"markevery": (int(phase * every), every), "markersize": 4}
-    axes.plot(epochs, curves.mean(axis=0), linewidth=1.2, **markers, **style)
-    low, high = curves.min(axis=0), curves.max(axis=0)
+    axes.plot(epochs, np.nanmean(curves, axis=0), linewidth=1.2, **markers, **style)
+    low, high = np.nanmin(curves, axis=0), np.nanmax(curves, axis=0)
     axes.fill_between(epochs, low, high, color=style["color"], alpha=0.2, linewidth=0)

@@ -1,5 +1,6 @@
 """The page of a comparison: one HTML file with its tables and pictures, to read anywhere."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,9 +92,11 @@ def _mean_history(results: Sequence[Result]) -> list[dict[str, float]]:
     """The mean over the seeds of every column of `metrics.csv` that all of them have."""
     first = results[0].history[0]
     columns = [name for name in first if all(name in result.history[0] for result in results)]
-    epochs = zip(*(result.history for result in results), strict=True)
+    # of those that have not ended before, by `--patience`
+    epochs = itertools.zip_longest(*(result.history for result in results))
     return [
-        {name: float(np.mean([row[name] for row in rows])) for name in columns} for rows in epochs
+        {name: float(np.mean([row[name] for row in rows if row])) for name in columns}
+        for rows in epochs
     ]
 
 

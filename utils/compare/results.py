@@ -72,7 +72,9 @@ def read_result(run: PlannedRun, dataset: Dataset) -> Result:
     history = read_metrics(run.folder)
     columns = (_curve_column(run), "accuracy", "loss", "epoch")
     missing = [column for column in columns if column not in history[0]]
-    if missing or len(history) != run.settings.epochs:
-        lacking = missing[0] if missing else f"row for each of {run.settings.epochs} epochs"
+    epochs = run.settings.epochs
+    ended_early = run.settings.patience is not None and len(history) < epochs
+    if missing or not (len(history) == epochs or ended_early):
+        lacking = missing[0] if missing else f"row for each of {epochs} epochs"
         raise UserError(f"{run.folder}/metrics.csv has no {lacking}; remove that folder")
     return Result(run, predictions.correct, predictions.confusion, history, float(speed))

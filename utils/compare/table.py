@@ -157,6 +157,10 @@ HEAD = (
     "variant", "parameters", "multiply-adds", "speed", "seeds", "test accuracy",
     "difference [95 %]", "conclusion", "McNemar p", "gained, lost",
 )  # fmt: skip
+OF_COMMON_SEEDS = (
+    "Not every variant has every seed. A difference is over the seeds that both variants have, and "
+    "is not that of the two means."
+)
 
 
 def write_markdown(path: Path, title: str, rows: Sequence[Row], notes: Sequence[str]) -> None:
@@ -198,7 +202,7 @@ def conclusion(row: Row) -> str:
     if difference is None:
         return ""
     if difference.low is None or difference.high is None:
-        return "cannot tell from one seed"
+        return f"cannot tell from {'one seed' if difference.pairs == 1 else 'equal differences'}"
     if difference.low > 0:
         return "ahead"
     if difference.high < 0:
@@ -251,8 +255,12 @@ def table_notes(runs: Sequence[PlannedRun], rows: Sequence[Row], speeds: bool) -
     ]
     if len(rows) > 2:
         notes.append("Neither the intervals nor p are corrected for the number of variants.")
-    if len(seeds) == 1:
+    counts = {len(row.accuracies) for row in rows}
+    if 1 in counts:
         notes.append("A single seed has no standard deviation and no interval.")
+    pairs = {row.difference.pairs for row in rows if row.difference is not None}
+    if len(counts | pairs) > 1:
+        notes.append(OF_COMMON_SEEDS)
     if all(base.attention != "none" for base in bases):
         notes.append(f"The comparison does not include none; the base is {bases[0].name} instead.")
     elif len(bases) > 1:
@@ -270,8 +278,5 @@ def table_notes(runs: Sequence[PlannedRun], rows: Sequence[Row], speeds: bool) -
         )
     missing = [run.name for run in runs if not run.is_finished()]
     if missing:
-        notes.append(
-            f"**Missing runs: {', '.join(missing)}.** Differences use only the seeds that both "
-            "variants have."
-        )
+        notes.append(f"**Missing runs: {', '.join(missing)}.**")
     return notes

@@ -94,8 +94,8 @@ def parse_settings(
     if "recipe" in known:
         # what a file or a run does not say is what it was before there were recipes
         from_weights = any(values.get(name) not in NO_WEIGHTS for name in ("init", "weights"))
-        default = FINE_TUNING if from_weights else DEFAULT_RECIPE
-        name = values.get("recipe", PLAIN if files or resumed else default)
+        default = PLAIN if files or resumed else DEFAULT_RECIPE
+        name = values.get("recipe", FINE_TUNING if from_weights and not resumed else default)
         values = {**recipe_settings(name), **values}
     return settings_class(**values)
 
@@ -103,6 +103,8 @@ def parse_settings(
 def _of_initial_run(values: dict[str, Any], known: list[str]) -> dict[str, Any]:
     """The network and the attention of the run that is started from, where none are given."""
     init = values.get("init")
+    if isinstance(init, list) and len(init) == 1:  # of a command that takes several
+        init = init[0]
     if not isinstance(init, str):
         return {}
     if init in trained_weights():

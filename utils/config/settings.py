@@ -232,7 +232,9 @@ class AugmentationSettings(Settings):
     augment: bool = setting(True, boolean, "random crop, and flip if that keeps the class")
     flip: bool = setting(True, boolean, "mirror half of the images, at random, if --augment flips")
     crop: float = setting(
-        0.08, number(0, below=1, above=True), "folder: least share of the area in a random crop"
+        0.08,
+        number(0, below=1, above=True),
+        "folder, with --augment: least share of the area in a random crop",
     )
     rand_augment: int = setting(0, integer(0, 10), "folder: magnitude of RandAugment; 0: none")
     mixup: float = setting(0.0, number(0), "folder: MixUp's alpha; 0: none")
@@ -240,7 +242,7 @@ class AugmentationSettings(Settings):
     crop_padding: int | None = setting(
         None,
         optional(integer(0, limit=4096)),
-        "pixels a crop may move; 4 for CIFAR, 1 for digits if not given",
+        "with --augment: pixels a crop may move; 4 for CIFAR, 1 for digits if not given",
     )
     cutout: int = setting(
         0, integer(0, limit=4096), "side of a square cut out of training images, in pixels"

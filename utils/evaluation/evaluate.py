@@ -13,7 +13,7 @@ from models.saving import load_model
 from ..data.dataset import Dataset
 from ..feeding.sources import image_source
 from ..plots.confusion_matrix import plot_confusion_matrix
-from ..runs.predictions import Predictions, write_predictions
+from ..runs.predictions import PREDICTIONS, Predictions, write_predictions
 from ..runs.run_folder import load_run_dataset, read_config
 from ..system.backend_precision import precision_of_run
 from ..system.errors import UserError
@@ -84,7 +84,9 @@ def evaluate_run(
 ) -> Evaluation:
     """Evaluates the best network of a run, and writes the results into the run's folder.
 
-    Writes `evaluation.json`, `predictions.npz`, `confusion_matrix.csv` and `confusion_matrix.png`.
+    Writes `evaluation.json`, `confusion_matrix.csv` and `confusion_matrix.png`. It writes
+    `predictions.npz`, which a comparison reads, only as the training wrote it: of the run's own
+    data, in its precision. It leaves that of the training alone otherwise.
 
     Args:
         run: path of the run's folder.
@@ -102,7 +104,8 @@ def evaluate_run(
     run = Path(run)
     config = read_config(run)
     dataset = load_run_dataset(config, data_dir)
-    precision = precision_of_run(precision, config.get("precision", "float32"))
+    trained_in = config.get("precision", "float32")
+    precision = precision_of_run(precision, trained_in)
     try:
         network = load_model(run / "best.keras")
         classes = network.output_shape[-1]
@@ -120,7 +123,9 @@ def evaluate_run(
             "precision": result.precision,
         },
     )
-    write_predictions(run, result.predictions)
+    is_as_trained = data_dir is None and precision == trained_in
+    if is_as_trained or not (run / PREDICTIONS).exists():
+        write_predictions(run, result.predictions)
     write_confusion(run / "confusion_matrix.csv", result.confusion, result.class_names)
     title = f"{run.name}: test accuracy {result.accuracy:.2%}"
     plot_confusion_matrix(run / "confusion_matrix.png", result.confusion, result.class_names, title)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from models.attention.catalog import CATALOG
 from models.attention.specification import NONE, AttentionSpec
 from models.attention_module import list_attention
+from models.specification import parse_specification
 
 from ..config.command_settings import ProfileSettings
 from ..config.default_model import with_model
@@ -74,9 +75,13 @@ def profile(
         raise UserError(
             f"not every attention module takes {options}; name the modules with --attention"
         )
-    precision = chosen_precision(settings.precision)[0]
+    architecture, own = parse_specification(settings.model)
+    of_network = {**own, **settings.architecture_options()}
+    precision = chosen_precision(settings.precision, architecture, of_network)[0]
     keras.config.set_dtype_policy(precision)
     specs = dict.fromkeys([AttentionSpec(at=settings.attention_at), *_specs(settings)])
+    if settings.plot and len(specs) == 1:
+        raise UserError("plot shows what modules add to none; name one with --attention")
     networks = {str(spec): _network(settings, spec) for spec in specs}
     announce(_conditions(settings, networks["none"], precision))
     counts = {

@@ -28,7 +28,7 @@ class Faithfulness:
     random_deletion: np.ndarray
     random_insertion: np.ndarray
 
-    def gain(self, kind: str) -> tuple[float, float]:
+    def gain(self, kind: str) -> tuple[float, float | None]:
         """Compares the explanation's order of the pixels with the random one.
 
         Args:
@@ -36,15 +36,16 @@ class Faithfulness:
                 `"insertion"`, for which a larger one is.
 
         Returns:
-            Two floats: the mean over the images of the difference between the two areas, positive
-            if the explanation is better than chance, and the standard error of that mean.
+            Two numbers: the mean over the images of the difference between the two areas, positive
+            if the explanation is better than chance, and the standard error of that mean, or
+            `None` for a single image, which has none.
         """
         salient = area_under_curves(getattr(self, kind))
         random = area_under_curves(getattr(self, f"random_{kind}"))
         differences = random - salient if kind == "deletion" else salient - random
         count = len(differences)
-        error = differences.std(ddof=1) / math.sqrt(count) if count > 1 else 0
-        return float(differences.mean()), float(error)
+        error = float(differences.std(ddof=1) / math.sqrt(count)) if count > 1 else None
+        return float(differences.mean()), error
 
 
 def area_under_curves(curves: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from ..system.errors import UserError
 from ..system.files import replacing
 from ..system.terminal import shell_word
 
-FILE = "predictions.npz"
+PREDICTIONS = "predictions.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ def write_predictions(run: str | PathLike[str], predictions: Predictions) -> Non
         run: path of the run's folder.
         predictions: a `Predictions`.
     """
-    with replacing(Path(run) / FILE) as temporary:
+    with replacing(Path(run) / PREDICTIONS) as temporary:
         np.savez(temporary, probabilities=predictions.probabilities, labels=predictions.labels)
 
 
@@ -85,7 +85,7 @@ def read_predictions(run: str | PathLike[str]) -> Predictions:
     Raises:
         UserError: the file is missing, or does not hold predictions.
     """
-    path = Path(run) / FILE
+    path = Path(run) / PREDICTIONS
     if not path.is_file():
         raise UserError(
             f"{path} does not exist; 'python main.py evaluate {shell_word(run)}' writes it"

@@ -162,9 +162,8 @@ class RunRecorder(keras.callbacks.Callback):
         is_early = 5 * epochs_done <= self.epochs
         if loss > 0.998 * guessing and not is_early and not self.hinted:
             self.hinted = True
-            than = "that" if loss < 1.5 * guessing else "above that"
             self.bar.write(
-                f"a loss of {loss:.2f} is {than} of guessing ({guessing:.2f}): try more "
+                f"a loss of {loss:.2f} is no better than guessing ({guessing:.2f}): try more "
                 "--epochs, a lower --learning-rate, another --optimizer, or, with CBAM, "
                 "--attention-batch-norm"
             )

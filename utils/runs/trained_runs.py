@@ -9,6 +9,7 @@ from models.pretrained import trained_weights
 
 from ..config.fields import Settings
 from ..config.settings import TrainSettings
+from ..system.errors import UserError
 from ..system.files import read_json, replacing, write_json
 
 NAMING = ("run", "runs", "network", "init")  # settings that can name a trained network
@@ -45,11 +46,21 @@ def trained_run(name: str) -> Path:
 
     Returns:
         The path of the folder, below `runs/`, with `config.json`, `summary.json` and `best.keras`.
+
+    Raises:
+        UserError: that folder holds a run of the user's own.
     """
     folder, entry = ROOT / name, trained_weights()[name]
     checksum = hashlib.sha256(entry.path.read_bytes()).hexdigest()
-    if (folder / "config.json").exists() and _checksum_in(folder) == checksum:
-        return folder
+    if (folder / "config.json").exists():
+        found = _checksum_in(folder)
+        if found == checksum:
+            return folder
+        if found is None:
+            raise UserError(
+                f"{folder}, where the network with the weights {name} belongs, holds a run of your "
+                "own; move it elsewhere, or work in another folder"
+            )
     from models.pretrained import trained_model
     from models.saving import save_model
     from models.specification import parse_specification

@@ -171,6 +171,10 @@ def _adding_resume_hints(run_dir):
         yield
     except Interrupted as error:
         raise Interrupted(f"stopped; {hint}", error.signum) from None
+    except UserError as error:
+        if not (run_dir / "config.json").exists():
+            raise
+        raise UserError(f"{error}; then {hint}") from error
     except RunError as error:
         raise RunError(f"{error}; what was written to {run_dir} before is kept") from error
     except OSError as error:

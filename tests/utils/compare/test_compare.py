@@ -59,6 +59,7 @@ BAD = [
     (["--resume", "run"], "--resume"),
     (["--depth", "21"], "the nearest are 20, 26, 29"),
     (["--validation-split", "0.999"], "validation split 0.999"),
+    (["--freeze", "backbone", "--unfreeze-after", "30"], "must be less than the 30 epochs"),
 ]
 
 

@@ -105,6 +105,17 @@ def test_a_grid_is_counted_before_it_is_made():
         plan_variants(settings)
 
 
+def test_two_variants_of_one_name_are_refused(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "blocks.py").write_text("def gate(x):\n    return x\n")
+    modules = [f"{tmp_path}/{folder}/blocks.py:gate" for folder in ("a", "b")]
+    with pytest.raises(UserError, match=r"two variants would both be called gate: .*a/blocks\.py"):
+        plan_variants(settings_of(attention=["none", *modules]))
+    with pytest.raises(UserError, match=r"would both be called none-learning_rate0\.123456"):
+        plan_variants(settings_of(attention="none", learning_rate=[0.1234561, 0.1234562]))
+
+
 def test_runs_of_a_seed_lie_together(tmp_path):
     runs = plan_runs(settings_of(seeds="3,5", ratio=4), DATA, tmp_path)
     assert [run.name for run in runs] == [

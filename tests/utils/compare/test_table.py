@@ -60,6 +60,7 @@ def test_table_in_markdown(tmp_path):
     [
         (None, ""),
         (Difference(0.01, None, None), "cannot tell from one seed"),
+        (Difference(0.01, None, None, pairs=2), "cannot tell from equal differences"),
         (Difference(0.02, 0.001, 0.039), "ahead"),
         (Difference(-0.02, -0.039, -0.001), "behind"),
         (Difference(0.02, -0.01, 0.05, 7), "cannot tell; about 7 seeds would"),
@@ -92,6 +93,32 @@ def test_missing_runs_are_named(tmp_path):
     assert (se["difference_low"], se["seeds"]) == ("", "2")
     text = (tmp_path / "comparison.md").read_text("utf-8")
     assert "**Missing runs: none-seed0, se_block-seed1.**" in text
+    assert "A difference is over the seeds that both variants have" in text
+
+
+def test_it_is_said_that_variants_have_different_seeds(tmp_path):
+    """In the published tables: the difference is of one seed, the means are of three and one."""
+    runs = fake_comparison(tmp_path)
+    some = [run for run in runs if run.variant.name == "none" or run.settings.seed == 1]
+    write_comparison(some, DATA, COSTS, tmp_path)
+    text = (tmp_path / "comparison.md").read_text("utf-8")
+    assert "Missing" not in text
+    assert "A difference is over the seeds that both variants have" in text
+    assert "A single seed has no standard deviation and no interval." in text
+    write_comparison(runs, DATA, COSTS, tmp_path)
+    whole = (tmp_path / "comparison.md").read_text("utf-8")
+    assert "both variants have" not in whole
+    assert "A single seed" not in whole
+
+
+def test_runs_that_ended_early(tmp_path):
+    """`--patience 1` ends runs after different numbers of epochs."""
+    runs = fake_comparison(tmp_path, patience=1)
+    metrics = runs[0].folder / "metrics.csv"
+    metrics.write_text("\n".join(metrics.read_text().splitlines()[:2]))
+    write_comparison(runs, DATA, COSTS, tmp_path)
+    assert table(tmp_path)["none"]["seeds"] == "3"
+    assert (tmp_path / "report.html").exists()
 
 
 def test_without_none_the_first_variant_is_the_base(tmp_path):

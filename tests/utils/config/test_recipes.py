@@ -9,7 +9,7 @@ from tests.processes import ROOT
 from utils.compare.planning import plan_runs
 from utils.config.command_line import parse_settings
 from utils.config.compare_settings import CompareSettings
-from utils.config.recipes import DEFAULT_RECIPE, PLAIN, RECIPES, recipe_settings
+from utils.config.recipes import DEFAULT_RECIPE, FINE_TUNING, PLAIN, RECIPES, recipe_settings
 from utils.config.settings import RecipeSettings, TrainSettings
 from utils.runs.naming import default_comparison_dir, default_run_dir
 from utils.system.errors import UserError
@@ -55,6 +55,18 @@ def test_a_run_resumes_with_its_own_settings(tmp_path):
         found = parse("--resume", str(tmp_path))
         assert found.recipe == own.get("recipe", PLAIN)
         assert found.optimizer == own["optimizer"]
+
+
+def test_weights_to_start_from_are_fine_tuned_with_a_file_too(tmp_path):
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({"epochs": 3}))
+    found = parse("--config", str(file), "--init", "cifar10/resnet_v1-20-none")
+    assert (found.recipe, found.epochs) == (FINE_TUNING, 3)
+
+
+def test_a_comparison_takes_the_network_of_the_run_that_it_starts_from():
+    words = ["--init", "cifar10/resnet_v1-56-none", "--attention", "none", "se_block"]
+    assert parse_settings(CompareSettings, words, "main.py compare", "").depth == (56,)
 
 
 def test_comparisons_take_recipes_too(tmp_path):

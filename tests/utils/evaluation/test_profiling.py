@@ -57,6 +57,8 @@ def test_profile_times_in_turn(capsys):
 
 
 def test_profile_refuses_what_a_module_cannot_take():
+    with pytest.raises(UserError, match="plot shows what modules add to none; name one"):
+        profile(ProfileSettings(depth=8, attention="none", plot="costs.png"))
     with pytest.raises(UserError, match="no option 'kernel_size'"):
         profile(ProfileSettings(depth=8, attention="se_block", kernel_size=3))
     with pytest.raises(UserError, match="name the modules with --attention"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.explain.faithfulness import area_under_curves, faithfulness
+from utils.explain.faithfulness import Faithfulness, area_under_curves, faithfulness
 
 SIDE, PATCH = 16, 8  # a quarter of the pixels
 
@@ -61,3 +61,9 @@ def test_deletion_starts_and_insertion_ends_with_the_image(images):
     ):
         assert deleted[:, 0] == pytest.approx(1)
         assert inserted[:, -1] == pytest.approx(1)
+
+
+def test_a_single_image_has_no_standard_error():
+    curves = np.array([[1.0, 0.2, 0.0]])
+    score = Faithfulness(*[curves] * 4)
+    assert score.gain("deletion") == (0.0, None)

@@ -24,7 +24,7 @@ def hints(losses, epochs, tmp_path, capsys):
     for epoch, loss in enumerate(losses):
         recorder.on_epoch_begin(epoch)
         recorder.on_epoch_end(epoch, {"loss": loss, "accuracy": 0.1})
-        if "is that of guessing (2.30)" in capsys.readouterr().out:
+        if "is no better than guessing (2.30)" in capsys.readouterr().out:
             found.append(epoch + 1)
     return found
 
@@ -81,8 +81,8 @@ def test_a_short_epoch_is_over_before_that(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("loss", "said"),
-    [(0.1, ""), (0.6931, "a loss of 0.69 is that of guessing (0.69): try"),
-     (1.23, "a loss of 1.23 is above that of guessing (0.69): try")],
+    [(0.1, ""), (0.6931, "a loss of 0.69 is no better than guessing (0.69): try"),
+     (1.23, "a loss of 1.23 is no better than guessing (0.69): try")],
 )  # fmt: skip
 def test_a_network_that_learned_nothing_is_told_by_its_loss(tmp_path, capsys, loss, said):
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
