@@ -120,6 +120,11 @@ class ArchitectureSettings(_ArchitectureOptions):
         return given_options(self, "architecture")
 
 
+# CBAM with gates that start at one; `cbam_block` alone has the start of the code that this project
+# began with, which in some networks keeps them from learning (docs/does-attention-help.md)
+RECOMMENDED = "cbam_block(start='identity')"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AttentionSettings(Settings):
     """Which attention module, with its options; it checks them: most are not every module's."""
@@ -127,7 +132,7 @@ class AttentionSettings(Settings):
     group = "attention"
 
     attention: str = setting(
-        "cbam_block",
+        RECOMMENDED,
         specification,
         "module: a name that 'main.py list' shows, alone or with any of its options, as in "
         "'cbam_block(ratio=4)'; a block of your own, FILE.py:BLOCK; or none",

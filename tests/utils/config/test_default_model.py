@@ -55,7 +55,10 @@ def test_it_follows_from_the_size_of_the_images(settings, size, model):
 def test_it_is_in_the_names_of_folders():
     photos = {**recipe_settings(DEFAULT_RECIPE), "dataset": "folder", "data_dir": "/photos"}
     found = with_model(TrainSettings(**photos), (224, 224, 3))
-    assert default_run_dir(found, "folder").name == "folder_photos-mobilenet-cbam_block-seed0"
+    assert (
+        default_run_dir(found, "folder").name
+        == "folder_photos-mobilenet-cbam_block-start_identity-seed0"
+    )
     found = with_model(CompareSettings(**photos), (224, 224, 3))
     assert default_comparison_dir(found, "folder").name == "folder_photos-mobilenet-compare"
 

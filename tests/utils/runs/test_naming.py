@@ -12,24 +12,25 @@ from utils.runs.naming import LONGEST, default_comparison_dir, default_run_dir, 
 
 pytestmark = pytest.mark.once
 
-DEFAULT = "cifar10-resnet_v1-cbam_block-seed0"
+DEFAULT = "cifar10-resnet_v1-cbam_block-start_identity-seed0"
 NAMES = [
     ({}, DEFAULT),
-    ({"depth": 20}, "cifar10-resnet_v1-20-cbam_block-seed0"),
-    ({"seed": 3}, "cifar10-resnet_v1-cbam_block-seed3"),
-    ({"ratio": 4}, "cifar10-resnet_v1-cbam_block-ratio4-seed0"),
+    ({"depth": 20}, "cifar10-resnet_v1-20-cbam_block-start_identity-seed0"),
+    ({"seed": 3}, "cifar10-resnet_v1-cbam_block-start_identity-seed3"),
+    ({"ratio": 4}, "cifar10-resnet_v1-cbam_block-ratio4-start_identity-seed0"),
     ({"attention": "cbam_block(ratio=4)"}, "cifar10-resnet_v1-cbam_block-ratio4-seed0"),
-    ({"attention_at": "head"}, "cifar10-resnet_v1-cbam_block-at_head-seed0"),
-    ({"order": "parallel"}, "cifar10-resnet_v1-cbam_block-order_parallel-seed0"),
-    ({"epochs": 3}, "cifar10-resnet_v1-cbam_block-epochs3-seed0"),
-    ({"optimizer": "adam"}, "cifar10-resnet_v1-cbam_block-optimizer_adam-seed0"),
-    ({"learning_rate": 0.05}, "cifar10-resnet_v1-cbam_block-learning_rate0.05-seed0"),
-    ({"augment": False}, "cifar10-resnet_v1-cbam_block-no_augment-seed0"),
+    ({"attention_at": "head"}, "cifar10-resnet_v1-cbam_block-start_identity-at_head-seed0"),
+    ({"order": "parallel"}, "cifar10-resnet_v1-cbam_block-order_parallel-start_identity-seed0"),
+    ({"epochs": 3}, "cifar10-resnet_v1-cbam_block-start_identity-epochs3-seed0"),
+    ({"optimizer": "adam"}, "cifar10-resnet_v1-cbam_block-start_identity-optimizer_adam-seed0"),
+    ({"learning_rate": 0.05},
+     "cifar10-resnet_v1-cbam_block-start_identity-learning_rate0.05-seed0"),
+    ({"augment": False}, "cifar10-resnet_v1-cbam_block-start_identity-no_augment-seed0"),
     ({"attention": "none"}, "cifar10-resnet_v1-none-seed0"),
     ({"attention": "/a/b/my.py:block(x='a/b')"}, "cifar10-resnet_v1-block-x_a_b-seed0"),
     ({"model": "resnet(depth=50, stem='imagenet')"},
-     "cifar10-resnet-50-stem_imagenet-cbam_block-seed0"),
-    ({"model": "/a/b/my.py:net"}, "cifar10-net-cbam_block-seed0"),
+     "cifar10-resnet-50-stem_imagenet-cbam_block-start_identity-seed0"),
+    ({"model": "/a/b/my.py:net"}, "cifar10-net-cbam_block-start_identity-seed0"),
     # no difference to what is computed
     ({"checkpoint_every": "5m", "log": ("wandb",), "workers": 3, "data_dir": "/data"}, DEFAULT),
 ]  # fmt: skip
@@ -76,7 +77,7 @@ def test_every_setting_that_makes_a_difference_is_in_the_name():
 def test_photographs_are_told_apart_by_their_folder():
     settings = usual(dataset="folder", data_dir="/pictures/cats and dogs")
     name = default_run_dir(settings, "folder").name
-    assert name == "folder_cats_and_dogs-mobilenet-cbam_block-seed0"
+    assert name == "folder_cats_and_dogs-mobilenet-cbam_block-start_identity-seed0"
 
 
 def test_comparisons_have_the_same_rule():
