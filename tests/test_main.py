@@ -257,7 +257,8 @@ def test_digits_and_default_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     options = ["--epochs", "2", "--attention-at", "stage,head", "--learning-rate", "1e-9"]
     main(["--dataset", "digits", "--depth", "8", *options])
-    folder = "digits-resnet_v1-8-cbam_block-at_stage+head-epochs2-learning_rate1e-09-seed0"
+    attention = "cbam_block-start_identity-at_stage+head"
+    folder = f"digits-resnet_v1-8-{attention}-epochs2-learning_rate1e-09-seed0"
     config = json.loads((Path("runs") / folder / "config.json").read_text())
     assert config["attention_at"] == ["stage", "head"]
     hint = "is no better than guessing (2.30): try more --epochs, a lower --learning-rate"
