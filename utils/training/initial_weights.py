@@ -35,7 +35,8 @@ def source_network(init: str) -> keras.Model:
 def with_identity_start(settings: TrainSettings) -> TrainSettings:
     """Has attention start at the identity where the weights to start from come without attention.
 
-    The network then computes at first what it computed without attention.
+    The network then computes at first what it computed without attention, but for attention at the
+    head, which is added to the features: these are then twice as large.
 
     Args:
         settings: a `TrainSettings` with `init` or `weights`.
