@@ -34,9 +34,7 @@ SIX_EPOCHS = "cifar10-resnet20-6epochs"
 OTHER_NETWORKS = {
     "ResNet-v2-20": "cifar10-resnet_v2-2epochs",
     "MobileNet": "cifar10-mobilenet-2epochs",
-    "DenseNet-40": "digits-densenet-10epochs",
     "ResNeXt-29": "digits-resnext-10epochs",
-    "Inception v3": "digits-inception_v3-10epochs",
     "Inception-ResNet v2": "digits-inception_resnet_v2-10epochs",
 }
 DATA = {"CIFAR-10": "cifar10", "digits": "digits"}
@@ -179,10 +177,9 @@ def test_other_networks():
         experiment = OTHER_NETWORKS[name]
         data, epochs = row["data, epochs"].split(", ")
         assert int(epochs) == epochs_of(experiment)
-        seeds = [0, 1, 2] if "seeds 0 to 2" in row["other networks, seed 0"] else [0]
         for variant in variants_of(experiment):
             runs = read_runs(experiment, variant)
-            assert list(runs) == seeds
+            assert list(runs) == [0]
             assert {run["dataset"] for run in runs.values()} == {DATA[data]}
         for column, module in (("none", "none"), ("SE", "se_block"), ("CBAM", "cbam_block")):
             # of ResNet18 two variants of CBAM: in the blocks, then before the classifier
@@ -190,6 +187,45 @@ def test_other_networks():
             found.sort(key=lambda variant: "at_head" in variant)
             expected = [f for variant in found for f in accuracy_figures(experiment, variant)]
             check_figures(row[column], expected)
+
+
+# first cell of a row of the tables of digits -> experiment
+DIGITS = {
+    "DenseNet-40, 10": "digits-densenet-10epochs",
+    "Inception v3, 10": "digits-inception_v3-10epochs",
+    "MobileNet, 30": "digits-mobilenet-30epochs",
+    "ResNet-v2-20, 10": "digits-resnet_v2-10epochs",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [
+        ("docs/results.md", accuracy_figures),
+        ("docs/does-attention-help.md", difference_figures),
+    ],
+)
+def test_digits(name, figures):
+    rows = read_table(page(name), "digits, epochs")
+    assert [row["digits, epochs"] for row in rows] == list(DIGITS)
+    for row in rows:
+        experiment = DIGITS[row["digits, epochs"]]
+        assert row["digits, epochs"].endswith(f", {epochs_of(experiment)}")
+        for module in list(row)[1:]:
+            assert list(read_runs(experiment, MODULES[module])) == [0, 1, 2]
+            check_figures(row[module], figures(experiment, MODULES[module]))
+
+
+def test_six_epochs_of_the_study():
+    values = {
+        module: six_epochs_on_a_cpu(module, "mixed_bfloat16")
+        for module in ("none", "se_block", "cbam_block")
+    }
+    text = " ".join(page("docs/does-attention-help.md").split())
+    for module, name in (("se_block", "for SE"), ("cbam_block", "for CBAM as published")):
+        mean = statistics.mean(values[module]) - statistics.mean(values["none"])
+        interval = stats.ttest_rel(values[module], values["none"]).confidence_interval(0.95)
+        assert f"{mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}] {name}" in text
 
 
 def test_results_page_has_every_experiment():
