@@ -14,7 +14,7 @@ import numpy as np
 from . import architecture
 from .attention.identity import IdentityStart
 from .attention.registry import _LAYERS, AttentionModule, at_identity
-from .attention.specification import AT, AttentionSpec, places_of
+from .attention.specification import DEFAULT_PLACES, AttentionSpec, places_of
 from .preprocessing import preprocessing_layers
 from .pretrained import TWINS
 from .specification import parse_specification
@@ -47,7 +47,7 @@ def imagenet_weights(
             attention module cannot start at the identity in the places that are named.
     """
     name = twin_of(architecture, options)
-    attention, at = options.get("attention_module"), options.get("attention_at", AT)
+    attention, at = options.get("attention_module"), options.get("attention_at", DEFAULT_PLACES)
     options = {**options, "attention_at": places_of(attention, at)}
     attention = starting_at_identity(attention)
     if attention is not None and "head" in options["attention_at"]:

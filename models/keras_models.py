@@ -12,7 +12,7 @@ import keras
 from keras import layers, ops
 
 from .attention.registry import AttentionModule, at_identity
-from .attention.specification import AT, AttentionSpec, places_of
+from .attention.specification import DEFAULT_PLACES, AttentionSpec, places_of
 from .blocks import channel_axis
 from .builder import classifier_head
 from .fast import install
@@ -26,7 +26,7 @@ from .sites import as_graph
 from .specification import APPLICATIONS
 from .surgery import add_attention
 
-AUTO_PLACES = (AT, ("auto",))  # in these models, "auto" of `add_attention`
+AUTO_PLACES = (DEFAULT_PLACES, ("auto",))  # in these models, "auto" of `add_attention`
 # layers that may follow the scores of a classifier
 ACTIVATIONS = (layers.Activation, layers.Softmax)
 SCORES = tuple(map(keras.activations.get, ("linear", "softmax", "sigmoid")))  # of their last layer
@@ -76,7 +76,7 @@ def _from_application(constructor: Callable[..., keras.Model]) -> Callable[..., 
         classes: int = 10,
         classifier_activation: str | None = "softmax",
         attention_module: AttentionModule = None,
-        attention_at: str | Iterable[str] = AT,
+        attention_at: str | Iterable[str] = DEFAULT_PLACES,
         name: str | None = None,
         trained: bool | None = None,
         **options: Any,
@@ -106,7 +106,7 @@ def _from_file(path: str) -> Callable[..., keras.Model]:
         classes: int = 10,
         classifier_activation: str | None = "softmax",
         attention_module: AttentionModule = None,
-        attention_at: str | Iterable[str] = AT,
+        attention_at: str | Iterable[str] = DEFAULT_PLACES,
         name: str | None = None,
         preprocess: str | None = None,
         **unknown: Any,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .attention.specification import AT, AttentionSpec, places_of
+from .attention.specification import DEFAULT_PLACES, AttentionSpec, places_of
 
 if TYPE_CHECKING:
     import keras
@@ -191,8 +191,8 @@ def _fitting(architecture: str, options: Mapping[str, Any]) -> TrainedWeights:
     if wanted is None and (attention is None or isinstance(attention, str)):
         wanted = AttentionSpec.parse(attention)
     if wanted is not None:
-        at = AT if wanted.is_none else places_of(wanted, options.get("attention_at", AT))
-        wanted = dataclasses.replace(wanted, at=at)
+        at = places_of(wanted, options.get("attention_at", DEFAULT_PLACES))
+        wanted = AttentionSpec() if wanted.is_none else dataclasses.replace(wanted, at=at)
     for entry in trained_weights().values():
         name, own = parse_specification(entry.model)
         fits = name == architecture and all(options.get(k) == v for k, v in own.items())

@@ -16,7 +16,7 @@ from ..specification import (
 )
 
 NONE = "none"
-AT = ("block",)  # the default of `attention_at`
+DEFAULT_PLACES = ("block",)  # the default of `attention_at`
 # the order in which the folders of runs have named these options from the first version on
 _FIRST = ("ratio", "kernel_size", "pools", "descriptor", "order", "batch_norm")
 
@@ -39,11 +39,11 @@ class AttentionSpec:
 
     name: str = NONE
     options: tuple[tuple[str, Any], ...] = ()
-    at: tuple[str, ...] = AT
+    at: tuple[str, ...] = DEFAULT_PLACES
 
     @classmethod
     def parse(
-        cls, text: str | None, at: str | Sequence[str] = AT, **options: Any
+        cls, text: str | None, at: str | Sequence[str] = DEFAULT_PLACES, **options: Any
     ) -> "AttentionSpec":
         """Reads a specification.
 
@@ -102,7 +102,11 @@ def places_of(attention_module: Any, attention_at: str | Sequence[str]) -> tuple
             it to the `AttentionSpec`.
     """
     at = (attention_at,) if isinstance(attention_at, str) else tuple(attention_at)
-    return attention_module.at if at == AT and isinstance(attention_module, AttentionSpec) else at
+    return (
+        attention_module.at
+        if at == DEFAULT_PLACES and isinstance(attention_module, AttentionSpec)
+        else at
+    )
 
 
 def _rank(option: tuple[str, Any]) -> tuple[int, str]:

@@ -83,7 +83,7 @@ def _suits(layer, pools):
 
 
 def _has_plain_mlp(layer):
-    """Whether the MLP has a rectifier, and kernels without integers and adapters (LoRA)."""
+    """Whether the MLP has a rectifier, and float kernels without adapters (LoRA)."""
     return layer.activation is keras.activations.relu and not any(
         dense.quantization_mode or dense.lora_enabled for dense in (layer.reduce, layer.expand)
     )

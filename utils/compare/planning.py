@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from models.attention.specification import AttentionSpec
+from models.attention.specification import DEFAULT_PLACES, AttentionSpec
 from models.attention_module import attention_options, check_attention, list_attention
 from models.specification import format_specification
 
@@ -195,7 +195,7 @@ def _with_options(module, options, place):
 
 
 def _places(module, settings):
-    return [("block",)] if module.is_none else settings.attention_at
+    return [DEFAULT_PLACES] if module.is_none else settings.attention_at
 
 
 def _refuse_idle(given, taken):

@@ -101,10 +101,11 @@ def parse_settings(
 
 
 def _of_initial_run(values: dict[str, Any], known: list[str]) -> dict[str, Any]:
-    """The network and the attention of the run that is started from, where none are given."""
+    """The network and, of one training, the attention of the run to start from, if not given."""
     init = values.get("init")
-    if isinstance(init, list) and len(init) == 1:  # of a command that takes several
-        init = init[0]
+    compares = isinstance(init, list)  # several modules, which the run does not name
+    if isinstance(init, list) and len(init) == 1:
+        (init,) = init
     if not isinstance(init, str):
         return {}
     if init in trained_weights():
@@ -116,7 +117,7 @@ def _of_initial_run(values: dict[str, Any], known: list[str]) -> dict[str, Any]:
     else:
         return {}
     names = [] if "model" in values else ["model", *option_names(TrainSettings, "architecture")]
-    names += [] if "attention" in values else OF_ATTENTION
+    names += [] if compares or "attention" in values else OF_ATTENTION
     found = {name: config.get(name) for name in names} if isinstance(config, dict) else {}
     return {name: value for name, value in found.items() if name in known and value is not None}
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from models import list_models
-from models.attention.specification import AttentionSpec
+from models.attention.specification import DEFAULT_PLACES, AttentionSpec
 from models.signatures import Option, all_architecture_options
 
 from ..data.datasets import DATASETS
@@ -155,7 +155,7 @@ class AttentionSettings(Settings):
     @property
     def attention_spec(self) -> AttentionSpec:
         """The module with its options; those that are settings stand over those in its text."""
-        at = getattr(self, "attention_at", "block")
+        at = getattr(self, "attention_at", DEFAULT_PLACES)
         try:
             return AttentionSpec.parse(self.attention, at, **self.attention_options())
         except ValueError as error:
@@ -187,7 +187,7 @@ class ModelSettings(AttentionSettings, ArchitectureSettings):
         of="attention",
     )
     attention_at: tuple[str, ...] = setting(
-        ("block",), words, "where attention goes: block, stage, head, or several"
+        DEFAULT_PLACES, words, "where attention goes: block, stage, head, or several"
     )
 
 

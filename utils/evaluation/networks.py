@@ -18,6 +18,7 @@ from ..config.default_model import LARGE, default_model
 from ..config.settings import ArchitectureSettings, ModelSettings
 from ..data.data_format import shape_in_data_format
 from ..data.dataset import Dataset
+from ..system.backend_precision import chosen_precision
 from ..system.errors import UserError
 
 SMALL_IMAGES = ("resnet_v1", "resnet_v2")  # their three stages keep a large image large
@@ -52,6 +53,17 @@ def network_from_settings(
         )
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def precision_of_network(settings: ModelSettings, asked: str) -> tuple[str, str]:
+    """Returns the dtype policy that the network of settings trains in, and why.
+
+    Args:
+        settings: a `ModelSettings` that names a model.
+        asked: string, a dtype policy or `"auto"`, as for `chosen_precision`.
+    """
+    name, options = parse_specification(settings.model or "")
+    return chosen_precision(asked, name, {**vars(settings), **options})
 
 
 def check_network(settings: ModelSettings) -> None:

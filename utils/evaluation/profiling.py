@@ -14,17 +14,15 @@ from tqdm import tqdm
 from models.attention.catalog import CATALOG
 from models.attention.specification import NONE, AttentionSpec
 from models.attention_module import list_attention
-from models.specification import parse_specification
 
 from ..config.command_settings import ProfileSettings
 from ..config.default_model import with_model
 from ..system.backend import jit_compile
-from ..system.backend_precision import chosen_precision
 from ..system.errors import UserError
 from ..system.files import spreadsheet_text
 from ..system.timing import ratios, time_in_turn
 from .counting import activation_bytes, multiply_adds, trainable_params
-from .networks import CIFAR_SIZE, network_from_settings
+from .networks import CIFAR_SIZE, network_from_settings, precision_of_network
 
 NOTE = (
     "multiply-adds, activations (estimated): for one image; latency of a prediction, time of a "
@@ -75,9 +73,7 @@ def profile(
         raise UserError(
             f"not every attention module takes {options}; name the modules with --attention"
         )
-    architecture, own = parse_specification(settings.model)
-    of_network = {**own, **settings.architecture_options()}
-    precision = chosen_precision(settings.precision, architecture, of_network)[0]
+    precision = precision_of_network(settings, settings.precision)[0]
     keras.config.set_dtype_policy(precision)
     specs = dict.fromkeys([AttentionSpec(at=settings.attention_at), *_specs(settings)])
     if settings.plot and len(specs) == 1:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from models.attention.specification import AttentionSpec
+from models.attention.specification import DEFAULT_PLACES, AttentionSpec
 from models.specification import parse_specification, short_name
 
 from ..config.compare_settings import CompareSettings
@@ -45,7 +45,7 @@ def part_of_name(name: str, value: Any) -> str:
 def attention_name(spec: AttentionSpec) -> str:
     """Returns what a folder's name has for an attention module, such as `cbam_block-ratio4`."""
     parts = [spec.short_name, *(part_of_name(*option) for option in spec.options)]
-    if spec.at != ("block",):
+    if spec.at != DEFAULT_PLACES:
         parts.append(part_of_name("at", spec.at))
     return "-".join(parts)
 

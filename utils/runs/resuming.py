@@ -125,7 +125,8 @@ def _comparable(config):
     except UserError:  # from a version with other options: compared as they are
         return {**config, **own}
     code = config.get("code")
-    code = code and {absolute_reference(name): checksum for name, checksum in code.items()}
+    if isinstance(code, dict):
+        code = {absolute_reference(name): checksum for name, checksum in code.items()}
     return {**config, "attention": str(spec), "code": code}
 
 

@@ -16,7 +16,6 @@ import keras
 from models import architecture
 from models.precision import in_precision
 from models.saving import load_model
-from models.specification import parse_specification
 
 from ..config.default_model import default_model, known_model, with_model
 from ..config.optimization import default_learning_rate
@@ -26,7 +25,7 @@ from ..data.dataset import Dataset
 from ..data.datasets import load_dataset
 from ..evaluation.counting import trainable_params
 from ..evaluation.evaluate import Evaluation, evaluate
-from ..evaluation.networks import check_network, hint_of_size
+from ..evaluation.networks import check_network, hint_of_size, precision_of_network
 from ..feeding.sources import image_source, refuse_settings_of_others
 from ..runs.naming import default_run_dir
 from ..runs.own_code import with_own_code
@@ -35,7 +34,7 @@ from ..runs.progress import Progress
 from ..runs.resuming import check_settings, environment
 from ..runs.run_folder import check_run_dir, create_run_dir, locked, read_config
 from ..system.backend import versions
-from ..system.backend_precision import AUTO, chosen_precision
+from ..system.backend_precision import AUTO
 from ..system.errors import Interrupted, RunError, UserError
 from ..system.files import write_json
 from ..system.provenance import provenance
@@ -249,7 +248,7 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
         depth=depth,  # type: ignore[call-arg]  # a field made from the architectures' options
         init=settings.init and os.path.abspath(settings.init),
         backend=keras.backend.backend(),
-        precision=_chosen_precision(settings, settings.precision)[0],
+        precision=precision_of_network(settings, settings.precision)[0],
         learning_rate=settings.learning_rate or default_learning_rate(settings.optimizer, chosen),
         **of_data,
     )
@@ -290,13 +289,8 @@ def _learning(settings, setup):
     return f"{'; '.join(parts)}\n" if parts else ""
 
 
-def _chosen_precision(settings, asked):
-    architecture, options = parse_specification(settings.model)
-    return chosen_precision(asked, architecture, {**vars(settings), **options})
-
-
 def _precision(settings):
-    chosen, why = _chosen_precision(settings, AUTO)
+    chosen, why = precision_of_network(settings, AUTO)
     return f"{chosen} ({why})" if settings.precision == chosen else settings.precision
 
 

@@ -14,7 +14,7 @@ from .pairs import mix
 MODES = ("embedded_gaussian", "gaussian", "dot_product")
 
 
-# rank -> the pooling, and how many positions it takes together along each axis
+# rank -> the pooling, and its size along each axis
 POOLS = {
     3: (layers.MaxPooling1D, (2,)),
     4: (layers.MaxPooling2D, (2, 2)),
@@ -131,9 +131,9 @@ class NonLocal(AttentionLayer):
         if self.batch_norm:
             gamma = "zeros" if self.zero_init else "ones"
             self.norm = batch_norm(self.channels, "norm", self.dtype_policy, gamma, self.rank)
-        pooling, self.fields = POOLS[self.rank]
+        pooling, pool_size = POOLS[self.rank]
         self.pool = pooling(
-            self.fields[0] if self.rank == 3 else self.fields,
+            pool_size,
             padding="same",
             data_format="channels_last",
             name="pool",
@@ -168,8 +168,8 @@ class NonLocal(AttentionLayer):
             y = self.norm(y, training=training)
         mass = ops.reshape(ops.cast(mass, self.compute_dtype), (-1, *ops.shape(seen)[1:-1], 1))
         if self.subsample:
-            for axis, (length, field) in enumerate(zip(size, self.fields, strict=True), start=1):
-                mass = ops.take(ops.repeat(mass, field, axis=axis), ops.arange(length), axis=axis)
+            for axis, (length, pooled) in enumerate(zip(size, self.pool.pool_size, strict=True), 1):
+                mass = ops.take(ops.repeat(mass, pooled, axis=axis), ops.arange(length), axis=axis)
         outputs = inputs + from_channels_last(y, self.data_format)
         return outputs, {"spatial": from_channels_last(mass, self.data_format)}
 

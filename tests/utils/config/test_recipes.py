@@ -65,8 +65,10 @@ def test_weights_to_start_from_are_fine_tuned_with_a_file_too(tmp_path):
 
 
 def test_a_comparison_takes_the_network_of_the_run_that_it_starts_from():
-    words = ["--init", "cifar10/resnet_v1-56-none", "--attention", "none", "se_block"]
-    assert parse_settings(CompareSettings, words, "main.py compare", "").depth == (56,)
+    words = ["--init", "cifar10/resnet_v1-56-none"]
+    found = parse_settings(CompareSettings, words, "main.py compare", "")
+    assert found.depth == (56,)
+    assert found.attention == CompareSettings().attention  # its modules, not that of the run
 
 
 def test_comparisons_take_recipes_too(tmp_path):

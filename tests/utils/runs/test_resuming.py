@@ -42,5 +42,6 @@ def test_own_code_is_the_same_by_its_path_from_here_and_by_its_absolute_path(tmp
     there = config("blocks.py:halve", "a1")
     assert changed_settings(there, config(absolute, "a1")) == {}
     assert changed_settings(there, config(absolute, "b2")).keys() == {"code"}
+    assert "code" in changed_settings({**there, "code": "of anybody"}, config(absolute, "a1"))
     monkeypatch.chdir(tmp_path.parent)
     assert changed_settings(there, config(absolute, "a1")).keys() == {"attention", "code"}

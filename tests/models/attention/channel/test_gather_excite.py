@@ -38,6 +38,13 @@ def test_battery(options, rng):
     run_layer_test(GE, options, params(**options), rng, steps=2 if chain else 1)
 
 
+def test_an_extent_may_be_a_whole_float():
+    layer = GE(extent=2.0, extra_params=True)
+    layer.build((None, 8, 8, 4))
+    assert len(layer.convs) == 1
+    assert layer.get_config()["extent"] == 2
+
+
 def gather(layer, x):
     from torch.nn import functional
 

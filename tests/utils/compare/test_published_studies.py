@@ -1,0 +1,173 @@
+"""The figures on the pages of recipes, precision, weights and of the study, recomputed."""
+
+import csv
+import json
+import statistics
+
+import pytest
+from scipy import stats
+
+from tests.published_figures import (
+    MODULES,
+    RESULTS,
+    check_figures,
+    page,
+    read_runs,
+    read_table,
+    variants_of,
+)
+
+pytestmark = pytest.mark.once
+
+# row of the table of docs/recipe.md -> flags of its runs in results/recipe.csv
+SMALL = "--batch-size 64 --learning-rate"
+LINEAR = f"{SMALL} 0.014 --schedule linear_decay"
+TRIED = {
+    "none: batches of 128, peak 0.02": "",
+    "batches of 64, peak 0.014": f"{SMALL} 0.014",
+    "batches of 64, peak 0.02": f"{SMALL} 0.02",
+    "batches of 64, peak 0.009": f"{SMALL} 0.009",
+    "batches of 64, peak 0.014, crop by up to 3 pixels": f"{SMALL} 0.014 --crop-padding 3",
+    "batches of 64, peak 0.014, crop by up to 2 pixels": f"{SMALL} 0.014 --crop-padding 2",
+    "batches of 64, peak 0.014, `--label-smoothing 0.1`": f"{SMALL} 0.014 --label-smoothing 0.1",
+    "batches of 64, peak 0.014, `--ema 0.998`": f"{SMALL} 0.014 --ema 0.998",
+    "batches of 64, peak 0.014, `--schedule linear_decay`": LINEAR,
+    "batches of 64, peak 0.014, `--cutout 8`": f"{SMALL} 0.014 --cutout 8",
+}
+
+
+def recipe_figures(epochs, flags):
+    """Mean, deviation of several, and seeds; of a seed that was trained twice, the first time."""
+    with open(RESULTS / "recipe.csv", newline="") as file:
+        rows = [r for r in csv.DictReader(file) if (r["epochs"], r["flags"]) == (epochs, flags)]
+    by_seed = {int(row["seed"]): 100 * float(row["test_accuracy"]) for row in reversed(rows)}
+    values, seeds = list(by_seed.values()), sorted(by_seed)
+    spread = [statistics.stdev(values)] if len(values) > 1 else []
+    return [statistics.mean(values), *spread, *seeds]
+
+
+def test_recipes():
+    rows = read_table(page("docs/recipe.md"), "change")
+    assert [row["change"] for row in rows] == list(TRIED)
+    for row in rows:
+        check_figures(row["test accuracy (seeds)"], recipe_figures("15", TRIED[row["change"]]))
+    for row in read_table(page("docs/recipe.md"), "epochs"):
+        if row["`plain` (seeds)"]:
+            plain = recipe_figures(row["epochs"], "--recipe plain")
+            check_figures(row["`plain` (seeds)"], plain)
+        if row["epochs"] in ("6", "15", "60"):
+            check_figures(row["`muon` (seeds)"], recipe_figures(row["epochs"], ""))
+    values = six_epochs_on_a_cpu("none", "float32")
+    spread = f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} %"
+    assert f"6 epochs reach {spread} (seeds 0, 1, 2;" in page("docs/recipe.md")
+
+
+def six_epochs_on_a_cpu(module, precision):
+    """Test accuracies in percent, by seed."""
+    with open(RESULTS / "precision.csv", newline="") as file:
+        wanted = {"module": module, "precision": precision}
+        found = [run for run in csv.DictReader(file) if wanted.items() <= run.items()]
+    assert [run["seed"] for run in found] == ["0", "1", "2"]
+    return [100 * float(run["test_accuracy"]) for run in found]
+
+
+def test_recipes_of_six_epochs():
+    base, *rows = read_table(page("docs/recipe.md"), "change, 6 epochs")
+    values = six_epochs_on_a_cpu("none", "mixed_bfloat16")
+    figures = [statistics.mean(values), statistics.stdev(values), 0, 1, 2]
+    check_figures(base["test accuracy (seeds)"], figures)
+    changes = [
+        "--crop-padding 2", f"{SMALL} 0.014 --crop-padding 2",
+        "kernels that start close to the identity",
+    ]  # fmt: skip
+    for row, flags in zip(rows, changes, strict=True):
+        check_figures(row["test accuracy (seeds)"], recipe_figures("6", flags))
+
+
+# first cell of a row of the table of the study -> experiment
+STUDY = {
+    "ResNet20, 30": "cifar10-resnet20-30epochs",
+    "ResNet56, 30": "cifar10-resnet56-30epochs",
+    "ResNet18, 15": "cifar10-resnet18-15epochs",
+}
+STUDIED = {
+    **MODULES,
+    "CBAM in every block, ratio 16, kernel 3": "cbam_block-ratio16-kernel_size3",
+    "CBAM before the classifier": "cbam_block-ratio16-kernel_size3-at_head",
+}
+
+
+def test_the_study():
+    rows = read_table(page("docs/does-attention-help.md"), "network, epochs")
+    found = set()
+    for row in rows:
+        experiment, variant = STUDY[row["network, epochs"]], STUDIED[row["module"]]
+        found.add((experiment, variant))
+        own, base = read_runs(experiment, variant), read_runs(experiment, "none")
+        check_figures(row["seeds"], list(own))
+        differences = [
+            100 * (own[seed]["test_accuracy"] - base[seed]["test_accuracy"]) for seed in own
+        ]
+        check_figures(row["difference"], differences)
+    every = {(e, v) for e in STUDY.values() for v in variants_of(e) if v != "none"}
+    assert found == every
+
+
+def test_original_pixels():
+    found = json.loads((RESULTS / "original_pixels.json").read_text())
+    rows = read_table(page("docs/weights.md"), "name")
+    assert {row["name"].strip("`") for row in rows} == set(found)
+    for row in rows:
+        of_name = found[row["name"].strip("`")]
+        check_figures(row["on original pixels"], [100 * of_name["original"]])
+    lost = [100 * (each["original"] - each["copy"]) for each in found.values()]
+    assert f"{min(lost):.1f} to {max(lost):.1f} points" in " ".join(page("docs/weights.md").split())
+
+
+def test_precision():
+    with open(RESULTS / "precision.csv", newline="") as file:
+        runs = list(csv.DictReader(file))
+    rows = read_table(page("docs/precision.md"), "module")
+    for row in rows:
+        if row["epochs"] == "6":
+            which = {"module": MODULES[row["module"]], "seed": row["seed"]}
+            of_seed = {run["precision"]: run for run in runs if which.items() <= run.items()}
+            for column, precision in (("bfloat16", "mixed_bfloat16"), ("float32", "float32")):
+                check_figures(row[column], [100 * float(of_seed[precision]["test_accuracy"])])
+    assert [row["epochs"] for row in rows].count("6") == len(runs) / 2
+    text = " ".join(page("docs/precision.md").split())
+    for modules in ({"none"}, set(MODULES.values())):
+        lost = paired_differences(runs, modules)
+        half = stats.t.ppf(0.975, len(lost) - 1) * stats.sem(lost)
+        mean = statistics.mean(lost)
+        interval = f"a 95 % confidence interval from {mean - half:+.2f} to {mean + half:+.2f}"
+        assert f"{mean:+.2f} points, with {interval}" in text
+
+
+def paired_differences(runs, modules):
+    """Accuracy in bfloat16 minus that in float32, in points, of each module and seed."""
+    of_precision = {
+        precision: [
+            (run["module"], run["seed"], 100 * float(run["test_accuracy"]))
+            for run in runs
+            if run["precision"] == precision and run["module"] in modules
+        ]
+        for precision in ("mixed_bfloat16", "float32")
+    }
+    return [
+        half[2] - full[2]
+        for half, full in zip(*map(sorted, of_precision.values()), strict=True)
+        if half[:2] == full[:2]
+    ]
+
+
+def test_six_epochs_of_the_study():
+    values = {
+        module: six_epochs_on_a_cpu(module, "mixed_bfloat16")
+        for module in ("none", "se_block", "cbam_block")
+    }
+    text = " ".join(page("docs/does-attention-help.md").split())
+    for module, name in (("se_block", "for SE"), ("cbam_block", "for CBAM as published")):
+        mean = statistics.mean(values[module]) - statistics.mean(values["none"])
+        interval = stats.ttest_rel(values[module], values["none"]).confidence_interval(0.95)
+        assert f"{mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}] {name}" in text
