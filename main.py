@@ -47,7 +47,7 @@ def compare(settings):
 def evaluate(settings):
     from utils.evaluation.evaluate import evaluate_run
 
-    result = evaluate_run(settings.run, settings.data_dir, settings.precision)
+    result = evaluate_run(settings.run, settings.data_dir, settings.precision, settings.flip)
     print(f"{'class':>20} accuracy")
     for name, accuracy in result.class_accuracies.items():
         print(f"{name:>20} {'no test image' if accuracy is None else f'{accuracy:.4f}'}")

@@ -18,6 +18,7 @@ from main import announcer, main
 from tests.processes import ROOT, run_program, run_python
 from utils.config.command_line import parse_settings
 from utils.config.settings import TrainSettings
+from utils.data.datasets import load_dataset
 from utils.runs.predictions import read_predictions
 from utils.system.backend import device
 
@@ -385,6 +386,32 @@ def test_evaluate_refuses_a_damaged_run(run, tmp_path, capsys, damage, content):
     assert err.count("\n") == 1
     assert damage in err
     assert not (copy / "evaluation.json").exists()
+
+
+@pytest.mark.once
+def test_evaluate_with_mirror_images(run, cifar10_dir, tmp_path):
+    """Averages the probabilities of an image and its mirror image; comparisons read others."""
+    copy = shutil.copytree(run, tmp_path / "copy")
+    main(["evaluate", str(copy), "--flip"])
+    network = keras.saving.load_model(run / "best.keras", compile=False)
+    images = load_dataset("cifar10", str(cifar10_dir)).x_test
+    both = [network.predict(views, verbose=0) for views in (images, images[:, :, ::-1])]
+    expected = np.mean(both, axis=0)[np.arange(40), np.arange(40) % 10]
+    result = json.loads((copy / "evaluation.json").read_text())
+    assert result["flip"]
+    assert result["test_loss"] == pytest.approx(-np.log(expected).mean(), rel=1e-4)
+    assert (copy / "predictions.npz").read_bytes() == (run / "predictions.npz").read_bytes()
+
+
+@pytest.mark.once
+def test_evaluate_refuses_mirror_images_of_digits(tmp_path, capsys):
+    run = tmp_path / "run"
+    main([*SMALL, "--dataset", "digits", "--epochs", "1", "--run-dir", str(run)])
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", str(run), "--flip"])
+    assert end.value.code == 2
+    assert "a mirror image of digits does not belong to the same class" in capsys.readouterr().err
+    assert not (run / "evaluation.json").exists()
 
 
 @pytest.mark.once

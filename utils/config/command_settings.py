@@ -97,6 +97,12 @@ class OfRuns(WithData):
 class EvaluateSettings(OfRun, InPrecision):
     """How a finished run is evaluated."""
 
+    group = "evaluate"
+
+    flip: bool = setting(
+        False, boolean, "average the probabilities of each image and its mirror image"
+    )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportSettings(OfRun):

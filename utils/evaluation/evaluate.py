@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 
 from models.precision import in_precision, precision_of
 from models.saving import load_model
@@ -53,17 +54,34 @@ class Evaluation:
         }
 
 
-def evaluate(network: keras.Model, dataset: Dataset) -> Evaluation:
+def with_mirror_images(network: keras.Model) -> keras.Model:
+    """Returns a network that averages a network's outputs for an image and for its mirror image.
+
+    Args:
+        network: Keras model of images `(height, width, channels)`.
+
+    Returns:
+        A Keras model, with the weights of `network`.
+    """
+    images = keras.Input(network.input_shape[1:])
+    mirror_images = ops.flip(images, axis=2)
+    return keras.Model(images, (network(images) + network(mirror_images)) / 2)
+
+
+def evaluate(network: keras.Model, dataset: Dataset, flip: bool = False) -> Evaluation:
     """Evaluates a network on a test set.
 
     Args:
         network: Keras model from raw pixels to class probabilities.
         dataset: a `Dataset`.
+        flip: bool, whether the probabilities are means over each image and its mirror image.
+            Defaults to `False`.
 
     Returns:
         An `Evaluation`.
     """
-    probabilities = np.asarray(image_source(dataset).predict(network), "float64")
+    evaluated = with_mirror_images(network) if flip else network
+    probabilities = np.asarray(image_source(dataset).predict(evaluated), "float64")
     predicted = probabilities.argmax(axis=-1)
     of_true_class = probabilities[np.arange(len(predicted)), dataset.y_test]
     predictions = Predictions(probabilities.astype("float32"), dataset.y_test.astype("int64"))
@@ -81,29 +99,37 @@ def evaluate_run(
     run: str | PathLike[str],
     data_dir: str | PathLike[str] | None = None,
     precision: str = "auto",
+    flip: bool = False,
 ) -> Evaluation:
     """Evaluates the best network of a run, and writes the results into the run's folder.
 
     Writes `evaluation.json`, `confusion_matrix.csv` and `confusion_matrix.png`. It writes
     `predictions.npz`, which a comparison reads, only as the training wrote it: of the run's own
-    data, in its precision. It leaves that of the training alone otherwise.
+    data, in its precision, without mirror images. It leaves that of the training alone otherwise.
 
     Args:
         run: path of the run's folder.
         data_dir: path of the folder with the data. Defaults to the run's own.
         precision: string, the dtype policy to compute in, or `"auto"`, that of the training where
             this device has units for it. Defaults to `"auto"`.
+        flip: bool, whether the probabilities are means over each image and its mirror image.
+            Defaults to `False`.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        UserError: the folder is not that of a run, its data set cannot be loaded, or its network
-            cannot be loaded or does not fit the data.
+        UserError: the folder is not that of a run, its data set cannot be loaded, a mirror image
+            has another class there, or its network cannot be loaded or does not fit the data.
     """
     run = Path(run)
     config = read_config(run)
     dataset = load_run_dataset(config, data_dir)
+    if flip and not dataset.flips:
+        raise UserError(
+            f"--flip: a mirror image of {dataset.name} does not belong to the same class; "
+            "evaluate without --flip"
+        )
     trained_in = config.get("precision", "float32")
     precision = precision_of_run(precision, trained_in)
     try:
@@ -111,7 +137,7 @@ def evaluate_run(
         classes = network.output_shape[-1]
         if classes != dataset.classes:
             raise ValueError(f"it has {classes} classes, {dataset.name} has {dataset.classes}")
-        result = evaluate(in_precision(network, precision), dataset)
+        result = evaluate(in_precision(network, precision), dataset, flip)
     except Exception as error:  # the file can hold any network, which can raise any error
         raise UserError(f"{run}/best.keras cannot be evaluated: {error}") from error
     write_json(
@@ -121,9 +147,10 @@ def evaluate_run(
             "test_loss": result.loss,
             "class_accuracy": result.class_accuracies,
             "precision": result.precision,
+            "flip": flip,
         },
     )
-    is_as_trained = data_dir is None and precision == trained_in
+    is_as_trained = data_dir is None and precision == trained_in and not flip
     if is_as_trained or not (run / PREDICTIONS).exists():
         write_predictions(run, result.predictions)
     write_confusion(run / "confusion_matrix.csv", result.confusion, result.class_names)
