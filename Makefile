@@ -45,11 +45,12 @@ lint: .venv/installed-dev
 docs: .venv/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-# times everything, most of an hour; DATA is the folder with CIFAR-10, PHOTOS one of images; with a
+# times everything, more than an hour; DATA is the folder with CIFAR-10, PHOTOS one of images; with a
 # GPU and JAX the accelerator too
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.overhead --network resnet50
+	$(BIN)/python -m benchmarks.precision
 	$(BIN)/python -m benchmarks.floor
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.throughput

@@ -20,6 +20,7 @@ from utils.system.files import read_json
 CONTENT = Path(__file__).with_suffix(".toml")
 PAGES = Path(__file__).parent.parent / "docs" / "modules"
 API = "../api/attention.md"
+STRING = re.compile(r'`"\w+"`')
 # options of every layer, those of kernels only where it has some
 COMMON = ("data_format", "kernel_initializer", "bias_initializer", "kernel_regularizer")
 
@@ -51,6 +52,7 @@ def page(name, written):
         _summary(layer),
         _facts(name, layer),
         f"![Diagram of {name}]({name}.svg)",
+        f"```python\nfrom attention_zoo import {name}\n\nx = {name}(x)\n```",
         f"## Formula\n\n```text\n{written['formula'].strip()}\n```",
         "Diagram and formula show the defaults; [what the symbols mean](../modules.md#the-pages). "
         f"Where it differs from its paper, [`{layer.__name__}`]({_anchor(layer)}) says so.",
@@ -147,11 +149,16 @@ def _descriptions(layer):
 
 
 def _first_sentences(layer):
-    """The first sentence of the docstring on each option, without its type."""
-    sentences = (
-        (name, re.split(r"\.(?:\s|$)", text)[0]) for name, text in _descriptions(layer).items()
-    )
-    return {name: re.sub(r"^(int|number|float|bool)(, |$)", "", text) for name, text in sentences}
+    """The first sentence of the docstring on each option, without its type, and its values."""
+    found = {}
+    for name, text in _descriptions(layer).items():
+        sentence = re.split(r"\.(?:\s|$)", text)[0]
+        sentence = re.sub(r"^(int|number|float|bool)(, |$)", "", sentence)
+        values = [value for value in dict.fromkeys(STRING.findall(text)) if value not in sentence]
+        found[name] = f"{sentence}: {', '.join(values)}" if len(values) > 1 else sentence
+    if "start" in found:
+        found["start"] += "; see [How gates start](../modules.md#how-gates-start)"
+    return found
 
 
 def _origins(layer):

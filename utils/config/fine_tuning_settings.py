@@ -18,8 +18,8 @@ class FineTuningSettings(Settings):
     init: str | None = setting(
         None,
         optional(path),
-        "run, .keras file, or trained weights that 'main.py list' names, to start from; attention "
-        "and a classifier of other classes may be new",
+        "run, .keras file, trained weights that 'main.py list' names, or imagenet, to start from; "
+        "attention and a classifier of other classes may be new",
     )
     weights: str | None = setting(
         None,

@@ -58,13 +58,14 @@ def with_mirror_images(network: keras.Model) -> keras.Model:
     """Returns a network that averages a network's outputs for an image and for its mirror image.
 
     Args:
-        network: Keras model of images `(height, width, channels)`.
+        network: Keras model of images in Keras's data format.
 
     Returns:
         A Keras model, with the weights of `network`.
     """
     images = keras.Input(network.input_shape[1:])
-    mirror_images = ops.flip(images, axis=2)
+    width = 2 if keras.config.image_data_format() == "channels_last" else 3
+    mirror_images = ops.flip(images, axis=width)
     return keras.Model(images, (network(images) + network(mirror_images)) / 2)
 
 

@@ -125,7 +125,10 @@ class SE(ChannelAttention):
             the paper's default is 16.
         use_bias: bool, biases in the two dense layers. Defaults to `True`, as in the paper's
             section 4 and its authors' Caffe code.
-        start: how the gate starts, as in `ChannelAttention`. Defaults to `"published"`.
+        start: how the gate starts. `"published"` (default): with random weights. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
+            `"authors"`: with the random weights of CBAM's authors.
         activation: of the hidden layer. Defaults to `"relu"`, as published.
         divisor: int, above 1 the hidden layer has the multiple of it that is nearest to
             `channels / ratio` units, and at least `divisor`. Defaults to 1; timm has 8.

@@ -23,7 +23,10 @@ class CSE(SE):
         ratio: int, reduction of the hidden layer: `max(1, channels // ratio)` units. Defaults to 2,
             as in the papers and the authors' code.
         use_bias: bool, biases in the two dense layers. Defaults to `True`, as in the authors' code.
-        start: how the gate starts, as in `ChannelAttention`. Defaults to `"published"`.
+        start: how the gate starts. `"published"` (default): with random weights. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
+            `"authors"`: with the random weights of CBAM's authors.
         activation: of the hidden layer. Defaults to `"relu"`, as published.
         divisor: int, as in `SE`. Defaults to 1.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
@@ -145,7 +148,7 @@ class SCSE(AttentionLayer):
         combine: `"max"` (default), value by value the larger of both, as in the authors' code and
             among the variants of the second paper; or `"add"`, as in the first paper.
         use_bias: bool, biases in both halves. Defaults to `True`, as in the authors' code.
-        start: how the gates start, as in `SSE`. Defaults to `"published"`. With
+        start: `"published"` (default), `"half"` or `"identity"`, as in `SSE`. With
             `combine="add"`, `"identity"` has both gates at 0.5, and their sum at 1.
         activation: of the hidden layer of `CSE`. Defaults to `"relu"`, as published.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.

@@ -43,7 +43,8 @@ class NonLocal(AttentionLayer):
     square.
 
     Args:
-        mode: one of the three above. Defaults to `"embedded_gaussian"`, as in the authors' code.
+        mode: `"embedded_gaussian"`, `"gaussian"` or `"dot_product"`, as above. Defaults to
+            `"embedded_gaussian"`, as in the authors' code.
         ratio: int, reduction of the inner channels. Defaults to 2, as in the paper.
         subsample: bool, whether `phi` and `g` see the map after a max-pooling of 2x2, of two steps
             in a sequence; the depth of a volume is not pooled. Defaults to `True`, as in the
