@@ -2,11 +2,12 @@
 
     KERAS_BACKEND=jax python -m benchmarks.accelerator [--batch 1024] [--peak 989] [--bytes 3.35]
 
-Training as `main.py` does it, the images on the device, in bfloat16 and float32, several steps per
-launch. `--peak` is the accelerator's bfloat16 peak in TFLOP/s and `--bytes` its memory's rate in
-TB/s; the defaults are those of an H100 SXM. The first share counts two operations per multiply-add
-and three passes per training step; the second takes every activation to be moved five times.
-A module's time is a multiple of the base network's in the same round. Then, whole runs:
+Training with `main.py`'s default recipe, the images on the device, in bfloat16 and float32, several
+steps per launch. `--peak` is the accelerator's bfloat16 peak in TFLOP/s and `--bytes` its memory's
+rate in TB/s; the defaults are those of an H100 SXM. The first share counts two operations per
+multiply-add and three passes per training step, and nothing for the optimizer; the second takes
+every activation to be moved five times. A module's time is a multiple of the base network's in the
+same round. Then, whole runs:
 
     time python main.py --model resnet_v1 --depth 20 --attention cbam_block --backend jax \
         --precision mixed_bfloat16 --batch-size 512 --epochs 40 --data-dir DIR   # aim: 92 %
@@ -16,15 +17,14 @@ A module's time is a multiple of the base network's in the same round. Then, who
 
 import dataclasses
 
-import numpy as np
-
-from utils.config.command_line import parse_settings
+from benchmarks.command import parse
 from utils.config.fields import Settings, setting
-from utils.config.parsing import integer, number, words
+from utils.config.parsing import integer, number, several, specification, words
+from utils.config.recipes import DEFAULT_RECIPE, recipe_settings
 from utils.system.backend import choose_backend, device, on_accelerator
 from utils.system.timing import ratios, time_in_turn
 
-NETWORKS = {
+TRAINED = {
     "ResNet20": {"model": "resnet_v1", "depth": 20},
     "ResNet18": {"model": "resnet", "depth": 18},
 }
@@ -33,7 +33,9 @@ STEPS = 32  # per launch, and in a round
 
 @dataclasses.dataclass(frozen=True)
 class BenchSettings(Settings):
-    attention: tuple[str, ...] = setting(("none", "cbam_block"), words, "modules, with commas")
+    attention: tuple[str, ...] = setting(
+        ("none", "cbam_block"), several(specification), "modules, with commas"
+    )
     precision: tuple[str, ...] = setting(
         ("mixed_bfloat16", "float32"), words, "of the computation, with commas"
     )
@@ -44,23 +46,22 @@ class BenchSettings(Settings):
 
 
 def main():
-    settings = parse_settings(BenchSettings, None, "benchmarks.accelerator", __doc__.split("\n")[0])
+    settings = parse(BenchSettings, "accelerator", __doc__)
     choose_backend()
     import keras
 
-    from benchmarks.throughput import our_loop
+    from benchmarks.training import our_loop, random_dataset
 
     if not on_accelerator():
         raise SystemExit("benchmarks.accelerator needs a GPU or TPU, and the backend found none")
     from utils.evaluation.counting import activation_bytes, multiply_adds
 
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (50_000, 32, 32, 3)).astype("uint8")
-    data = images, rng.integers(0, 10, len(images)), STEPS, settings.batch, STEPS
+    data = random_dataset(), STEPS, settings.batch, STEPS
     print(f"{device()}, batch {settings.batch}, {STEPS} steps per launch")
     for precision in settings.precision:
         keras.config.set_dtype_policy(precision)
-        for title, options in NETWORKS.items():
+        for title, which in TRAINED.items():
+            options = {**recipe_settings(DEFAULT_RECIPE), **which}
             loops = {m: our_loop(*data, **options, attention=m) for m in settings.attention}
             seconds = time_in_turn({m: run for m, (run, _) in loops.items()}, settings.rounds)
             multiples = ratios(seconds, settings.attention[0])

@@ -2,21 +2,22 @@
 
     python -m benchmarks.devices --devices 2 [--batch-size 128] [--attention cbam_block]
 
-ResNet20 as `main.py` trains it, on data of CIFAR-10's shape, on one device and on several in turn
-in one process. The efficiency is the speed on N devices over N times the speed on one (median of
-the rounds): with the same batch for all together (what `--devices` does to a run), and with the
-same batch for each (`--batch-size` grown with the devices). Devices that are made of one CPU
-(ATTENTION_ZOO_CPU_DEVICES) share its cores: there, N devices cannot be N times as fast.
+ResNet20 with `main.py`'s default recipe, on data of CIFAR-10's shape, on one device and on several
+in turn in one process. The efficiency is the speed on N devices over N times the speed on one
+(median of the rounds): with the same batch for all together (what `--devices` does to a run), and
+with the same batch for each (`--batch-size` grown with the devices). Devices that are made of one
+CPU (ATTENTION_ZOO_CPU_DEVICES) share its cores: there, N devices cannot be N times as fast.
 """
 
 import dataclasses
 import statistics
 
-import numpy as np
-
-from utils.config.command_line import fail, parse_settings
+from benchmarks.command import parse
+from benchmarks.training import epoch_of, random_dataset
+from utils.config.command_line import fail
 from utils.config.fields import Settings, setting
-from utils.config.parsing import choice, integer, optional, text
+from utils.config.parsing import choice, integer, optional, specification
+from utils.config.recipes import DEFAULT_RECIPE, recipe_settings
 from utils.config.settings import TrainSettings
 from utils.system.backend import CPU_DEVICES, choose_backend, device, on_accelerator
 from utils.system.errors import UserError
@@ -27,7 +28,7 @@ from utils.system.timing import time_in_turn
 class BenchSettings(Settings):
     devices: int = setting(2, integer(2), "devices to compare with one")
     batch_size: int = setting(128, integer(1), "images per step on one device")
-    attention: str = setting("cbam_block", text, "attention module, or none")
+    attention: str = setting("cbam_block", specification, "attention module, or none")
     rounds: int = setting(5, integer(1), "rounds in which each is timed once")
     steps: int = setting(20, integer(1), "steps in a round")
     backend: str | None = setting(
@@ -37,40 +38,30 @@ class BenchSettings(Settings):
 
 def training(settings, count, batch_size):
     """A function that trains for a round on `count` devices."""
-    from utils.data.dataset import Dataset
-    from utils.system.backend_batches import keras_input
-    from utils.training.callbacks import SetEpoch
     from utils.training.devices import find_devices
     from utils.training.setup import make_setup
     from utils.training.train import with_defaults
 
-    rng = np.random.default_rng(0)
-    labels = np.arange(settings.steps * batch_size) % 10
-    images = rng.integers(0, 256, (len(labels), 32, 32, 3)).astype("uint8")
-    names = tuple("0123456789")
-    dataset = Dataset("cifar10", images, labels, images[:10], labels[:10], names, 4, True)
-    options = {"attention": settings.attention, "devices": count, "batch_size": batch_size}
-    recipe = with_defaults(TrainSettings(depth=20, validation_split=0.0, **options), dataset)
+    dataset = random_dataset(settings.steps * batch_size)
+    recipe = TrainSettings(
+        **recipe_settings(DEFAULT_RECIPE),
+        depth=20,
+        validation_split=0.0,
+        attention=settings.attention,
+        devices=count,
+        batch_size=batch_size,
+    )
+    recipe = with_defaults(recipe, dataset)
     devices = find_devices(recipe)
     with devices.scope():
         setup = make_setup(recipe, dataset, devices.batch_share)
-        devices.normalize(setup.model)
-    batches = devices.weight(setup.batches)
-
-    def run():
-        with devices.scope():
-            setup.model.fit(
-                keras_input(batches),
-                callbacks=[SetEpoch(setup.batches)],
-                shuffle=False,
-                verbose=0,
-            )
-
-    return run
+        devices.synchronize_normalization(setup.model)
+    batches = setup.batches
+    return epoch_of(setup.model, batches, devices.weight(batches), devices.scope)
 
 
 def main():
-    settings = parse_settings(BenchSettings, None, "benchmarks.devices", __doc__.split("\n")[0])
+    settings = parse(BenchSettings, "devices", __doc__)
     try:
         backend = choose_backend(settings.backend)
         count, batch = settings.devices, settings.batch_size

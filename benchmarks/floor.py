@@ -12,8 +12,8 @@ import dataclasses
 
 import numpy as np
 
+from benchmarks.command import parse
 from benchmarks.networks import NETWORKS, PLAIN, compared_network, steps_of
-from utils.config.command_line import parse_settings
 from utils.config.fields import Settings, setting
 from utils.config.parsing import choice, integer, several
 from utils.system.backend import choose_backend
@@ -68,12 +68,12 @@ def convolutions_of(model, batch):
 
 
 def main():
-    settings = parse_settings(BenchSettings, None, "benchmarks.floor", __doc__.split("\n")[0])
+    settings = parse(BenchSettings, "floor", __doc__)
     choose_backend("tensorflow")
     import keras
 
     keras.config.set_dtype_policy(settings.precision)
-    batch, runs = NETWORKS[settings.network][2], {}
+    batch, runs = NETWORKS[settings.network].batch, {}
     for module in settings.attention:
         model = compared_network("ours", module, settings.network)
         runs[f"{module}: step"], runs[f"{module}: inference"] = steps_of(model, batch)

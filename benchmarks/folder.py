@@ -14,7 +14,7 @@ import statistics
 
 import numpy as np
 
-from utils.config.command_line import parse_settings
+from benchmarks.command import parse
 from utils.config.fields import Settings, setting
 from utils.config.parsing import integer, text
 from utils.config.settings import TrainSettings
@@ -59,7 +59,7 @@ def our_batches(dataset, settings, **options):
 
 
 def main():
-    settings = parse_settings(BenchSettings, None, "benchmarks.folder", __doc__.split("\n")[0])
+    settings = parse(BenchSettings, "folder", __doc__)
     choose_backend("tensorflow")
     from utils.data.datasets import load_dataset
     from utils.feeding.streaming import reading_images

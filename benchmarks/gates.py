@@ -11,6 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
+from utils.config.parsing import integer, path, specification
 from utils.system.backend import choose_backend
 
 ROOT = Path(__file__).parents[1]
@@ -19,25 +20,30 @@ FORMS = ("none", "cbam_block", "cbam_block(start='half')", "cbam_block(start='id
 
 
 def main():
+    # `--forms` may stand alone: a flag of `Settings` takes one word or more
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", required=True, help="folder with CIFAR-10")
-    parser.add_argument("--steps", type=int, nargs="+", default=[0, 10, 100, 1000])
-    parser.add_argument("--forms", nargs="*", default=FORMS, help="modules to train with")
+    parser.add_argument("--data-dir", required=True, type=path, help="folder with CIFAR-10")
+    parser.add_argument("--steps", type=integer(0), nargs="+", default=[0, 10, 100, 1000])
+    parser.add_argument(
+        "--forms", nargs="*", type=specification, default=FORMS, help="modules to train with"
+    )
     arguments = parser.parse_args()
     choose_backend()
     from models.pretrained import trained_weights
     from utils.explain.gates import gates_of_trained, gates_while_training
     from utils.plots.gates import plot_gates
 
-    path = ROOT / "results" / "gates.json"
-    found = json.loads(path.read_text("utf-8")) if path.exists() else {"steps": {}, "trained": {}}
+    results = ROOT / "results" / "gates.json"
+    found = {"steps": {}, "trained": {}}
+    if results.exists():
+        found = json.loads(results.read_text("utf-8"))
     for form in arguments.forms:
         gates = gates_while_training(form, arguments.steps, arguments.data_dir)
         found["steps"][form] = gates
-        path.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        results.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     for name in trained_weights():
         found["trained"][name] = gates_of_trained(name, arguments.data_dir)
-    path.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    results.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     ends = {
         entry.attention: {"end": found["trained"][name]}
         for name, entry in trained_weights().items()

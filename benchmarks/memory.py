@@ -7,17 +7,19 @@ A process for each network, on TensorFlow: the plain Keras network with attentio
 writes it, this project's with its layers' plain form, and as it trains. Prints what the process
 took beyond what it held once the network was built: at most, during its first three steps, of which
 compiling is a part, and of its own after them, which further steps use again; and how much of the
-latter is each image's. On Linux.
+latter is each image's. On Linux, whose record of a process's peak is begun anew when the network is
+built; where that is not allowed, importing and building count too, and a warning says so.
 """
 
 import concurrent.futures
 import contextlib
 import dataclasses
 import multiprocessing
+import sys
 from pathlib import Path
 
+from benchmarks.command import parse
 from benchmarks.networks import NETWORKS, PLAIN, compared_network, steps_of
-from utils.config.command_line import parse_settings
 from utils.config.fields import Settings, setting
 from utils.config.parsing import choice, several
 from utils.system.backend import choose_backend
@@ -50,22 +52,35 @@ def memory_of_steps(form, module, of, batch, precision):
     plain = form == "ours, plain form"
     with disabled(AttentionLayer) if plain else contextlib.nullcontext():
         step, _ = steps_of(compared_network(FORMS[form], module, of), batch)
-        before = _memory()
+        forget_peak()
+        before = process_memory()
         for _ in range(3):
             step()
-        return [after - amount for after, amount in zip(_memory(), before, strict=True)]
+        after = process_memory()
+        return after["VmHWM"] - before["VmRSS"], after["RssAnon"] - before["RssAnon"]
 
 
-def _memory():
-    """The process's peak, and what it holds now, without files that lie in memory: its code."""
+def forget_peak():
+    """Makes what the process holds now its peak; returns whether Linux allows that."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def process_memory():
+    """Bytes of the process: its peak, what it holds now, and that without files, such as code."""
     lines = Path("/proc/self/status").read_text().splitlines()
     sizes = dict(line.split(":", 1) for line in lines)
-    return [1024 * int(sizes[key].split()[0]) for key in ("VmHWM", "RssAnon")]
+    return {key: 1024 * int(sizes[key].split()[0]) for key in ("VmHWM", "VmRSS", "RssAnon")}
 
 
 def main():
-    settings = parse_settings(BenchSettings, None, "benchmarks.memory", __doc__.split("\n")[0])
-    spawn, small = multiprocessing.get_context("spawn"), NETWORKS[settings.network][2]
+    settings = parse(BenchSettings, "memory", __doc__)
+    spawn, small = multiprocessing.get_context("spawn"), NETWORKS[settings.network].batch
+    if not forget_peak():
+        print("the peaks count importing and building too", file=sys.stderr)
     print(
         f"{settings.network}, {settings.precision}, MB beyond the built network: at most, and of "
         "its own afterwards"

@@ -5,26 +5,32 @@
 Builds the networks (all of them: a few minutes) and writes `results/model_sizes.json`.
 """
 
-import argparse
+import dataclasses
 
+from benchmarks.command import parse
 from models import list_models
+from utils.config.fields import Settings, setting
+from utils.config.parsing import choice, optional, several
 from utils.system.backend import choose_backend
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "architectures",
-        nargs="*",
-        help="the architectures to measure; other rows are kept; all if not given",
+@dataclasses.dataclass(frozen=True)
+class SizesSettings(Settings):
+    architectures: tuple[str, ...] | None = setting(
+        None,
+        optional(several(choice(*list_models()))),
+        "the architectures to measure; other rows are kept; all if not given",
+        many=True,
+        positional=True,
     )
-    names = parser.parse_args().architectures
-    if unknown := sorted({*names} - {*list_models()}):
-        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(list_models())}")
+
+
+def main():
+    settings = parse(SizesSettings, "model_sizes", __doc__)
     choose_backend()
     from utils.evaluation.listing import measure_sizes
 
-    measure_sizes(names)
+    measure_sizes(settings.architectures)
 
 
 if __name__ == "__main__":

@@ -7,23 +7,32 @@ writes `results/module_costs.json`. With names it measures these, and the file k
 without, it measures all, which takes some minutes.
 """
 
-import argparse
+import dataclasses
 
+from benchmarks.command import parse
+from utils.config.command_line import fail
+from utils.config.fields import Settings, setting
+from utils.config.parsing import integer, optional, several, text
 from utils.system.backend import choose_backend
 
 
+@dataclasses.dataclass(frozen=True)
+class CostsSettings(Settings):
+    names: tuple[str, ...] | None = setting(
+        None, optional(several(text)), "modules; all if not given", many=True, positional=True
+    )
+    rounds: int = setting(10, integer(1), "how often each is timed")
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=10, help="how often each is timed")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="modules; all if not given")
-    args = parser.parse_args()
+    settings = parse(CostsSettings, "module_costs", __doc__)
     choose_backend()
     from utils.evaluation.module_costs import measure_module_costs
 
     try:
-        measure_module_costs(args.names, args.rounds)
+        measure_module_costs(settings.names or (), settings.rounds)
     except ValueError as error:
-        parser.error(str(error))
+        fail(error)
 
 
 if __name__ == "__main__":

@@ -6,20 +6,26 @@ Evaluates the networks of `list_weights()` on the test images that both folders 
 `results/original_pixels.json`. Compressed images are matched with the nearest original ones.
 """
 
-import argparse
+import dataclasses
 import json
 from pathlib import Path
 
+from benchmarks.command import needed, parse
+from utils.config.fields import Settings, setting
+from utils.config.parsing import path
 from utils.system.backend import choose_backend
 
 PATH = Path(__file__).parents[1] / "results" / "original_pixels.json"
 
 
+@dataclasses.dataclass(frozen=True)
+class PixelsSettings(Settings):
+    copy: str = setting(None, needed(path), "folder with the JPEG copy of CIFAR-10")
+    original: str = setting(None, needed(path), "folder with original images of it")
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--copy", required=True, help="folder with the JPEG copy of CIFAR-10")
-    parser.add_argument("--original", required=True, help="folder with original images of it")
-    arguments = parser.parse_args()
+    settings = parse(PixelsSettings, "original_pixels", __doc__)
     choose_backend()
     import numpy as np
     from sklearn.neighbors import NearestNeighbors
@@ -29,7 +35,7 @@ def main():
     from utils.data.datasets import load_dataset
     from utils.runs.predictions import in_batches
 
-    copy, original = (load_dataset("cifar10", d) for d in (arguments.copy, arguments.original))
+    copy, original = (load_dataset("cifar10", d) for d in (settings.copy, settings.original))
     flat = [np.asarray(data.x_test, "float32").reshape(len(data.x_test), -1)
             for data in (copy, original)]  # fmt: skip
     nearest = NearestNeighbors(n_neighbors=1).fit(flat[0]).kneighbors(flat[1])[1][:, 0]

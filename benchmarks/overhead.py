@@ -9,37 +9,34 @@ adds to this project's network as a share of what it adds to the plain one.
 
 import dataclasses
 
-from benchmarks.networks import NETWORKS, compared_network, steps_of
-from utils.config.command_line import parse_settings
+from benchmarks.command import parse
+from benchmarks.networks import NETWORKS, PLAIN, compared_network, least_times, steps_of
 from utils.config.fields import Settings, setting
-from utils.config.parsing import choice, integer, words
+from utils.config.parsing import choice, integer, several
 from utils.system.backend import choose_backend
-from utils.system.timing import time_in_turn
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchSettings(Settings):
     network: str = setting("resnet20", choice(*NETWORKS), "which network")
     attention: tuple[str, ...] = setting(
-        ("se_block", "cbam_block"), words, "modules, with commas: se_block, cbam_block"
+        ("se_block", "cbam_block"), several(choice(*PLAIN)), "modules, with commas"
     )
     rounds: int = setting(20, integer(1), "rounds in which every contestant runs once")
     backend: str = setting("tensorflow", choice("tensorflow", "jax", "torch"), "Keras backend")
 
 
 def main():
-    settings = parse_settings(BenchSettings, None, "benchmarks.overhead", __doc__.split("\n")[0])
+    settings = parse(BenchSettings, "overhead", __doc__)
     choose_backend(settings.backend)
-    _, _, batch, _, _ = NETWORKS[settings.network]
-    modules = ("none", *settings.attention)
+    batch = NETWORKS[settings.network].batch
+    modules = dict.fromkeys(("none", *settings.attention))
     pairs = [(kind, module) for kind in ("plain", "ours") for module in modules]
     runs = {p: steps_of(compared_network(*p, settings.network), batch) for p in pairs}
     print(
         f"{settings.network}, batch {batch}, {settings.backend}; least of {settings.rounds} rounds"
     )
-    for number, what in enumerate(("training step", "inference batch")):
-        seconds = time_in_turn({p: run[number] for p, run in runs.items()}, settings.rounds)
-        least = {p: min(times) for p, times in seconds.items()}
+    for what, least in least_times(runs, settings.rounds):
         for kind, module in pairs:
             time = least[kind, module]
             print(f"{what:<16} {kind:<6} {module:<11} {1e3 * time:8.1f} ms", end="")

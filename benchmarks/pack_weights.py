@@ -5,21 +5,31 @@
 Writes them to `models/trained/` as float16, and evaluates each as it is packed.
 """
 
-import argparse
+import dataclasses
 from pathlib import Path
 
+from benchmarks.command import parse
+from utils.config.fields import Settings, setting
+from utils.config.parsing import optional, path, run_folder, several
 from utils.system.backend import choose_backend
 
 
+@dataclasses.dataclass(frozen=True)
+class PackSettings(Settings):
+    runs: tuple[str, ...] = setting(
+        dataclasses.MISSING, several(run_folder), "folders of finished runs", many=True
+    )
+    data_dir: str | None = setting(
+        None, optional(path), "folder with CIFAR-10; each run's own if not given"
+    )
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs")
-    parser.add_argument("--data-dir", help="folder with CIFAR-10; each run's own if not given")
-    arguments = parser.parse_args()
+    settings = parse(PackSettings, "pack_weights", __doc__)
     choose_backend()
     from utils.evaluation.packing import pack_weights
 
-    pack_weights(arguments.runs, arguments.data_dir)
+    pack_weights([*map(Path, settings.runs)], settings.data_dir)
 
 
 if __name__ == "__main__":

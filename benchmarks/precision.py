@@ -8,19 +8,19 @@ the time of each, and how many times as fast as this project's float32 it is.
 
 import dataclasses
 
+from benchmarks.command import parse
 from benchmarks.networks import (
     NETWORKS,
     OTHERS,
     PLAIN,
     compared_network,
+    least_times,
     own_network,
     steps_of,
 )
-from utils.config.command_line import parse_settings
 from utils.config.fields import Settings, setting
 from utils.config.parsing import boolean, choice, integer, several
 from utils.system.backend import choose_backend
-from utils.system.timing import time_in_turn
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 
@@ -53,7 +53,7 @@ def contestants(settings, module):
 
 
 def main():
-    settings = parse_settings(BenchSettings, None, "benchmarks.precision", __doc__.split("\n")[0])
+    settings = parse(BenchSettings, "precision", __doc__)
     choose_backend(settings.backend)
     for module in settings.attention:
         runs, batch = contestants(settings, module)
@@ -61,9 +61,7 @@ def main():
             f"{settings.network}, {module}, batch {batch}, {settings.backend}; least of "
             f"{settings.rounds} rounds"
         )
-        for number, what in enumerate(("training step", "inference batch")):
-            seconds = time_in_turn({p: run[number] for p, run in runs.items()}, settings.rounds)
-            least = {p: min(times) for p, times in seconds.items()}
+        for what, least in least_times(runs, settings.rounds):
             for (kind, precision), time in least.items():
                 ratio = least["ours", "float32"] / time
                 print(

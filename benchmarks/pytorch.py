@@ -11,12 +11,12 @@ import importlib.util
 
 import numpy as np
 
-from benchmarks.networks import NETWORKS, compared_network, steps_of
-from utils.config.command_line import fail, parse_settings
+from benchmarks.command import parse
+from benchmarks.networks import least_times, own_network, steps_of
+from utils.config.command_line import fail
 from utils.config.fields import Settings, setting
 from utils.config.parsing import integer
 from utils.system.backend import choose_backend
-from utils.system.timing import time_in_turn
 
 OURS, THEIRS = "this project", "PyTorch"
 
@@ -81,18 +81,15 @@ def torch_steps(batch, side, classes):
 
 
 def main():
-    settings = parse_settings(BenchSettings, None, "benchmarks.pytorch", __doc__.split("\n")[0])
+    settings = parse(BenchSettings, "pytorch", __doc__)
     if importlib.util.find_spec("torch") is None:
         fail("PyTorch is not installed; its CPU build is enough: see pytorch.org")
     choose_backend("tensorflow")
-    *_, batch, side, classes = NETWORKS["resnet20"]
-    ours = compared_network("ours", "none", "resnet20")
+    ours, batch = own_network("resnet20", "none")
+    side, classes = ours.input_shape[1], ours.output_shape[-1]
     pairs = {OURS: steps_of(ours, batch), THEIRS: torch_steps(batch, side, classes)}
     print(f"ResNet20, batch {batch}; least of {settings.rounds} rounds")
-    for number, what in enumerate(("training step", "inference batch")):
-        runs = {name: steps[number] for name, steps in pairs.items()}
-        seconds = time_in_turn(runs, settings.rounds)
-        least = {name: min(times) for name, times in seconds.items()}
+    for what, least in least_times(pairs, settings.rounds):
         for name, time in least.items():
             print(f"{what:<16}{name:<14}{1e3 * time:8.1f} ms   {least[THEIRS] / time:.2f} x")
 

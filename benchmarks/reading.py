@@ -13,18 +13,18 @@ import dataclasses
 import itertools
 import statistics
 
+from benchmarks.command import parse
 from benchmarks.folder import AHEAD, our_batches
 from benchmarks.folder import BenchSettings as FolderSettings
 from benchmarks.networks import network, steps_of
 from benchmarks.precision import PRECISIONS
-from utils.config.command_line import parse_settings
 from utils.config.fields import setting
 from utils.config.parsing import integer
 from utils.system.backend import choose_backend
 from utils.system.timing import time_in_turn
 
 READING = "reading"
-NETWORKS = {
+OF_PHOTOS = {
     "MobileNet, alpha 0.25": ("mobilenet", {"alpha": 0.25}),
     "MobileNet": ("mobilenet", {}),
     "ResNet18": ("resnet", {"depth": 18, "stem": "imagenet"}),
@@ -44,7 +44,7 @@ def training_steps(settings):
     import keras
 
     steps = {}
-    for name, (model, options) in NETWORKS.items():
+    for name, (model, options) in OF_PHOTOS.items():
         for precision in PRECISIONS:
             keras.config.set_dtype_policy(precision)
             shape = (settings.image_size, settings.image_size, 3)
@@ -54,7 +54,7 @@ def training_steps(settings):
 
 
 def main():
-    settings = parse_settings(BenchSettings, None, "benchmarks.reading", __doc__.split("\n")[0])
+    settings = parse(BenchSettings, "reading", __doc__)
     choose_backend("tensorflow")
     from utils.data.datasets import load_dataset
     from utils.feeding.streaming import reading_images

@@ -15,10 +15,10 @@ import time
 
 import numpy as np
 
+from benchmarks.command import parse
 from benchmarks.networks import network, steps_of
-from utils.config.command_line import parse_settings
 from utils.config.fields import Settings, setting
-from utils.config.parsing import choice, integer, several, text
+from utils.config.parsing import choice, integer, several, specification
 
 FIGURES = ("build s", "first step s", "step s", "peak GB")
 
@@ -28,7 +28,7 @@ class BenchSettings(Settings):
     model: str = setting("resnet_v1", choice("resnet_v1", "resnet_v2"), "architecture")
     depth: tuple[int, ...] = setting("20,56,110", several(integer(1)), "depths, with commas")
     batch: tuple[int, ...] = setting("16,32,64", several(integer(1)), "batches, with commas")
-    attention: str = setting("cbam_block", text, "attention module, or none")
+    attention: str = setting("cbam_block", specification, "attention module, or none")
     backend: str = setting("tensorflow", choice("tensorflow", "jax", "torch"), "Keras backend")
 
 
@@ -60,7 +60,7 @@ def fit_line(of, sizes, rows):
 
 
 def main():
-    settings = parse_settings(BenchSettings, None, "benchmarks.scaling", __doc__.split("\n")[0])
+    settings = parse(BenchSettings, "scaling", __doc__)
     print(f"{settings.model}, {settings.attention}, {settings.backend}")
     print("depth  batch" + "".join(f"{name:>14}" for name in FIGURES))
     series = [("layer", [(depth, settings.batch[0]) for depth in settings.depth])]

@@ -13,14 +13,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from utils.config.command_line import parse_settings
+from benchmarks.command import parse
 from utils.config.fields import Settings, setting
-from utils.config.parsing import integer, optional, text, words
+from utils.config.parsing import integer, optional, several, specification, text
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchSettings(Settings):
-    attention: tuple[str, ...] = setting(("none", "cbam_block"), words, "modules, with commas")
+    attention: tuple[str, ...] = setting(
+        ("none", "cbam_block"), several(specification), "modules, with commas"
+    )
     data_dir: str | None = setting(None, optional(text), "folder with CIFAR-10")
     rounds: int = setting(3, integer(1), "runs of each command")
 
@@ -54,7 +56,7 @@ def seconds_to_first_step(attention, data_dir):
 
 
 def main():
-    settings = parse_settings(BenchSettings, None, "benchmarks.startup", __doc__.split("\n")[0])
+    settings = parse(BenchSettings, "startup", __doc__)
     rounds = range(settings.rounds)
     print(f"--help: {min(seconds_of_help() for _ in rounds):.2f} s")
     for name in settings.attention:

@@ -1,0 +1,37 @@
+"""The command line of a benchmark, from the class of its settings."""
+
+import dataclasses
+import sys
+
+from utils.config.command_line import fail, parse_settings
+from utils.config.parsing import SettingError
+from utils.system.errors import UserError
+
+
+def parse(settings_class, name, doc):
+    """Parses the words after `python -m benchmarks.NAME`; exits with code 2 if they are not valid.
+
+    Args:
+        settings_class: subclass of `Settings`.
+        name: string, the module's name in `benchmarks`.
+        doc: string, the module's docstring; `--help` shows its first line.
+
+    Returns:
+        An instance of `settings_class`.
+    """
+    try:
+        first_line = doc.partition("\n")[0]
+        return parse_settings(settings_class, sys.argv[1:], f"benchmarks.{name}", first_line)
+    except UserError as error:
+        fail(error, error.code)
+
+
+def needed(kind):
+    """A kind for a setting that must be given although it has a flag; its default is `None`."""
+
+    def check(value):
+        if value is None:
+            raise SettingError("must be given")
+        return kind(value)
+
+    return dataclasses.replace(kind, check=check)
