@@ -41,43 +41,19 @@ def pack_weights(
 
     index = json.loads(INDEX.read_text("utf-8"))
     for run in runs:
-        config = read_config(run)
-        settings = TrainSettings(**{k: v for k, v in config.items() if k in _fields()})
-        spec = settings.attention_spec
+        settings = _settings_of(run)
         network = load_model(run / "best.keras")
         dataset = load_dataset("cifar10", data_dir or settings.data_dir, announce)
         before = evaluate(network, dataset).accuracy
-        arrays = {
-            f"{layer.name}/{number}": value.astype("float16")
-            for layer in network.layers
-            if layer.name != "normalization"
-            for number, value in enumerate(layer.get_weights())
-        }
-        for layer in network.layers:
-            if layer.name != "normalization" and layer.weights:
-                count = range(len(layer.weights))
-                layer.set_weights([arrays[f"{layer.name}/{n}"].astype("float32") for n in count])
+        arrays = _to_float16(network)
         accuracy = evaluate(network, dataset).accuracy
-        name = f"cifar10/{network_name(settings)}-{attention_name(spec)}"
+        attention = attention_name(settings.attention_spec)
+        name = f"cifar10/{network_name(settings)}-{attention}"
         path = FOLDER / f"{name}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             save_file(arrays, temporary)
-        normalization = network.get_layer("normalization")
-        index[name] = {
-            "model": format_specification(
-                settings.model or "", given_options(settings, "architecture")
-            ),
-            "attention": str(spec),
-            "test_accuracy": accuracy,
-            "epochs": settings.epochs,
-            "seed": settings.seed,
-            "recipe": _recipe(settings),
-            "params": trainable_params(network),
-            "mean": np.ravel(normalization.input_mean).tolist(),
-            "variance": np.ravel(normalization.input_variance).tolist(),
-            "class_names": list(dataset.class_names),
-        }
+        index[name] = _entry(settings, network, accuracy, dataset.class_names)
         announce(
             f"{name}: {path.stat().st_size / 2**20:.2f} MB, test accuracy {accuracy:.4f}, "
             f"{before:.4f} in float32"
@@ -85,8 +61,41 @@ def pack_weights(
     write_json(INDEX, index)
 
 
-def _fields():
-    return [field.name for field in TrainSettings.fields()]
+def _settings_of(run):
+    known = [field.name for field in TrainSettings.fields()]
+    return TrainSettings(**{k: v for k, v in read_config(run).items() if k in known})
+
+
+def _to_float16(network):
+    """Rounds the weights of a network, and returns them in float16 by their names in the file.
+
+    Those of the normalization of the pixels are not among them: the index has its statistics.
+    """
+    arrays = {}
+    for layer in network.layers:
+        if layer.weights and layer.name != "normalization":
+            rounded = [value.astype("float16") for value in layer.get_weights()]
+            arrays |= {f"{layer.name}/{number}": value for number, value in enumerate(rounded)}
+            layer.set_weights([value.astype("float32") for value in rounded])
+    return arrays
+
+
+def _entry(settings, network, accuracy, class_names):
+    """What the index says of a network."""
+    normalization = network.get_layer("normalization")
+    architecture = given_options(settings, "architecture")
+    return {
+        "model": format_specification(settings.model or "", architecture),
+        "attention": str(settings.attention_spec),
+        "test_accuracy": accuracy,
+        "epochs": settings.epochs,
+        "seed": settings.seed,
+        "recipe": _recipe(settings),
+        "params": trainable_params(network),
+        "mean": np.ravel(normalization.input_mean).tolist(),
+        "variance": np.ravel(normalization.input_variance).tolist(),
+        "class_names": list(class_names),
+    }
 
 
 def _recipe(settings: TrainSettings) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..runs.progress import Progress
 from ..runs.recorder import Logs
 from ..system.errors import UserError
 
+MOST_RUNS = 50_000  # that MLflow looks through in one call
 PROJECT = "attention-zoo"  # of runs for which the environment names none
 
 
@@ -166,7 +167,9 @@ def _mlflow_run(client: Any, settings: TrainSettings, run_dir: Path) -> str:
     number = experiment.experiment_id if experiment else client.create_experiment(name)
     folder = str(run_dir.resolve())
     if settings.resume:
-        found = client.search_runs([number], filter_string=f"tags.folder = {folder!r}")
+        # not by a filter: its language cannot quote every path
+        runs = client.search_runs([number], max_results=MOST_RUNS)
+        found = [run for run in runs if run.data.tags.get("folder") == folder]
         if found:
             return found[0].info.run_id
     run_id = client.create_run(number, run_name=run_dir.name, tags={"folder": folder}).info.run_id

@@ -112,9 +112,8 @@ def test_compares_and_continues(cifar10_dir, tmp_path, capsys):
         assert float(before[name]["test_accuracy"]) == pytest.approx(summary["test_accuracy"])
         assert int(before[name]["params"]) == summary["params"]
 
-    (
-        folder / "none-seed0" / "summary.json"
-    ).unlink()  # as if the run had stopped before its last step
+    # as if the run had stopped before its last step
+    (folder / "none-seed0" / "summary.json").unlink()
     for checkpoint in (folder / "none-seed0" / "last").iterdir():
         (checkpoint / "state.json").write_text("{}")
     with pytest.raises(SystemExit) as end:
@@ -135,8 +134,10 @@ def test_no_train_compares_what_is_finished(tmp_path, monkeypatch):
     unfinished = fake_comparison(tmp_path)[3].folder
     (unfinished / "summary.json").unlink()
     announced: list[str] = []
-    command.compare(settings_of(run_dir=str(tmp_path), train=False), announced.append)
+    settings = settings_of(run_dir=str(tmp_path), train=False, figure_format="svg")
+    command.compare(settings, announced.append)
     assert announced == [f"{tmp_path}: 5 runs, 5 of them finished"]
+    assert (tmp_path / "comparison.svg").read_bytes().startswith(b"<?xml")
     assert {name: row["seeds"] for name, row in table(tmp_path).items()} == {
         "none": "3",
         "se_block": "2",

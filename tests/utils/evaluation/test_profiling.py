@@ -38,14 +38,17 @@ def test_profile_of_modules():
 
 @pytest.mark.once
 def test_csv_on_standard_output_has_costs_alone(capsys):
-    main(["profile", "--depth", "8", "--rounds", "0", "--attention", "se_block", "--format", "csv"])
+    main(["profile", "--depth", "8", "--rounds", "0", "--attention", "se_block", "--format", "csv",
+          "--input-size", "16"])  # fmt: skip
     said = capsys.readouterr()
     rows = list(csv.DictReader(io.StringIO(said.out)))
     assert [row["module"] for row in rows] == ["none", "se_block"]
-    params = trainable_params(build_model("resnet_v1", depth=8, attention_module="se_block"))
-    assert int(rows[1]["params"]) == params
+    shape = (16, 16, 3)
+    model = build_model("resnet_v1", depth=8, input_shape=shape, attention_module="se_block")
+    assert int(rows[1]["params"]) == trainable_params(model)
+    assert int(rows[1]["multiply_adds"]) == multiply_adds(model)
     assert rows[1]["latency"] == ""  # not timed
-    assert "images of 32x32x3" in said.err
+    assert "images of 16x16x3" in said.err
 
 
 @pytest.mark.once

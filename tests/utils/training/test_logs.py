@@ -23,7 +23,7 @@ def test_mlflow(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
-    run = tmp_path / "run"
+    run = tmp_path / """it's "my" run"""
     main([*SMALL, "--epochs", "2", "--run-dir", str(run), "--log", "mlflow"])
     client = mlflow.MlflowClient(f"file:{tmp_path / 'mlruns'}")
     experiment = client.get_experiment_by_name("attention-zoo")
@@ -37,6 +37,15 @@ def test_mlflow(tmp_path, monkeypatch):
     assert logged.data.metrics["summary_test_accuracy"] == summary["test_accuracy"]
     main(["train", "--resume", str(run), "--log", "mlflow"])  # goes on in the same place
     assert len(client.search_runs([experiment.experiment_id])) == 1
+
+
+def test_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    pytest.importorskip("tensorflow")
+    run = tmp_path / "run"
+    main([*SMALL, "--epochs", "1", "--run-dir", str(run), "--log", "tensorboard"])
+    parts = {path.parent.name for path in run.glob("tensorboard/*/events.out.tfevents.*")}
+    assert parts == {"train", "validation"}
 
 
 def test_weights_and_biases(tmp_path, monkeypatch):
