@@ -54,86 +54,123 @@ class _ForbiddenName(Exception):
 
 
 def _load(content: bytes) -> Any:
-    stack: list[Any] = []
-    marks: list[int] = []
-    memo: dict[Any, Any] = {}
-
-    def pop_to_mark() -> list[Any]:
-        start = marks.pop()
-        items = stack[start:]
-        del stack[start:]
-        return items
-
-    value: Any
+    stack = _Stack()
     for count, (opcode, value, _) in enumerate(pickletools.genops(content)):
         if count == MOST_OPCODES:
             raise ValueError(f"it has more than {MOST_OPCODES} opcodes")
-        match opcode.name:
+        if opcode.name == "STOP":
+            return stack.values.pop()
+        if not stack.take(opcode.name, value):
+            raise ValueError(f"opcode {opcode.name} is not for data")
+    raise AssertionError("genops ends with STOP")
+
+
+class _Stack:
+    """The values of a pickle, as its opcodes make and combine them."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[Any, Any] = {}
+
+    def take(self, opcode: str, value: Any) -> bool:
+        """Does what an opcode says; returns whether it is known."""
+        return (
+            self._take_literal(opcode, value)
+            or self._take_sequence(opcode)
+            or self._take_dictionary(opcode)
+            or self._take_name(opcode, value)
+        )
+
+    def _take_literal(self, opcode: str, value: Any) -> bool:
+        match opcode:
             case "PROTO" | "FRAME":
                 pass
-            case "STOP":
-                return stack.pop()
             case "NONE" | "NEWTRUE" | "NEWFALSE":
-                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode.name])
+                self.values.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode])
             case "STRING" | "BINSTRING" | "SHORT_BINSTRING":  # Python 2's bytes
-                stack.append(value.encode("latin-1"))
+                self.values.append(value.encode("latin-1"))
             case (
                 "INT" | "BININT" | "BININT1" | "BININT2" | "LONG" | "LONG1" | "LONG4" | "FLOAT"
                 | "BINFLOAT" | "UNICODE" | "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8"
                 | "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8" | "BYTEARRAY8"
             ):  # fmt: skip
-                stack.append(value)
+                self.values.append(value)
+            case _:
+                return False
+        return True
+
+    def _take_sequence(self, opcode: str) -> bool:
+        match opcode:
             case "MARK":
-                marks.append(len(stack))
+                self.marks.append(len(self.values))
             case "POP":
-                stack.pop()
+                self.values.pop()
             # tuples become lists, which cannot be keys: hashing a nested tuple could take forever
             case "EMPTY_LIST" | "EMPTY_TUPLE":
-                stack.append([])
+                self.values.append([])
             case "LIST" | "TUPLE":
-                stack.append(pop_to_mark())
+                self.values.append(self._pop_to_mark())
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                length = int(opcode.name[-1])
-                stack[-length:] = [stack[-length:]]
+                length = int(opcode[-1])
+                self.values[-length:] = [self.values[-length:]]
             case "APPEND":
-                item = stack.pop()
-                stack[-1].append(item)
+                item = self.values.pop()
+                self.values[-1].append(item)
             case "APPENDS":
-                items = pop_to_mark()
-                stack[-1].extend(items)
-            case "EMPTY_DICT":
-                stack.append({})
-            case "DICT":
-                items = pop_to_mark()
-                stack.append({})
-                _set(stack[-1], items)
-            case "SETITEM":
-                items = [stack.pop(-2), stack.pop()]
-                _set(stack[-1], items)
-            case "SETITEMS":
-                items = pop_to_mark()
-                _set(stack[-1], items)
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
-                memo[value] = stack[-1]
-            case "MEMOIZE":
-                memo[len(memo)] = stack[-1]
-            case "GET" | "BINGET" | "LONG_BINGET":
-                stack.append(memo[value])
-            case "GLOBAL":
-                stack.append(_maker(value.replace(" ", ".")))
-            case "STACK_GLOBAL":
-                name = stack.pop()
-                stack.append(_maker(f"{stack.pop()}.{name}"))
-            case "REDUCE":
-                arguments = stack.pop()
-                maker = stack.pop()
-                stack.append(maker(arguments))
-            case "BUILD":
-                state = stack.pop()
-                stack[-1].set_state(state)
+                items = self._pop_to_mark()
+                self.values[-1].extend(items)
             case _:
-                raise ValueError(f"opcode {opcode.name} is not for data")
-    raise AssertionError("genops ends with STOP")
+                return False
+        return True
+
+    def _take_dictionary(self, opcode: str) -> bool:
+        match opcode:
+            case "EMPTY_DICT":
+                self.values.append({})
+            case "DICT":
+                items = self._pop_to_mark()
+                self.values.append({})
+                _set(self.values[-1], items)
+            case "SETITEM":
+                items = [self.values.pop(-2), self.values.pop()]
+                _set(self.values[-1], items)
+            case "SETITEMS":
+                items = self._pop_to_mark()
+                _set(self.values[-1], items)
+            case _:
+                return False
+        return True
+
+    def _take_name(self, opcode: str, value: Any) -> bool:
+        match opcode:
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self.memo[value] = self.values[-1]
+            case "MEMOIZE":
+                self.memo[len(self.memo)] = self.values[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                self.values.append(self.memo[value])
+            case "GLOBAL":
+                self.values.append(_maker(value.replace(" ", ".")))
+            case "STACK_GLOBAL":
+                name = self.values.pop()
+                self.values.append(_maker(f"{self.values.pop()}.{name}"))
+            case "REDUCE":
+                arguments = self.values.pop()
+                maker = self.values.pop()
+                self.values.append(maker(arguments))
+            case "BUILD":
+                state = self.values.pop()
+                self.values[-1].set_state(state)
+            case _:
+                return False
+        return True
+
+    def _pop_to_mark(self) -> list[Any]:
+        start = self.marks.pop()
+        items = self.values[start:]
+        del self.values[start:]
+        return items
 
 
 def _set(dictionary: dict[Any, Any], items: list[Any]) -> None:

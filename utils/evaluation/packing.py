@@ -71,7 +71,7 @@ def _to_float16(network):
 
     Those of the normalization of the pixels are not among them: the index has its statistics.
     """
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for layer in network.layers:
         if layer.weights and layer.name != "normalization":
             rounded = [value.astype("float16") for value in layer.get_weights()]

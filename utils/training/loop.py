@@ -93,16 +93,23 @@ def fit(
             recorder,
             LogEpochs(progress, logs),
             checkpointer,
-            *([StopWithoutProgress(progress, settings.patience)] if settings.patience else []),
+            *_optional_callbacks(settings, run_dir, progress, devices),
         ]
-        if "tensorboard" in settings.logs and devices.is_chief:
-            # without the graph, which Keras cannot write of a model with layers of its own kind
-            callbacks.append(
-                keras.callbacks.TensorBoard(str(run_dir / "tensorboard"), write_graph=False)
-            )
         with contextlib.closing(recorder), setup.source.reading(setup.batches, setup.validation):
             _fit_from(progress, values, setup, devices, settings, callbacks, checkpointer)
     return progress
+
+
+def _optional_callbacks(settings, run_dir, progress, devices):
+    """The callbacks that settings ask for."""
+    callbacks: list[keras.callbacks.Callback] = []
+    if settings.patience:
+        callbacks.append(StopWithoutProgress(progress, settings.patience))
+    if "tensorboard" in settings.logs and devices.is_chief:
+        # without the graph, which Keras cannot write of a model with layers of its own kind
+        folder = str(run_dir / "tensorboard")
+        callbacks.append(keras.callbacks.TensorBoard(folder, write_graph=False))
+    return callbacks
 
 
 @contextlib.contextmanager
