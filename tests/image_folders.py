@@ -1,6 +1,8 @@
 """Small folders of image files for tests: real photographs, cropped into classes."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -31,3 +33,10 @@ def encoded(pixels, kind):
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind)
     return file.getvalue()
+
+
+def png_bomb():
+    """An image file that claims 100 megapixels in 45 bytes."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 10_000, 10_000, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header
+    return content + struct.pack(">I", zlib.crc32(header)) + struct.pack(">I", 5) + b"IDAT"

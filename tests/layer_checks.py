@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from models.blocks import channel_axis
+from models.private_api import all_layers
 from utils.system.backend import jit_compile
+
+
+def divisor(number, most):
+    """Returns the largest divisor of a number that is at most `most`."""
+    return max(n for n in range(1, most + 1) if number % n == 0)
 
 
 def one_always(cases, unpack=False):
@@ -43,6 +49,7 @@ def run_layer_test(layer_class, options, params, rng, steps=1, idle=(), large=16
     check_shapes(layer_class, options, rng)
     check_parameters(layer_class, options, params)
     check_gradients(layer_class, options, rng, steps, idle)
+    check_statistics(layer_class, options, rng)
     check_maps(layer_class, options, rng)
     check_data_formats(layer_class, options, rng)
     check_mixed_precision(layer_class, options, rng)
@@ -96,6 +103,29 @@ def check_gradients(layer_class, options, rng, steps=1, idle=()):
         if weight.path.endswith(tuple(idle)):
             continue
         assert np.abs(weight.numpy() - old).max() > 0, f"no gradient reaches {weight.path}"
+
+
+def check_statistics(layer_class, options, rng):
+    """Training, and nothing else, moves all statistics of every batch normalization."""
+    layer = layer_class(**options)
+    layer.build((None, None, None, 16))
+    norms = [part for part in all_layers(layer) if type(part).__name__ == "BatchNormalization"]
+    own = {id(weight) for norm in norms for weight in norm.weights}
+    for weight in layer.trainable_weights:
+        if id(weight) not in own:  # an average of what comes from a zero would stay at zero
+            weight.assign(rng.normal(size=weight.shape))
+
+    def statistics():
+        return [weight.numpy() for norm in norms for weight in norm.non_trainable_weights]
+
+    before = statistics()
+    x = rng.normal(size=(4, 8, 6, 16)).astype("float32")
+    layer(x, training=False)
+    for old, new in zip(before, statistics(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    layer(x, training=True)
+    for old, new in zip(before, statistics(), strict=True):
+        assert (old != new).all()
 
 
 def check_maps(layer_class, options, rng):

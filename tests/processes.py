@@ -10,6 +10,11 @@ ROOT = Path(__file__).parents[1]
 KILLED = ROOT / "tests" / "killed_training.py"
 
 
+def python(script):
+    """The command that runs a script, which says at once what it says."""
+    return [sys.executable, "-u", "-c", script]
+
+
 def start_python(*words, environment=None, **options):
     """Starts a script with its arguments; returns a `subprocess.Popen` of text on pipes."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

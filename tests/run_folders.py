@@ -1,12 +1,14 @@
-"""Folders of runs: without a training, and what they hold."""
+"""Folders of runs: without a training, what they hold, and checksums of what was changed."""
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
 from models.saving import save_model
 from utils.config.settings import TrainSettings
 from utils.data.pixel_statistics import pixel_statistics
+from utils.runs.checkpoint import newest_checkpoint
 from utils.system.files import write_json
 from utils.training.setup import build_network
 
@@ -21,6 +23,19 @@ def write_run(folder, dataset, data_dir=None, **options):
     network = build_network(settings, dataset, *pixel_statistics(dataset.x_train))
     save_model(network, folder / "best.keras")
     return folder
+
+
+def write_checksums(checkpoint):
+    """Makes the checksums of a checkpoint right again, as who tampers with a file could."""
+    files = [file for file in sorted(checkpoint.iterdir()) if file.name != "SHA256SUMS"]
+    sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+    (checkpoint / "SHA256SUMS").write_text("".join(sums))
+
+
+def variables(run):
+    """What a run ended with, bit for bit."""
+    values = newest_checkpoint(run / "last").variables
+    return {name: value.tobytes() for name, value in values.items()}
 
 
 OF_THE_MOMENT = ("seconds", "images_per_second", "date", "command")

@@ -13,8 +13,9 @@ from keras import ops
 
 from main import main
 from models.saving import load_model
+from tests.commands import refused
 from tests.image_folders import write_image_folder
-from utils.runs.checkpoint import newest_checkpoint
+from tests.run_folders import variables
 from utils.training import callbacks
 from utils.training.fine_tuning import balanced_weights
 from utils.training.optimizers import make_optimizer
@@ -33,27 +34,17 @@ def first(cifar10_dir, tmp_path_factory):
     return run
 
 
+def training(data, run, *arguments):
+    """The words of a command line that trains."""
+    return [*SMALL, "--data-dir", str(data), "--run-dir", str(run), *map(str, arguments)]
+
+
 def train(data, run, *arguments):
-    main([*SMALL, "--data-dir", str(data), "--run-dir", str(run), *map(str, arguments)])
-
-
-def refused(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        train(*arguments)
-    assert stop.value.code == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    return said
+    main(training(data, run, *arguments))
 
 
 def config(run):
     return json.loads((run / "config.json").read_text())
-
-
-def variables(run):
-    """What a run ended with, bit for bit."""
-    values = newest_checkpoint(run / "last").variables
-    return {name: value.tobytes() for name, value in values.items()}
 
 
 def weights_of(run):
@@ -141,7 +132,7 @@ def test_stopped_before_at_and_after_that_it_ends_the_same(
     assert variables(run) == variables(unfrozen)
 
 
-def test_layers_up_to_one_are_frozen(first, cifar10_dir, tmp_path, capsys):
+def test_layers_up_to_one_are_frozen(first, cifar10_dir, tmp_path):
     run = tmp_path / "run"
     train(cifar10_dir, run, "--init", first, "--freeze-until", "stage2_block1_add", "--epochs", 1)
     names = changed(weights_of(first), weights_of(run))
@@ -162,7 +153,9 @@ def test_layers_up_to_one_are_frozen(first, cifar10_dir, tmp_path, capsys):
     ],
 )
 def test_refusals(arguments, says, first, cifar10_dir, tmp_path, capsys):
-    assert says in refused(capsys, cifar10_dir, tmp_path / "run", "--init", first, *arguments)
+    assert says in refused(
+        capsys, *training(cifar10_dir, tmp_path / "run", "--init", first, *arguments)
+    )
     assert not (tmp_path / "run").exists()
 
 

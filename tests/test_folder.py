@@ -10,10 +10,10 @@ import time
 import pytest
 
 from main import main
-from tests.image_folders import write_image_folder
+from tests.commands import refused
 from tests.processes import run_killed, start_python
-from tests.run_folders import contents
-from utils.runs.checkpoint import checkpoint_name, newest_checkpoint
+from tests.run_folders import contents, variables
+from utils.runs.checkpoint import checkpoint_name
 from utils.training import callbacks
 
 pytest.importorskip("grain")
@@ -22,24 +22,19 @@ NETWORK = ["--model", "resnet_v1", "--depth", "8", "--attention", "se_block", "-
 WAYS = ["--rand-augment", "5", "--mixup", "0.2", "--cutmix", "1", "--learning-rate", "0.05"]
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return write_image_folder(tmp_path_factory.mktemp("photos"))
+@pytest.fixture(name="photos")
+def their_folder(image_folder):
+    return image_folder
+
+
+def training(photos, run, *arguments):
+    """The words of a command line that trains."""
+    data = ["--dataset", "folder", "--data-dir", photos, "--run-dir", run]
+    return ["train", *map(str, [*data, *NETWORK, *arguments])]
 
 
 def train(photos, run, *arguments):
-    data = ["--dataset", "folder", "--data-dir", photos, "--run-dir", run]
-    main(["train", *map(str, [*data, *NETWORK, *arguments])])
-
-
-def refused(capsys, *arguments):
-    """What the command line says on stderr before it exits with code 2."""
-    with pytest.raises(SystemExit) as stop:
-        train(*arguments)
-    assert stop.value.code == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    return said
+    main(training(photos, run, *arguments))
 
 
 @pytest.mark.once  # too long for all; every backend has the one below
@@ -60,12 +55,6 @@ def test_stopped_in_an_epoch_and_resumed_a_run_ends_the_same(photos, tmp_path, m
     assert [path.name for path in (run / "last").iterdir()] == [checkpoint_name(0, 2)]
     main(["train", "--resume", str(run)])
     assert [variables(path) for path in (run, whole)] == [variables(whole)] * 2
-
-
-def variables(run):
-    """What a run ended with, bit for bit."""
-    values = newest_checkpoint(run / "last").variables
-    return {name: value.tobytes() for name, value in values.items()}
 
 
 @pytest.mark.long
@@ -127,7 +116,7 @@ def test_large_photographs_get_a_network_for_their_size(photos, tmp_path, capsys
     ],
 )
 def test_refuses_settings_that_do_not_fit_the_data(photos, tmp_path, capsys, arguments, message):
-    assert message in refused(capsys, photos, tmp_path / "run", *arguments)
+    assert message in refused(capsys, *training(photos, tmp_path / "run", *arguments))
     assert not (tmp_path / "run").exists()
 
 
@@ -138,7 +127,8 @@ def test_a_folder_needs_a_data_dir_and_packages(photos, tmp_path, capsys, monkey
     assert "needs --data-dir, a folder of images with a folder per class" in capsys.readouterr().err
     for module in ("grain", "simplejpeg"):
         monkeypatch.setitem(sys.modules, module, None)
-    assert "pip install grain simplejpeg\n" in refused(capsys, photos, tmp_path / "run")
+    said = refused(capsys, *training(photos, tmp_path / "run"))
+    assert "pip install grain simplejpeg\n" in said
 
 
 @pytest.mark.long

@@ -8,7 +8,6 @@ import pytest
 
 from main import main
 from models.saving import load_model, save_model
-from tests.image_folders import write_image_folder
 
 pytest.importorskip("grain")
 pytestmark = pytest.mark.once
@@ -16,41 +15,38 @@ pytestmark = pytest.mark.once
 SMALL = "keras.applications/MobileNetV2(alpha=0.35)"
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return write_image_folder(tmp_path_factory.mktemp("photos"))
-
-
-def train(photos, run, model, *arguments):
-    data = ["--dataset", "folder", "--data-dir", photos, "--run-dir", run, "--workers", 0]
+def train(image_folder, run, model, *arguments):
+    data = ["--dataset", "folder", "--data-dir", image_folder, "--run-dir", run, "--workers", 0]
     main(["train", *map(str, [*data, "--model", model, *arguments])])
 
 
 @pytest.fixture(scope="module")
-def run(photos, tmp_path_factory):
+def run(image_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("keras") / "run"
-    train(photos, folder, SMALL, "--attention", "eca_block", "--image-size", 32, "--epochs", 1)
+    train(
+        image_folder, folder, SMALL, "--attention", "eca_block", "--image-size", 32, "--epochs", 1
+    )
     return folder
 
 
-def test_trained_it_is_used_like_any_other(run, photos, capsys):
+def test_trained_it_is_used_like_any_other(run, image_folder, capsys):
     config = json.loads((run / "config.json").read_text())
     assert config["model"] == SMALL
     main(["evaluate", str(run)])
-    main(["predict", str(run), str(photos / "test")])
+    main(["predict", str(run), str(image_folder / "test")])
     assert "of 8 images in folders of classes" in capsys.readouterr().out
-    main(["explain", str(run), "--faithfulness", "0", "--images", str(photos / "test")])
+    main(["explain", str(run), "--faithfulness", "0", "--images", str(image_folder / "test")])
     main(["train", "--resume", str(run)])  # nothing is left to do
 
 
 @pytest.mark.long
-def test_its_weights_are_a_start(run, photos, tmp_path, capsys):
-    train(photos, tmp_path / "run", SMALL, "--attention", "eca_block", "--image-size", 32,
+def test_its_weights_are_a_start(run, image_folder, tmp_path, capsys):
+    train(image_folder, tmp_path / "run", SMALL, "--attention", "eca_block", "--image-size", 32,
           "--epochs", 1, "--init", run, "--freeze", "backbone")  # fmt: skip
     assert "new: nothing" in capsys.readouterr().out
 
 
-def test_a_file_is_a_network(photos, tmp_path, capsys):
+def test_a_file_is_a_network(image_folder, tmp_path):
     image = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(8, 3, 2, activation="relu", name="one")(image)
     x = keras.layers.Conv2D(8, 3, 2, activation="relu", name="two")(x)
@@ -60,7 +56,7 @@ def test_a_file_is_a_network(photos, tmp_path, capsys):
     save_model(model, file)
     arguments = ("--image-size", 24, "--epochs", 1, "--attention", "cbam_block(kernel_size=3)",
                  "--attention-at", "two", "--freeze", "backbone")  # fmt: skip
-    train(photos, tmp_path / "run", file, *arguments)
+    train(image_folder, tmp_path / "run", file, *arguments)
     network = load_model(tmp_path / "run" / "best.keras")
     assert network.get_layer("two_attention").channel.start == "identity"
     assert json.loads((tmp_path / "run" / "config.json").read_text())["code"]
@@ -68,7 +64,7 @@ def test_a_file_is_a_network(photos, tmp_path, capsys):
     main(["evaluate", str(tmp_path / "run")])  # a run does not need it any more
 
 
-def test_our_network_with_weights_of_keras(photos, tmp_path, monkeypatch, capsys):
+def test_our_network_with_weights_of_keras(image_folder, tmp_path, monkeypatch, capsys):
     """Its preprocessing is part of it, attention changes nothing at first, and it resumes."""
     constructor = keras.applications.MobileNet
     made = []
@@ -80,7 +76,7 @@ def test_our_network_with_weights_of_keras(photos, tmp_path, monkeypatch, capsys
     stand_in.__module__ = constructor.__module__
     monkeypatch.setattr(keras.applications, "MobileNet", stand_in)
     run = tmp_path / "run"
-    train(photos, run, "mobilenet(alpha=0.25)", "--init", "imagenet", "--image-size", 32,
+    train(image_folder, run, "mobilenet(alpha=0.25)", "--init", "imagenet", "--image-size", 32,
           "--attention", "se_block", "--epochs", 1, "--freeze", "backbone")  # fmt: skip
     network = load_model(run / "best.keras")
     (source,) = made
@@ -92,7 +88,7 @@ def test_our_network_with_weights_of_keras(photos, tmp_path, monkeypatch, capsys
     main(["train", "--resume", str(run)])
     assert len(made) == 1  # no weights are looked for again
     with pytest.raises(SystemExit):
-        train(photos, tmp_path / "no", "mobilenet", "--weights", "imagenet", "--attention",
+        train(image_folder, tmp_path / "no", "mobilenet", "--weights", "imagenet", "--attention",
               "gam_block")  # fmt: skip
     assert "has no option start" in capsys.readouterr().err
 
@@ -105,9 +101,9 @@ def test_our_network_with_weights_of_keras(photos, tmp_path, monkeypatch, capsys
         ("missing.keras", "missing.keras"),
     ],
 )
-def test_refusals(model, says, photos, tmp_path, capsys):
+def test_refusals(model, says, image_folder, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        train(photos, tmp_path / "run", model, "--image-size", 32)
+        train(image_folder, tmp_path / "run", model, "--image-size", 32)
     assert stop.value.code == 2
     said = capsys.readouterr().err
     assert says in said
@@ -119,9 +115,9 @@ def test_refusals(model, says, photos, tmp_path, capsys):
 @pytest.mark.parametrize(
     "name", ["ResNet50V2", "MobileNetV3Small", "EfficientNetV2B0", "ConvNeXtTiny"]
 )
-def test_large_networks(name, photos, tmp_path):
+def test_large_networks(name, image_folder, tmp_path):
     network = f"keras.applications/{name}"
-    train(photos, tmp_path / "run", network, "--image-size", 32, "--epochs", 2,
+    train(image_folder, tmp_path / "run", network, "--image-size", 32, "--epochs", 2,
           "--attention", "cbam_block")  # fmt: skip
     main(["evaluate", str(tmp_path / "run")])
-    main(["predict", str(tmp_path / "run"), str(photos / "test")])
+    main(["predict", str(tmp_path / "run"), str(image_folder / "test")])

@@ -97,7 +97,7 @@ def test_summary(run):
 
 
 @pytest.mark.once
-def test_config_holds_every_setting_and_is_taken_back(run, cifar10_dir, tmp_path):
+def test_config_holds_every_setting_and_is_taken_back(run, tmp_path):
     config = json.loads((run / "config.json").read_text())
     assert config["model"] == "resnet_v1"
     assert config["depth"] == 8
@@ -127,7 +127,7 @@ def test_best_network_takes_raw_pixels(run, cifar10_dir):
     assert 20 < np.mean(statistics["mean"]) < 80  # of the training images, in raw pixels
 
 
-def test_predictions_are_kept(run, cifar10_dir):
+def test_predictions_are_kept(run):
     summary = json.loads((run / "summary.json").read_text())
     predictions = read_predictions(run)
     assert predictions.probabilities.shape == (40, 10)

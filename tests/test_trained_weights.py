@@ -43,7 +43,7 @@ def test_predict(alone, capsys):
     main(["predict", NAME, "photo.png", "--format", "json"])  # the folder is taken as it is
 
 
-def test_a_folder_of_other_weights_is_made_anew(alone, monkeypatch):
+def test_a_folder_of_other_weights_is_made_anew(alone):
     folder = trained_run(NAME)
     before = (folder / "best.keras").stat().st_mtime_ns
     assert trained_run(NAME) == folder

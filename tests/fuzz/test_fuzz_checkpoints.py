@@ -1,6 +1,5 @@
 """Damaged checkpoints: refused, or what was written; right checksums alone are not trusted."""
 
-import hashlib
 import tempfile
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.fuzz.cases import cases, damaged, outcome
+from tests.run_folders import write_checksums
 from utils.runs.checkpoint import (
     DamagedCheckpoint,
     checkpoint_name,
@@ -35,13 +35,6 @@ STATE = {
 }
 
 
-def sign(folder):
-    """Makes the checksums right, as who tampers with a file could."""
-    files = [file for file in sorted(folder.iterdir()) if file.name != "SHA256SUMS"]
-    sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-    (folder / "SHA256SUMS").write_text("".join(sums))
-
-
 def read(path):
     """A checkpoint whose progress is one that a run of ten steps an epoch can have."""
     try:
@@ -64,7 +57,7 @@ def test_damaged_checkpoints(data):
         (path / name).write_bytes(changed)
         signed = name != "SHA256SUMS" and data.draw(st.booleans())
         if signed:
-            sign(path)
+            write_checksums(path)
         found = outcome(lambda: read(path))
         if not signed and name != "SHA256SUMS":
             assert (found is None) == (changed != content)

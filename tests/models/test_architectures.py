@@ -10,24 +10,10 @@ from models import architecture, build_model, list_models
 from models.attention_module import CBAM_OFFICIAL, cbam_block
 from models.resnet_v1 import resnet_v1
 from models.resnet_v2 import resnet_v2
+from tests.models.small_networks import CHANNELS, SMALL, build, last_of, places_of, stages_of
+from tests.models.transfer import randomize
 from utils.system.backend import jit_compile
 
-SMALL = {  # the smallest of every kind
-    "resnet_v1": {"depth": 8},
-    "resnet_v1 bottleneck": {"depth": 11},
-    "resnet_v2": {"depth": 11},
-    "resnet": {"depth": 18, "width": 0.125},
-    "resnet bottleneck": {"depth": 50, "width": 0.125},
-    "resnet imagenet": {"depth": 18, "width": 0.125, "stem": "imagenet"},
-    "resnext": {"depth": 29, "cardinality": 2, "width": 4},
-    "mobilenet": {"alpha": 0.125, "stem": "cifar"},
-    "mobilenet imagenet": {"alpha": 0.125, "stem": "imagenet"},
-    "densenet": {"depth": 13},
-    "densenet bottleneck": {"depth": 16, "bottleneck": True, "compression": 0.5},
-    "densenet imagenet": {"depth": 16, "bottleneck": True, "stem": "imagenet"},
-    "inception_v3": {"stem": "cifar"},
-    "inception_resnet_v2": {"stem": "cifar"},
-}
 # too long in training for this battery, and how many images the others of the big ones train on
 BUILD_ONLY = {"inception_resnet_v2"}
 IMAGES = {"inception_v3": 4}
@@ -41,36 +27,6 @@ SHORT = [
     for variant in SMALL
 ]
 ON_EVERY_BACKEND = {"resnet_v1"}  # is trained; all are on TensorFlow
-# variant -> channels wherever attention in blocks goes
-CHANNELS = {
-    "resnet_v1": [16, 32, 64],
-    "resnet_v1 bottleneck": [64, 128, 256],
-    "resnet_v2": [64, 128, 256],
-    "resnet": [8, 8, 16, 16, 32, 32, 64, 64],
-    "resnet bottleneck": [32] * 3 + [64] * 4 + [128] * 6 + [256] * 3,
-    "resnet imagenet": [8, 8, 16, 16, 32, 32, 64, 64],
-    "resnext": [256] * 3 + [512] * 3 + [1024] * 3,
-    "mobilenet": [8] + [16] * 2 + [32] * 2 + [64] * 6 + [128] * 2,
-    "mobilenet imagenet": [8] + [16] * 2 + [32] * 2 + [64] * 6 + [128] * 2,
-    "densenet": [52, 52, 88, 88, 124],
-    "densenet bottleneck": [48, 24, 48, 24, 48],
-    "densenet imagenet": [40, 40, 64, 64, 88],
-    "inception_v3": [256, 288, 288] + [768] * 5 + [1280, 2048, 2048],
-    "inception_resnet_v2": [320] * 10 + [1088] * 20 + [2080] * 10,
-}
-# variant -> channels of the maps it gives out, and between stages, where the stages are not told
-# by their channels
-STAGES = {
-    "densenet bottleneck": ([48, 48, 48], [24, 24]),
-    "inception_v3": ([288, 768, 2048], [288, 768]),
-}
-# variant -> channels of the last map, where more than a stage precedes it
-LAST = {"inception_resnet_v2": 1536}
-# family -> names of the first place in a stage and of the place after it, and whether attention in
-# blocks goes there too
-PLACES = {
-    "densenet": ("stage{}_block", "stage{}_transition", True),
-}
 
 
 def se_params(channels):
@@ -89,24 +45,6 @@ MODULES = {
     "cbam": (cbam_block, lambda channels: se_params(channels) + 98),
     "own": (scale, lambda channels: channels),
 }
-
-
-def build(variant, **options):
-    usual = {"classes": 4, "input_shape": (32, 32, 3)}
-    return build_model(variant.split()[0], **{**usual, **SMALL[variant], **options})
-
-
-def stages_of(variant):
-    widths = sorted(set(CHANNELS[variant]))
-    return STAGES.get(variant, (widths, widths[:-1]))
-
-
-def last_of(variant):
-    return LAST.get(variant, CHANNELS[variant][-1])
-
-
-def places_of(variant):
-    return PLACES.get(variant.split()[0], ("stage{}_block1", "stage{}", False))
 
 
 def trainable(model):
@@ -245,6 +183,28 @@ def test_channels_first(variant):
     keras.config.set_image_data_format("channels_first")
     first = build(variant, attention_module="cbam_block", input_shape=(3, 32, 32))
     assert [w.shape for w in first.weights] == [w.shape for w in last.weights]
+
+
+FAMILIES = {variant.split()[0]: variant for variant in reversed(SMALL)}.values()
+# of random weights: less, and nothing of the image arrives
+SPREADS = {"mobilenet": 0.3, "densenet": 0.2, "inception_v3": 0.05}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("variant", [case for case in SHORT if case.values[0] in FAMILIES])
+def test_channels_first_computes_the_same(variant, rng):
+    options = {"attention_module": "cbam_block", "classifier_activation": None}
+    last = build(variant, **options)
+    randomize(last, rng, SPREADS.get(variant, 0.03))
+    x = rng.normal(size=(2, 32, 32, 3)).astype("float32")
+    expected = keras.ops.convert_to_numpy(last(x))
+    keras.config.set_image_data_format("channels_first")
+    first = build(variant, input_shape=(3, 32, 32), **options)
+    first.set_weights(last.get_weights())
+    outputs = keras.ops.convert_to_numpy(first(x.transpose(0, 3, 1, 2)))
+    scale = np.ptp(expected, axis=0).max()  # what the image changes
+    assert scale > 1e-4
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-3 * scale)
 
 
 @pytest.mark.once
@@ -393,6 +353,6 @@ def test_signature_shows_every_option():
         assert "common" not in options
 
 
-def test_official_cbam_in_a_network(rng):
+def test_official_cbam_in_a_network():
     model = build("resnet_v1", attention_module=partial(cbam_block, **CBAM_OFFICIAL))
     assert model.get_layer("stage1_block1_attention").spatial.batch_norm

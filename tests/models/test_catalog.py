@@ -5,12 +5,12 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from test_architectures import CHANNELS, build, places_of, stages_of
-from test_attention import CASES
 
 from models import list_models
 from models.attention_module import AttentionLayer, attach_attention_module, list_attention
 from models.saving import load_model
+from tests.models.layer_cases import CASES
+from tests.models.small_networks import CHANNELS, build, places_of, stages_of
 from tests.processes import run_python
 
 pytestmark = pytest.mark.once

@@ -2,12 +2,12 @@
 
 import keras
 import pytest
-from transfer import check_same_outputs
 
 from models import densenet
 from models.densenet import DenseNet
 from models.private_api import operation_of
 from models.resnext import ResNextImageNet
+from tests.models.transfer import check_same_outputs
 from utils.evaluation.counting import trainable_params
 
 pytestmark = pytest.mark.once

@@ -118,7 +118,7 @@ def test_files_are_plain_keras(tmp_path, rng):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own kernel")
-def test_the_kernel_is_in_the_graph(rng):
+def test_the_kernel_is_in_the_graph():
     import tensorflow as tf
 
     from models import build_model

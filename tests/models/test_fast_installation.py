@@ -255,9 +255,11 @@ def test_the_example_of_the_documentation(capsys):
     assert capsys.readouterr().out == output
 
 
-@pytest.mark.long
+@pytest.mark.once
 def test_attention_does_not_know_of_the_fast_forms():
-    for path in Path(models.__file__).parent.glob("attention/*.py"):
+    paths = list((Path(models.__file__).parent / "attention").rglob("*.py"))
+    assert {"base.py", "cbam.py"} <= {path.name for path in paths}
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [name.name for name in getattr(node, "names", [])]
             assert "fast" not in f"{getattr(node, 'module', '')}.{names}", path

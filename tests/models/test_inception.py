@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from transfer import check_same_outputs
 
 from models import build_model
 from models.builder import Builder
 from models.inception import inception_stem
+from tests.models.transfer import check_same_outputs
 from utils.evaluation.counting import multiply_adds, trainable_params
 
 pytestmark = pytest.mark.once

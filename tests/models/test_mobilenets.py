@@ -4,10 +4,10 @@ from functools import partial
 
 import keras
 import pytest
-from transfer import check_same_outputs
 
 from models.attention_module import cbam_block, se_block
 from models.mobilenets import MobileNet
+from tests.models.transfer import check_same_outputs
 from utils.evaluation.counting import multiply_adds, trainable_params
 
 pytestmark = pytest.mark.once

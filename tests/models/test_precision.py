@@ -32,7 +32,7 @@ def images(rng):
     return rng.uniform(0, 1, (4, 32, 32, 3)).astype("float32")
 
 
-def test_saved_as_float32_and_left_as_it_is(mixed, tmp_path, rng):
+def test_saved_as_float32_and_left_as_it_is(mixed, tmp_path):
     before = policies(mixed)
     save_model(mixed, tmp_path / "model.keras")
     assert policies(mixed) == before

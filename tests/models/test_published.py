@@ -5,9 +5,9 @@ from pathlib import Path
 
 import keras
 import pytest
-from transfer import check_same_outputs
 
 from models import build_model
+from tests.models.transfer import check_same_outputs
 from utils.config.settings import TrainSettings
 from utils.evaluation.counting import multiply_adds, trainable_params
 from utils.evaluation.networks import network_from_settings

@@ -118,7 +118,7 @@ def test_own_code_runs_only_when_it_is_loaded(tmp_path, monkeypatch):
     assert (tmp_path / "ran").exists()
 
 
-def test_every_entry_takes_the_same_text(rng):
+def test_every_entry_takes_the_same_text():
     text = "cbam_block(ratio=4, order='parallel')"
     x = keras.Input((8, 8, 8))
     expected = operation_of(cbam_block(x, ratio=4, order="parallel")).get_config()

@@ -62,7 +62,7 @@ def test_networks_of_keras_applications(name, size, module, count, places, rng):
 
 
 @pytest.mark.once
-def test_the_example_of_the_docstring(rng):
+def test_the_example_of_the_docstring():
     old = keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3), classes=10)
     model = add_attention(old, "cbam_block", at="conv*_block*_out", freeze="backbone", ratio=32)
     names = [layer.name for layer in model.layers if "attention" in layer.name]

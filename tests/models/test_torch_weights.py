@@ -203,7 +203,7 @@ def test_outputs_are_equal(depth, theirs, ours, rng, tmp_path):
     np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_a_dictionary_of_arrays(rng):
+def test_a_dictionary_of_arrays():
     state = {k: v.numpy() for k, v in random_network(18).state_dict().items()}
     model = load_torch_weights(our_network(18), state)
     kernel = model.get_layer("stage2_block1_conv1").kernel.numpy()

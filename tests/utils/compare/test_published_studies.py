@@ -36,6 +36,11 @@ TRIED = {
 }
 
 
+def text_of(name):
+    """A page's text, however its lines are broken."""
+    return " ".join(page(name).split())
+
+
 def recipe_figures(epochs, flags):
     """Mean, deviation of several, and seeds; of a seed that was trained twice, the first time."""
     with open(RESULTS / "recipe.csv", newline="") as file:
@@ -55,8 +60,12 @@ def test_recipes():
         if row["`plain` (seeds)"]:
             plain = recipe_figures(row["epochs"], "--recipe plain")
             check_figures(row["`plain` (seeds)"], plain)
-        if row["epochs"] in ("6", "15", "60"):
-            check_figures(row["`muon` (seeds)"], recipe_figures(row["epochs"], ""))
+        if row["epochs"] == "6":
+            values = six_epochs_on_a_cpu("none", "mixed_bfloat16")
+            muon = [statistics.mean(values), statistics.stdev(values), 0, 1, 2]
+        else:
+            muon = recipe_figures(row["epochs"], "")
+        check_figures(row["`muon` (seeds)"], muon)
     values = six_epochs_on_a_cpu("none", "float32")
     spread = f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} %"
     assert f"6 epochs reach {spread} (seeds 0, 1, 2;" in page("docs/recipe.md")
@@ -82,6 +91,13 @@ def test_recipes_of_six_epochs():
     ]  # fmt: skip
     for row, flags in zip(rows, changes, strict=True):
         check_figures(row["test accuracy (seeds)"], recipe_figures("6", flags))
+    with open(RESULTS / "recipe.csv", newline="") as file:
+        small = [100 * float(r["test_accuracy"]) for r in csv.DictReader(file)
+                 if (r["epochs"], r["flags"]) == ("6", "--crop-padding 2")]  # fmt: skip
+    gain = statistics.mean(small) - statistics.mean(values)
+    interval = stats.ttest_rel(small, values).confidence_interval(0.95)
+    expected = f"{gain:.2f} points with the same seeds, 95 % interval"
+    assert f"{expected} [{interval.low:+.2f}, {interval.high:+.2f}]" in text_of("docs/recipe.md")
 
 
 # first cell of a row of the table of the study -> experiment
@@ -113,6 +129,13 @@ def test_the_study():
     assert found == every
 
 
+def test_mirror_images():
+    found = json.loads((RESULTS / "mirror_images.json").read_text()).values()
+    gains = [100 * (each["both"] - each["image"]) for each in found]
+    expected = f"its mirror image gains {min(gains):.1f} to {max(gains):.1f} points"
+    assert expected in text_of("docs/recipe.md")
+
+
 def test_original_pixels():
     found = json.loads((RESULTS / "original_pixels.json").read_text())
     rows = read_table(page("docs/weights.md"), "name")
@@ -121,7 +144,7 @@ def test_original_pixels():
         of_name = found[row["name"].strip("`")]
         check_figures(row["on original pixels"], [100 * of_name["original"]])
     lost = [100 * (each["original"] - each["copy"]) for each in found.values()]
-    assert f"{min(lost):.1f} to {max(lost):.1f} points" in " ".join(page("docs/weights.md").split())
+    assert f"{min(lost):.1f} to {max(lost):.1f} points" in text_of("docs/weights.md")
 
 
 def test_precision():
@@ -135,7 +158,7 @@ def test_precision():
             for column, precision in (("bfloat16", "mixed_bfloat16"), ("float32", "float32")):
                 check_figures(row[column], [100 * float(of_seed[precision]["test_accuracy"])])
     assert [row["epochs"] for row in rows].count("6") == len(runs) / 2
-    text = " ".join(page("docs/precision.md").split())
+    text = text_of("docs/precision.md")
     for modules in ({"none"}, set(MODULES.values())):
         lost = paired_differences(runs, modules)
         half = stats.t.ppf(0.975, len(lost) - 1) * stats.sem(lost)
@@ -166,7 +189,7 @@ def test_six_epochs_of_the_study():
         module: six_epochs_on_a_cpu(module, "mixed_bfloat16")
         for module in ("none", "se_block", "cbam_block")
     }
-    text = " ".join(page("docs/does-attention-help.md").split())
+    text = text_of("docs/does-attention-help.md")
     for module, name in (("se_block", "for SE"), ("cbam_block", "for CBAM as published")):
         mean = statistics.mean(values[module]) - statistics.mean(values["none"])
         interval = stats.ttest_rel(values[module], values["none"]).confidence_interval(0.95)

@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import signal
-import sys
 import threading
 import time
 from functools import partial
@@ -12,6 +11,7 @@ import pytest
 
 from main import main
 from tests.fake_comparison import DATA, settings_of
+from tests.processes import python
 from utils.compare import missing_runs
 from utils.compare.missing_runs import read_jobs, train_missing
 from utils.compare.planning import plan_runs
@@ -21,10 +21,6 @@ from utils.system.processes import last_line
 
 pytestmark = pytest.mark.once
 with_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed")
-
-
-def python(script):
-    return [sys.executable, "-u", "-c", script]
 
 
 def gone(pid):

@@ -4,16 +4,12 @@ import json
 
 import pytest
 
-from utils.config.command_line import parse_settings
+from tests.commands import parse
 from utils.config.compare_settings import CompareSettings
 from utils.config.parsing import several, specification, split_specifications
 from utils.config.settings import TrainSettings
 
 pytestmark = pytest.mark.once
-
-
-def parse(settings_class, *words):
-    return parse_settings(settings_class, words, "main.py", "")
 
 
 @pytest.mark.parametrize(
@@ -38,7 +34,7 @@ def test_flags_over_later_files_over_earlier_ones_over_defaults(tmp_path):
     for name, content in (("a", {"epochs": 2, "depth": 32, "seed": 5}), ("b", {"epochs": 3})):
         (tmp_path / name).write_text(json.dumps(content))
     files = [f"--config={tmp_path / name}" for name in "ab"]
-    settings = parse(TrainSettings, *files, "--depth", "56")
+    settings = parse(*files, "--depth", "56")
     assert (settings.epochs, settings.depth, settings.seed) == (3, 56, 5)
     assert settings.batch_size == TrainSettings().batch_size
 
@@ -53,11 +49,13 @@ def test_flags_over_later_files_over_earlier_ones_over_defaults(tmp_path):
     ],
 )
 def test_booleans_of_a_comparison(words, value):
-    assert parse(CompareSettings, *words).augment == value
+    assert parse(*words, settings_class=CompareSettings).augment == value
 
 
 def test_common_and_varied_settings_of_a_comparison():
-    settings = parse(CompareSettings, "--learning-rate", "0.1", "0.05", "--epochs", "3")
+    settings = parse(
+        "--learning-rate", "0.1", "0.05", "--epochs", "3", settings_class=CompareSettings
+    )
     assert settings.varied_settings() == {"learning_rate": (0.1, 0.05)}
     assert settings.single_settings()["epochs"] == 3
     assert "learning_rate" not in settings.single_settings()

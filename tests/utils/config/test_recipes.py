@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from tests.commands import parse
 from tests.fake_comparison import DATA
 from tests.processes import ROOT
 from utils.compare.planning import plan_runs
-from utils.config.command_line import parse_settings
 from utils.config.compare_settings import CompareSettings
 from utils.config.recipes import DEFAULT_RECIPE, FINE_TUNING, PLAIN, RECIPES, recipe_settings
 from utils.config.settings import RecipeSettings, TrainSettings
@@ -15,10 +15,6 @@ from utils.runs.naming import default_comparison_dir, default_run_dir
 from utils.system.errors import UserError
 
 pytestmark = pytest.mark.once
-
-
-def parse(*words, settings_class=TrainSettings):
-    return parse_settings(settings_class, words, "main.py", "")
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -66,7 +62,7 @@ def test_weights_to_start_from_are_fine_tuned_with_a_file_too(tmp_path):
 
 def test_a_comparison_takes_the_network_of_the_run_that_it_starts_from():
     words = ["--init", "cifar10/resnet_v1-56-none"]
-    found = parse_settings(CompareSettings, words, "main.py compare", "")
+    found = parse(*words, settings_class=CompareSettings)
     assert found.depth == (56,)
     assert found.attention == CompareSettings().attention  # its modules, not that of the run
 

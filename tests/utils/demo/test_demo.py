@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from main import main
 from models.class_activation import grad_cam
 from models.saving import load_model
+from tests.commands import refused
 from tests.run_folders import write_run
 from utils.config.command_settings import DemoSettings
 from utils.data.datasets import load_dataset
@@ -54,29 +54,24 @@ def run_without_data(cifar10_dir, tmp_path, monkeypatch):
     return write_run(tmp_path / "run", data, attention="se_block")
 
 
-def refused(capsys, *arguments):
-    with pytest.raises(SystemExit) as end:
-        main(["demo", *map(str, arguments)])
-    assert end.value.code == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    return error
-
-
 def test_refuses(runs, tmp_path, capsys, monkeypatch):
-    assert "must be the folder of a run" in refused(capsys, tmp_path)
-    assert "the data folder" in refused(capsys, *runs, "--data-dir", tmp_path / "no")
-    assert "--port: must be a whole number of at least 1" in refused(capsys, runs[0], "--port", "0")
-    assert "must be the folder of a run" in refused(capsys, "cifar10/other")
+    assert "must be the folder of a run" in refused(capsys, "demo", tmp_path)
+    assert "the data folder" in refused(capsys, "demo", *runs, "--data-dir", tmp_path / "no")
+    assert "--port: must be a whole number of at least 1" in refused(
+        capsys, "demo", runs[0], "--port", "0"
+    )
+    assert "must be the folder of a run" in refused(capsys, "demo", "cifar10/other")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        error = refused(capsys, runs[0], "--port", port)
+        error = refused(capsys, "demo", runs[0], "--port", port)
     assert f"cannot listen on --host 127.0.0.1, --port {port}: Address already in use" in error
-    error = refused(capsys, runs[0], "--host", "192.0.2.1")
+    error = refused(capsys, "demo", runs[0], "--host", "192.0.2.1")
     assert "cannot listen on --host 192.0.2.1, --port any of 7860 to 7959: " in error
-    assert "cannot listen on --host no host" in refused(capsys, runs[0], "--host", "no host")
+    assert "cannot listen on --host no host" in refused(
+        capsys, "demo", runs[0], "--host", "no host"
+    )
     monkeypatch.setitem(sys.modules, "gradio", None)
-    assert "pip install gradio" in refused(capsys, runs[0])
+    assert "pip install gradio" in refused(capsys, "demo", runs[0])
 
 
 def test_takes_the_next_port_that_is_free():

@@ -4,9 +4,7 @@ import json
 import re
 import shutil
 import signal
-import struct
 import threading
-import zlib
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -14,6 +12,7 @@ import pytest
 from PIL import Image
 
 from models.saving import load_model
+from tests.image_folders import png_bomb
 from tests.processes import start_python
 from tests.run_folders import write_run
 from utils.data.datasets import load_dataset
@@ -195,10 +194,7 @@ def test_explains_a_file_and_refuses_others(page, photo, tmp_path):
     page.upload(tmp_path / "broken.png")
     page.until(lambda: "broken.png is no image that can be read" in page.messages)
     assert str(tmp_path) not in page.messages
-    header = b"IHDR" + struct.pack(">IIBBBBB", 10_000, 10_000, 8, 2, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header
-    bomb += struct.pack(">I", zlib.crc32(header)) + struct.pack(">I", 5) + b"IDAT"
-    (tmp_path / "bomb.png").write_bytes(bomb)
+    (tmp_path / "bomb.png").write_bytes(png_bomb())
     page.upload(tmp_path / "bomb.png")
     page.until(lambda: "bomb.png is no image that can be read: Image size" in page.messages)
     (tmp_path / "huge.png").write_bytes(bytes(21 * 2**20))

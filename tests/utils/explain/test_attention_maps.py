@@ -7,6 +7,7 @@ import pytest
 from models import build_model
 from models.class_activation import GradCAM, grad_cam, stage_layers
 from models.surgery import add_attention
+from tests.models.transfer import randomize
 from utils.explain.attention_maps import attention_maps
 
 FAMILIES = {
@@ -49,12 +50,15 @@ def test_maps_of_cbam_multiply_to_its_outputs(rng):
 @pytest.mark.once
 def test_rows_and_columns_that_multiply(rng):
     network = build("resnet_v1", "coordinate_block", depth=8)
+    randomize(network, rng, 0.5)  # at first all gates are nearly the same
     images = rng.normal(size=(2, 32, 32, 3)).astype("float32")
     maps = attention_maps(network, images)[0]
     before, after = input_and_output(network, maps.layer, images)
     assert maps.channel is None
-    gates = np.divide(after, before, out=np.full_like(after, np.nan), where=np.abs(before) > 1e-2)
-    np.testing.assert_allclose(maps.spatial, np.nanmean(gates, axis=-1), atol=0.1)
+    gates = np.divide(after, before, out=np.full_like(after, np.nan), where=before != 0)
+    np.testing.assert_allclose(maps.spatial, np.nanmean(gates, axis=-1), atol=1e-5)
+    assert np.ptp(maps.spatial, axis=(1, 2)).min() > 0.1
+    assert np.abs(maps.spatial - maps.spatial.swapaxes(1, 2)).max() > 0.1
 
 
 @pytest.mark.once

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import struct
-import zlib
 
 import keras
 import matplotlib.image
@@ -13,6 +11,8 @@ import pytest
 
 from main import main
 from models.saving import load_model, save_model
+from tests.commands import refused
+from tests.image_folders import png_bomb
 from tests.run_folders import write_run
 from utils.data.datasets import load_dataset
 from utils.data.images.decoding import read_image
@@ -152,12 +152,8 @@ def test_refuses_images(sources, message, cifar10, tmp_path):
 
 @pytest.mark.once
 def test_refuses_an_image_that_claims_to_be_enormous(tmp_path):
-    """100 megapixels in 60 bytes, and a format that another program would be called for."""
-    header = struct.pack(">IIBBBBB", 10_000, 10_000, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + header
-    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk
-    bomb += struct.pack(">I", zlib.crc32(chunk)) + struct.pack(">I", 5) + b"IDAT"
-    (tmp_path / "bomb.png").write_bytes(bomb)
+    """A bomb, and a format that another program would be called for."""
+    (tmp_path / "bomb.png").write_bytes(png_bomb())
     with pytest.raises(UserError, match="is no image that can be read: Image size"):
         read_image(tmp_path / "bomb.png", (32, 32, 3))
     (tmp_path / "photo.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
@@ -179,33 +175,28 @@ def test_an_image_is_fitted(tmp_path):
     assert abs(int(gray[4, 4, 0]) - (0.299 * 200 + 0.587 * 100 + 0.114 * 50)) <= 1
 
 
-def refused(capsys, *arguments):
-    with pytest.raises(SystemExit) as end:
-        main(["explain", *map(str, arguments)])
-    assert end.value.code == 2
-    return capsys.readouterr().err
-
-
 @pytest.mark.once
 def test_refuses_runs(run, cifar10, tmp_path, capsys):
-    assert "must be the folder of a run" in refused(capsys, tmp_path)
+    assert "must be the folder of a run" in refused(capsys, "explain", tmp_path)
     digits = write_run(tmp_path / "digits", load_dataset("digits"), attention="none")
-    assert "must have the same data set; received cifar10, digits" in refused(capsys, run, digits)
-    wrong = refused(capsys, run, "--layer", "stage9_relu")
+    assert "must have the same data set; received cifar10, digits" in refused(
+        capsys, "explain", run, digits
+    )
+    wrong = refused(capsys, "explain", run, "--layer", "stage9_relu")
     assert "no layer of 'resnet_v1_8' is called 'stage9_relu'; it has normalization" in wrong
     (tmp_path / "file").touch()
-    assert "must be a folder; " in refused(capsys, run, "--output", tmp_path / "file")
+    assert "must be a folder; " in refused(capsys, "explain", run, "--output", tmp_path / "file")
     copy = shutil.copytree(run, tmp_path / "copy")
     save_model(load_model(digits / "best.keras"), copy / "best.keras")
-    assert "it takes images of shape (8, 8, 1), not (32, 32, 3)" in refused(capsys, copy)
+    assert "it takes images of shape (8, 8, 1), not (32, 32, 3)" in refused(capsys, "explain", copy)
     (copy / "best.keras").write_bytes(b"no archive")
-    assert "cannot be explained" in refused(capsys, copy)
+    assert "cannot be explained" in refused(capsys, "explain", copy)
     assert not (copy / "explanation.png").exists()
     image = keras.Input((32, 32, 3))
     keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(image))).save(
         copy / "best.keras"
     )
-    assert "has no feature map" in refused(capsys, copy)
+    assert "has no feature map" in refused(capsys, "explain", copy)
 
 
 @pytest.mark.once

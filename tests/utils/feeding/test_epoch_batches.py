@@ -111,7 +111,7 @@ def test_a_batch_is_never_larger_than_the_set():
     assert len(batches(batch_size=1000)) == 1
 
 
-def test_fit_sees_the_draws_of_every_epoch(rng):
+def test_fit_sees_the_draws_of_every_epoch():
     """The order that reaches the network in epoch `e` is that of `(seed, e)`, on every backend."""
     from utils.training.callbacks import SetEpoch
 

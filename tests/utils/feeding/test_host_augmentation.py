@@ -29,7 +29,7 @@ def test_every_operation_keeps_the_shape(name, rng):
     assert rand_augment(rng, pixels, 10).shape == pixels.shape
 
 
-def test_mixed_images_and_labels_have_the_same_shares(rng):
+def test_mixed_images_and_labels_have_the_same_shares():
     images = np.zeros((4, 20, 20, 3), "uint8")
     images[1::2] = 200  # every neighbor is of the other kind
     labels = np.array([0, 1, 0, 1])

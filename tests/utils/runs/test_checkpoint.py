@@ -1,7 +1,6 @@
 """Checkpoints are complete or absent, and a damaged one is skipped."""
 
 import errno
-import hashlib
 import io
 import json
 import os
@@ -10,6 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from tests.run_folders import write_checksums
 from utils.runs import checkpoint
 from utils.runs.checkpoint import (
     checkpoint_name,
@@ -32,16 +32,6 @@ VARIABLES = {
 def write(folder, epoch=1, step=0, variables=VARIABLES, files=()):
     state = {"progress": {"epoch": epoch, "step": step}}
     return write_checkpoint(folder, checkpoint_name(epoch, step), variables, state, files)
-
-
-def update_checksums(path):
-    """Makes the checksums match what the files hold now."""
-    lines = [
-        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
-        for file in sorted(path.iterdir())
-        if file.name != "SHA256SUMS"
-    ]
-    (path / "SHA256SUMS").write_text("".join(lines))
 
 
 def test_reads_what_was_written(tmp_path):
@@ -190,7 +180,7 @@ def void(path):
 def test_matching_checksums_are_not_enough(tamper, tmp_path):
     path = write(tmp_path)
     tamper(path)
-    update_checksums(path)
+    write_checksums(path)
     with pytest.raises(checkpoint.DamagedCheckpoint):
         read_checkpoint(path)
 

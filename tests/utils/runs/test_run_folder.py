@@ -2,10 +2,11 @@
 
 import os
 import socket
-import threading
+from types import SimpleNamespace
 
 import pytest
 
+from utils.runs import run_folder
 from utils.runs.run_folder import locked
 from utils.system.errors import UserError
 
@@ -39,15 +40,23 @@ def test_a_lock_that_records_no_process_is_taken_over(write, tmp_path):
     assert not tmp_path.exists()  # it was empty
 
 
-def test_a_lock_that_is_being_written_is_waited_for(tmp_path):
-    """Its process created it a moment ago, and records itself a moment later."""
+def test_a_lock_that_is_being_written_is_waited_for(tmp_path, monkeypatch):
+    """Its process created it a moment ago, and records itself while it is waited for."""
     lock = tmp_path / "lock"
     lock.touch()
+    os.utime(lock, (0, 0))  # what is written within a tick of the clock would seem unchanged
     record = f"{os.getppid()}\n{socket.gethostname()}\n"
-    threading.Timer(0.2, lock.write_text, [record]).start()
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        lock.write_text(record)
+
+    monkeypatch.setattr(run_folder, "time", SimpleNamespace(sleep=sleep))
     with pytest.raises(UserError, match=f"in use by process {os.getppid()} on"), locked(tmp_path):
         pass
     assert lock.read_text() == record
+    assert waits == [run_folder.SECONDS_TO_RECORD]
 
 
 def test_what_is_no_lock_is_named(tmp_path):

@@ -8,15 +8,11 @@ import time
 
 import pytest
 
-from tests.processes import start_python
+from tests.processes import python, start_python
 from utils.system.errors import Interrupted
 from utils.system.processes import how_it_ended, last_line, run_processes
 
 pytestmark = pytest.mark.once
-
-
-def python(script):
-    return [sys.executable, "-u", "-c", script]
 
 
 def run(commands, jobs, logs):
@@ -53,12 +49,16 @@ def test_so_many_at_once(tmp_path):
         "import sys, time, pathlib\n"
         "mine, other = map(pathlib.Path, sys.argv[1:])\n"
         "mine.touch()\n"
-        "while not other.exists(): time.sleep(0.01)\n"
+        "give_up = time.monotonic() + 300\n"
+        "while not other.exists():\n"
+        "    if time.monotonic() > give_up: sys.exit('the other does not come')\n"
+        "    time.sleep(0.01)\n"
     )
     a, b = str(tmp_path / "a"), str(tmp_path / "b")
     commands = {"1": [*python(script), a, b], "2": [*python(script), b, a], "3": python("")}
     calls = run(commands, 2, tmp_path)
     assert calls[:2] == ["1", "2"]
+    assert {("1", 0), ("2", 0), ("3", 0)} <= set(calls)
     assert calls.index("3") > min(calls.index(("1", 0)), calls.index(("2", 0)))
 
 
@@ -71,11 +71,12 @@ def test_a_signal_stops_them_in_their_own_time(tmp_path):
     )
 
     def interrupt():
-        while not (tmp_path / "ready").exists():
+        give_up = time.monotonic() + 60
+        while not (tmp_path / "ready").exists() and time.monotonic() < give_up:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt).start()
+    threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(Interrupted) as stop:
         run({"first": python(script), "never": python("print('begun')")}, 1, tmp_path)
     assert stop.value.signum == signal.SIGINT

@@ -72,7 +72,7 @@ def test_a_second_signal_ends_all_where_python_cannot_answer(tmp_path, number):
     process.communicate()  # ends when no process holds the pipe: the worker neither
 
 
-def test_a_program_that_ignores_the_second_signal_is_ended(tmp_path):
+def test_a_program_that_ignores_the_second_signal_is_ended():
     script = (
         "import signal, threading\n"
         "from utils.system.signals import StopSignals\n"

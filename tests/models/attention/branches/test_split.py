@@ -1,18 +1,12 @@
 """Split attention against the authors' formulation in PyTorch."""
 
-import keras
 import pytest
 from torch_reference import batch_norm, compare_with_torch, weights_of
 
 from models.attention_module import SplitAttention, split_block
-from models.private_api import operation_of
-from tests.layer_checks import one_always, run_layer_test
+from tests.layer_checks import divisor, one_always, run_layer_test
 
 pytestmark = pytest.mark.once
-
-
-def divisor(number, most):
-    return max(n for n in range(1, most + 1) if number % n == 0)
 
 
 def params(radix=2, cardinality=1, ratio=4):
@@ -59,17 +53,6 @@ def test_equals_the_authors_code(options, rng):
     compare_with_torch(lambda: SplitAttention(**options), reference, rng)
 
 
-def test_batch_norm_learns_its_statistics(rng):
-    layer = SplitAttention()
-    x = rng.normal(size=(4, 8, 6, 16)).astype("float32")
-    layer(x, training=False)
-    norms = (layer.norm, layer.reduce_norm)
-    before = [norm.moving_variance.numpy() for norm in norms]
-    layer(x, training=True)
-    for norm, old in zip(norms, before, strict=True):
-        assert (norm.moving_variance.numpy() != old).all()
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -82,8 +65,3 @@ def test_batch_norm_learns_its_statistics(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         split_block(None, **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(split_block(keras.Input((8, 8, 16)), 4, name="here", ratio=2))
-    assert (layer.name, layer.radix, layer.ratio) == ("here", 4, 2)

@@ -5,7 +5,6 @@ import pytest
 from torch_reference import compare_with_torch, weights_of
 
 from models.attention_module import ECA, ECAM, eca_block, ecam_block
-from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
 # the paper's equation, at gamma 2 and b 1
@@ -61,11 +60,6 @@ def test_refuses_options(options, message):
         eca_block(keras.Input((8, 8, 16)), **options)
 
 
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(eca_block(keras.Input((8, 8, 16)), 5, name="here", gamma=3))
-    assert (layer.name, layer.kernel_size, layer.gamma) == ("here", 5, 3)
-
-
 # timm's widths and kernels by channels
 WIDTHS = {1: (8, 3), 3: (8, 3), 16: (8, 3), 40: (8, 3), 96: (16, 3), 128: (16, 5), 200: (24, 5)}
 
@@ -114,8 +108,3 @@ def test_equals_timms_formulation(options, rng):
 def test_timms_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         ecam_block(keras.Input((8, 8, 16)), **options)
-
-
-def test_timms_block_is_a_call_of_its_layer():
-    layer = operation_of(ecam_block(keras.Input((8, 8, 16)), 5, name="here", ratio=4))
-    assert (layer.name, layer.kernel_size, layer.ratio) == ("here", 5, 4)

@@ -1,11 +1,9 @@
 """Effective squeeze and excitation against the authors' formulation in PyTorch."""
 
-import keras
 import pytest
 from torch_reference import compare_with_torch, weights_of
 
 from models.attention_module import ESE, ese_block
-from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
 pytestmark = pytest.mark.once
@@ -31,8 +29,3 @@ def test_equals_the_authors_code(mean, rng):
 def test_refuses_options():
     with pytest.raises(ValueError, match="ESE has no option 'ratio'"):
         ese_block(None, ratio=8)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(ese_block(keras.Input((8, 8, 16)), name="here"))
-    assert (type(layer), layer.name) == (ESE, "here")

@@ -2,14 +2,12 @@
 
 import math
 
-import keras
 import numpy as np
 import pytest
 from torch_reference import check_sizes, compare_with_torch, to_numpy, weights_of
 
 from models.attention.channel.frequency import BEST
 from models.attention_module import FCA, SE, fca_block
-from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
 pytestmark = pytest.mark.once
@@ -85,8 +83,3 @@ def test_sizes(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         fca_block(None, **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(fca_block(keras.Input((8, 8, 16)), 4, 2, name="here"))
-    assert (layer.name, layer.frequencies, layer.ratio) == ("here", 4, 2)

@@ -1,12 +1,10 @@
 """Gated channel transformation against the authors' formulation in PyTorch."""
 
-import keras
 import numpy as np
 import pytest
 from torch_reference import compare_with_torch, to_numpy, weights_of
 
-from models.attention_module import GCT, GatedChannelTransform, gated_transform_block, gct_block
-from models.private_api import operation_of
+from models.attention_module import GatedChannelTransform, gated_transform_block
 from tests.layer_checks import one_always, run_layer_test
 
 pytestmark = pytest.mark.once
@@ -52,12 +50,3 @@ def test_starts_as_the_identity(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         gated_transform_block(None, **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(gated_transform_block(keras.Input((8, 8, 16)), "l1", name="here"))
-    assert (layer.name, layer.norm) == ("here", "l1")
-
-
-def test_the_other_gct_keeps_its_name():
-    assert type(operation_of(gct_block(keras.Input((8, 8, 16))))) is GCT

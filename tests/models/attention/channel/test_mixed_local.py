@@ -1,11 +1,9 @@
 """Mixed local channel attention against its formulation in PyTorch, window by window."""
 
-import keras
 import pytest
 from torch_reference import check_sizes, compare_with_torch, weights_of
 
 from models.attention_module import MLCA, mlca_block
-from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
 pytestmark = pytest.mark.once
@@ -62,8 +60,3 @@ def test_sizes(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         mlca_block(None, **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(mlca_block(keras.Input((8, 8, 16)), 3, name="here", local_weight=1))
-    assert (layer.name, layer.grid, layer.local_weight) == ("here", 3, 1)

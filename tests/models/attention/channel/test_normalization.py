@@ -1,11 +1,9 @@
 """NAM against the authors' formulation in PyTorch."""
 
-import keras
 import pytest
 from torch_reference import batch_norm, check_sizes, compare_with_torch, weights_of
 
 from models.attention_module import NAM, nam_block
-from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
 pytestmark = pytest.mark.once
@@ -25,15 +23,6 @@ def test_equals_the_authors_code(rng):
     compare_with_torch(NAM, reference, rng)
 
 
-def test_batch_norm_learns_its_statistics(rng):
-    layer = NAM()
-    x = rng.normal(size=(4, 8, 6, 16)).astype("float32")
-    layer(x, training=False)
-    before = layer.norm.moving_mean.numpy()
-    layer(x, training=True)
-    assert (layer.norm.moving_mean.numpy() != before).all()
-
-
 def test_sizes(rng):
     check_sizes(NAM, {}, rng)
 
@@ -41,8 +30,3 @@ def test_sizes(rng):
 def test_refuses_options():
     with pytest.raises(ValueError, match="NAM has no option 'ratio'"):
         nam_block(None, ratio=8)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(nam_block(keras.Input((8, 8, 16)), name="here"))
-    assert (type(layer), layer.name) == (NAM, "here")

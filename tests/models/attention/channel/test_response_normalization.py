@@ -1,12 +1,10 @@
 """GRN against the authors' formulation in PyTorch."""
 
-import keras
 import numpy as np
 import pytest
 from torch_reference import check_sizes, compare_with_torch, input_gradient, to_numpy, weights_of
 
 from models.attention_module import GRN, grn_block
-from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
 pytestmark = pytest.mark.once
@@ -49,8 +47,3 @@ def test_sizes(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         grn_block(None, **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(grn_block(keras.Input((8, 8, 16)), 0.1, name="here"))
-    assert (layer.name, layer.epsilon) == ("here", 0.1)

@@ -6,7 +6,6 @@ import pytest
 from torch_reference import batch_norm, compare_with_torch, weights_of
 
 from models.attention_module import BAM, bam_block
-from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
 
@@ -67,18 +66,6 @@ def test_equals_the_authors_code(options, rng):
     compare_with_torch(lambda: BAM(**options), reference, rng)
 
 
-def test_batch_norm_learns_its_statistics(rng):
-    layer = BAM()
-    x = rng.normal(size=(4, 8, 8, 16)).astype("float32")
-    layer(x, training=False)
-    norms = (*layer.channel_norms, *layer.spatial_norms)
-    before = [norm.moving_mean.numpy() for norm in norms]
-    layer(x, training=True)
-    assert all(
-        (norm.moving_mean.numpy() != old).any() for norm, old in zip(norms, before, strict=True)
-    )
-
-
 @pytest.mark.parametrize("option", ["ratio", "dilation", "dilated_convs", "num_layers"])
 @pytest.mark.parametrize("value", [0, -1, 2.5, None])
 def test_refuses_numbers(option, value):
@@ -91,12 +78,6 @@ def test_refuses_options():
         BAM(combine="max")
     with pytest.raises(ValueError, match="BAM has no option 'reduction'; it takes ratio, dilation"):
         bam_block(keras.Input((8, 8, 16)), reduction=8)
-
-
-def test_block_is_a_call_of_its_layer():
-    y = bam_block(keras.Input((8, 8, 16)), 4, 2, name="here", combine="sum")
-    layer = operation_of(y)
-    assert (layer.name, layer.ratio, layer.dilation, layer.combine) == ("here", 4, 2, "sum")
 
 
 def test_of_one_image_in_training(rng):

@@ -1,11 +1,9 @@
 """CPCA against the paper's formulation in PyTorch."""
 
-import keras
 import pytest
 from torch_reference import check_sizes, compare_with_torch, weights_of
 
 from models.attention_module import CPCA, cpca_block
-from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
 pytestmark = pytest.mark.once
@@ -70,8 +68,3 @@ def test_sizes(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         cpca_block(None, **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(cpca_block(keras.Input((8, 8, 16)), 8, name="here"))
-    assert (layer.name, layer.channel.ratio) == ("here", 8)

@@ -1,11 +1,9 @@
 """GAM against the paper's formulation in PyTorch."""
 
-import keras
 import pytest
 from torch_reference import batch_norm, check_sizes, compare_with_torch, weights_of
 
 from models.attention_module import GAM, gam_block
-from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
 pytestmark = pytest.mark.once
@@ -63,8 +61,3 @@ def test_sizes(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         gam_block(None, **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(gam_block(keras.Input((8, 8, 16)), 8, 3, name="here"))
-    assert (layer.name, layer.ratio, layer.kernel_size) == ("here", 8, 3)

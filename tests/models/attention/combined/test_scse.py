@@ -72,11 +72,5 @@ def test_refuses_options(block, options, message):
         block(keras.Input((8, 8, 16)), **options)
 
 
-def test_blocks_are_calls_of_their_layers():
-    x = keras.Input((8, 8, 16))
-    layer = operation_of(scse_block(x, 4, "add", name="here", use_bias=False))
-    assert (layer.name, layer.channel.ratio, layer.combine) == ("here", 4, "add")
-    assert not layer.spatial.use_bias
-    assert type(operation_of(cse_block(x))) is CSE
-    assert operation_of(cse_block(x)).ratio == 2
-    assert type(operation_of(sse_block(x))) is SSE
+def test_the_channel_gate_is_half_as_wide():
+    assert operation_of(cse_block(keras.Input((8, 8, 16)))).ratio == 2

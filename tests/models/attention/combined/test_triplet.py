@@ -6,7 +6,6 @@ import pytest
 from torch_reference import batch_norm, compare_with_torch, weights_of
 
 from models.attention_module import TripletAttention, triplet_block
-from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
 CASES = [
@@ -76,18 +75,6 @@ def test_of_unknown_size(rng):
         }
 
 
-def test_batch_norm_learns_its_statistics(rng):
-    layer = TripletAttention()
-    x = rng.normal(size=(4, 8, 6, 16)).astype("float32")
-    layer(x, training=False)
-    before = {branch: norm.moving_mean.numpy() for branch, norm in layer.norms.items()}
-    layer(x, training=True)
-    assert len(before) == 3
-    assert all(
-        (layer.norms[branch].moving_mean.numpy() != old).all() for branch, old in before.items()
-    )
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -98,9 +85,3 @@ def test_batch_norm_learns_its_statistics(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         triplet_block(keras.Input((8, 8, 16)), **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    y = triplet_block(keras.Input((8, 8, 16)), 3, name="here", no_spatial=True)
-    layer = operation_of(y)
-    assert (layer.name, layer.kernel_size, layer.no_spatial) == ("here", 3, True)

@@ -6,7 +6,6 @@ import pytest
 from torch_reference import check_sizes, compare_with_torch, weights_of
 
 from models.attention_module import BoTNet, botnet_block
-from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
 pytestmark = pytest.mark.once
@@ -101,8 +100,3 @@ def test_refuses_sizes():
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         botnet_block(None, **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(botnet_block(keras.Input((8, 8, 16)), 2, name="here"))
-    assert (layer.name, layer.heads, layer.used_size) == ("here", 2, (8, 8))

@@ -1,18 +1,12 @@
 """CoT against the authors' formulation in PyTorch."""
 
-import keras
 import pytest
 from torch_reference import batch_norm, check_sizes, compare_with_torch, weights_of
 
 from models.attention_module import CoT, cot_block
-from models.private_api import operation_of
-from tests.layer_checks import check_parameters, run_layer_test
+from tests.layer_checks import check_parameters, divisor, run_layer_test
 
 pytestmark = pytest.mark.once
-
-
-def divisor(number, most):
-    return max(n for n in range(1, most + 1) if number % n == 0)
 
 
 def params(kernel_size):
@@ -79,16 +73,6 @@ def test_equals_the_authors_code(kernel_size, rng):
     compare_with_torch(lambda: CoT(kernel_size), reference, rng, atol=1e-4)
 
 
-def test_batch_norm_learns_its_statistics(rng):
-    layer = CoT()
-    x = rng.normal(size=(4, 8, 6, 16)).astype("float32")
-    layer(x, training=False)
-    before = [norm.moving_variance.numpy() for norm in layer.norms.values()]
-    layer(x, training=True)
-    for norm, old in zip(layer.norms.values(), before, strict=True):
-        assert (norm.moving_variance.numpy() != old).all()
-
-
 def test_sizes(rng):
     check_sizes(CoT, {}, rng)
 
@@ -103,8 +87,3 @@ def test_sizes(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         cot_block(None, **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(cot_block(keras.Input((8, 8, 16)), 5, name="here"))
-    assert (layer.name, layer.kernel_size) == ("here", 5)

@@ -1,6 +1,5 @@
 """Criss-cross attention against the paper's formulation in PyTorch, over all pairs."""
 
-import keras
 import numpy as np
 import pytest
 from torch_reference import (
@@ -13,7 +12,6 @@ from torch_reference import (
 )
 
 from models.attention_module import CrissCross, criss_cross_block
-from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
 pytestmark = pytest.mark.once
@@ -86,8 +84,3 @@ def test_sizes(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         criss_cross_block(None, **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(criss_cross_block(keras.Input((8, 8, 16)), 3, name="here", ratio=4))
-    assert (layer.name, layer.recurrence, layer.ratio) == ("here", 3, 4)

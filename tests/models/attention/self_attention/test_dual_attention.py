@@ -1,12 +1,10 @@
 """DANet's attention against the authors' formulation in PyTorch."""
 
-import keras
 import numpy as np
 import pytest
 from torch_reference import check_sizes, compare_with_torch, to_numpy, weights_of
 
 from models.attention_module import DANet, danet_block
-from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
 pytestmark = pytest.mark.once
@@ -79,8 +77,3 @@ def test_sizes(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         danet_block(None, **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(danet_block(keras.Input((8, 8, 16)), "channel", name="here", ratio=4))
-    assert (layer.name, layer.parts, layer.ratio) == ("here", ("channel",), 4)

@@ -1,11 +1,9 @@
 """External attention against the authors' formulation in PyTorch."""
 
-import keras
 import pytest
 from torch_reference import batch_norm, check_sizes, compare_with_torch, weights_of
 
 from models.attention_module import ExternalAttention, external_block
-from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
 pytestmark = pytest.mark.once
@@ -39,15 +37,6 @@ def test_equals_the_authors_code(memory, rng):
     compare_with_torch(lambda: ExternalAttention(memory), reference, rng)
 
 
-def test_batch_norm_learns_its_statistics(rng):
-    layer = ExternalAttention()
-    x = rng.normal(size=(4, 8, 6, 16)).astype("float32")
-    layer(x, training=False)
-    before = layer.norm.moving_mean.numpy()
-    layer(x, training=True)
-    assert (layer.norm.moving_mean.numpy() != before).all()
-
-
 def test_sizes(rng):
     check_sizes(ExternalAttention, {}, rng)
 
@@ -62,8 +51,3 @@ def test_sizes(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         external_block(None, **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(external_block(keras.Input((8, 8, 16)), 8, name="here"))
-    assert (layer.name, layer.memory) == ("here", 8)

@@ -6,7 +6,6 @@ import pytest
 from torch_reference import compare_with_torch, weights_of
 
 from models.attention_module import GlobalContext, gc_block
-from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
 
@@ -89,8 +88,3 @@ def test_weights_are_a_distribution(dtype, rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         gc_block(keras.Input((8, 8, 16)), **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(gc_block(keras.Input((8, 8, 16)), 8, name="here", fusion="mul"))
-    assert (layer.name, layer.ratio, layer.fusion) == ("here", 8, ("mul",))

@@ -1,11 +1,9 @@
 """Context anchor attention against the authors' formulation in PyTorch."""
 
-import keras
 import pytest
 from torch_reference import check_sizes, compare_with_torch, weights_of
 
 from models.attention_module import CAA, caa_block
-from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
 pytestmark = pytest.mark.once
@@ -41,16 +39,6 @@ def test_equals_the_authors_code(kernel_size, rng):
     compare_with_torch(lambda: CAA(kernel_size), reference, rng)
 
 
-def test_batch_norm_learns_its_statistics(rng):
-    layer = CAA()
-    x = rng.normal(size=(4, 8, 6, 16)).astype("float32")
-    layer(x, training=False)
-    before = [norm.moving_mean.numpy() for norm in layer.norms]
-    layer(x, training=True)
-    for norm, old in zip(layer.norms, before, strict=True):
-        assert (norm.moving_mean.numpy() != old).all()
-
-
 def test_sizes(rng):
     check_sizes(CAA, {}, rng)
 
@@ -65,8 +53,3 @@ def test_sizes(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         caa_block(None, **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(caa_block(keras.Input((8, 8, 16)), 5, name="here"))
-    assert (layer.name, layer.kernel_size) == ("here", 5)

@@ -6,7 +6,6 @@ import pytest
 from torch_reference import batch_norm, compare_with_torch, weights_of
 
 from models.attention_module import CoordinateAttention, coordinate_block
-from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
 
@@ -60,15 +59,6 @@ def test_of_unknown_size(rng):
         assert maps["width"].shape == wanted_maps["width"].shape == (2, 1, width, 16)
 
 
-def test_batch_norm_learns_its_statistics(rng):
-    layer = CoordinateAttention()
-    x = rng.normal(size=(4, 8, 6, 16)).astype("float32")
-    layer(x, training=False)
-    before = layer.norm.moving_mean.numpy()
-    layer(x, training=True)
-    assert (layer.norm.moving_mean.numpy() != before).all()
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -79,8 +69,3 @@ def test_batch_norm_learns_its_statistics(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         coordinate_block(keras.Input((8, 8, 16)), **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(coordinate_block(keras.Input((8, 8, 16)), 4, name="here"))
-    assert (layer.name, layer.ratio) == ("here", 4)

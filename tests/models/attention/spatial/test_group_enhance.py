@@ -6,14 +6,9 @@ import pytest
 from torch_reference import SHAPES, check_sizes, compare_with_torch, input_gradient, weights_of
 
 from models.attention_module import SGE, sge_block
-from models.private_api import operation_of
-from tests.layer_checks import one_always, run_layer_test
+from tests.layer_checks import divisor, one_always, run_layer_test
 
 pytestmark = pytest.mark.once
-
-
-def divisor(number, most):
-    return max(n for n in range(1, most + 1) if number % n == 0)
 
 
 @pytest.mark.parametrize("groups", one_always([64, 4]))
@@ -63,8 +58,3 @@ def test_sizes(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         sge_block(None, **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(sge_block(keras.Input((8, 8, 16)), 4, name="here"))
-    assert (layer.name, layer.groups) == ("here", 4)

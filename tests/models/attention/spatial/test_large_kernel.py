@@ -1,11 +1,9 @@
 """Large kernels against the authors' formulation in PyTorch."""
 
-import keras
 import pytest
 from torch_reference import check_sizes, compare_with_torch, weights_of
 
 from models.attention_module import LKA, LSKA, lka_block, lska_block
-from models.private_api import operation_of
 from tests.layer_checks import one_always, run_layer_test
 
 pytestmark = pytest.mark.once
@@ -76,9 +74,3 @@ def test_sizes(layer_class, rng):
 def test_refuses_options(block, options, message):
     with pytest.raises(ValueError, match=message):
         block(None, **options)
-
-
-def test_blocks_are_calls_of_their_layers():
-    for block, layer_class in ((lka_block, LKA), (lska_block, LSKA)):
-        layer = operation_of(block(keras.Input((8, 8, 16)), 10, 2, name="here"))
-        assert (type(layer), layer.name, layer.dilation) == (layer_class, "here", 2)

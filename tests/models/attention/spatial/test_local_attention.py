@@ -1,20 +1,14 @@
 """ELA against the paper's formulation in PyTorch."""
 
-import keras
 import pytest
 from torch_reference import check_sizes, compare_with_torch, weights_of
 
 from models.attention_module import ELA, ela_block
-from models.private_api import operation_of
-from tests.layer_checks import one_always, run_layer_test
+from tests.layer_checks import divisor, one_always, run_layer_test
 
 pytestmark = pytest.mark.once
 
 CASES = [{}, {"kernel_size": 5, "group_width": 8, "norm_groups": 2}]
-
-
-def divisor(number, most):
-    return max(n for n in range(1, most + 1) if number % n == 0)
 
 
 @pytest.mark.parametrize("options", one_always(CASES))
@@ -68,8 +62,3 @@ def test_sizes(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         ela_block(None, **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(ela_block(keras.Input((8, 8, 16)), 5, name="here", group_width=8))
-    assert (layer.name, layer.kernel_size, layer.group_width) == ("here", 5, 8)

@@ -6,7 +6,6 @@ import pytest
 from torch_reference import SHAPES, compare_with_torch, input_gradient
 
 from models.attention_module import SimAM, simam_block
-from models.private_api import operation_of
 from tests.layer_checks import run_layer_test
 
 
@@ -58,8 +57,3 @@ def test_of_unknown_size(rng):
 def test_refuses_options(options, message):
     with pytest.raises(ValueError, match=message):
         simam_block(keras.Input((8, 8, 16)), **options)
-
-
-def test_block_is_a_call_of_its_layer():
-    layer = operation_of(simam_block(keras.Input((8, 8, 16)), 0.1, name="here"))
-    assert (layer.name, layer.e_lambda) == ("here", 0.1)
