@@ -6,18 +6,24 @@ import pytest
 
 from models import attach_attention_module
 from models.attention_module import CBAM
-from models.fast import disabled
+from models.fast import disabled, for_any_size, install
 from models.saving import load_model, save_model
 from tests.processes import ROOT
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.fast_attention]
 
 FILE = ROOT / "configs" / "attention-study" / "variants.py"
 
 
 def model_with(block):
     image = keras.Input((8, 7, 16))
-    return keras.Model(image, attach_attention_module(image, f"{FILE}:{block}"))
+    return install(keras.Model(image, attach_attention_module(image, f"{FILE}:{block}")))
+
+
+@pytest.fixture(autouse=True)
+def any_size():
+    with for_any_size():
+        yield
 
 
 @pytest.mark.parametrize("block", ["reflected_block", "doubled_block"])
@@ -47,6 +53,8 @@ def test_reflected_maps_continue_as_in_a_mirror(rng):
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(maps["spatial"])[..., 0], expected, rtol=1e-4
     )
+    y = model.predict_on_batch(x)  # where CBAM itself has a fast form
+    np.testing.assert_allclose(y, gated * expected[..., None], rtol=1e-4, atol=1e-6)
 
 
 def test_doubled_gates_are_twice_those_of_cbam(rng):

@@ -1,6 +1,7 @@
 """The notebooks run from top to bottom, without a network, to their pictures."""
 
 import os
+import re
 from pathlib import Path
 
 import nbclient
@@ -23,3 +24,6 @@ def test_every_cell_runs(name, count, tmp_path):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert len(code) == count
     assert any("image/png" in output.get("data", {}) for output in code[-1].outputs)
+    said = "".join(output.get("text", "") for cell in code for output in cell.outputs)
+    if name == "finetune":  # half of the images is chance
+        assert float(re.search(r"everything: ([\d.]+)%", said)[1]) > 75

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from ..attention.channel.squeeze_excitation import ChannelAttention
+from ..attention.spatial.spatial import SpatialAttention
 from ..private_api import stored_value
 from .conditions import can_fuse
 from .fusion import source_of, with_fused
@@ -54,7 +56,9 @@ def cbam(layer, inputs, training=None, return_maps=False):
 def suits_cbam(layer):
     norm = layer.spatial.norm
     return (
-        layer.order == "channel_first"
+        # a subclass may have halves of its own
+        (type(layer.channel), type(layer.spatial)) == (ChannelAttention, SpatialAttention)
+        and layer.order == "channel_first"
         and _has_plain_mlp(layer.channel)
         and not layer.spatial.conv.lora_enabled
         and _suits(layer, {*layer.channel.pools, *layer.spatial.descriptor})

@@ -35,7 +35,7 @@ FORMS = [
         "call",
         attention_forms.channel_attention,
         suits=attention_forms.suits_channel_attention,
-        inherited=("call", "attend"),  # SE and CSE
+        inherited=("call", "attend", "build"),  # SE and CSE
         fuses_normalization=True,
     ),
     Form(
@@ -43,7 +43,7 @@ FORMS = [
         "call",
         attention_forms.cbam,
         suits=attention_forms.suits_cbam,
-        inherited=("call", "attend"),
+        inherited=("call", "attend", "build"),
         fuses_normalization=True,
     ),
     Form(AttentionLayer, "gated", attention_forms.gated, inherited=("gated",)),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import statistics
 
 import pytest
@@ -127,6 +128,32 @@ def test_the_study():
         check_figures(row["difference"], differences)
     every = {(e, v) for e in STUDY.values() for v in variants_of(e) if v != "none"}
     assert found == every
+
+
+def test_single_changes():
+    with open(RESULTS / "changes.csv", newline="") as file:
+        runs = list(csv.DictReader(file))
+    accuracies = {(r["flags"], int(r["seed"])): 100 * float(r["test_accuracy"]) for r in runs}
+    rows = read_table(page("docs/does-attention-help.md"), "change")
+    for row in rows:
+        flags = row["flags"].strip("`")
+        seeds = sorted(seed for given, seed in accuracies if given == flags)
+        check_figures(row["seeds"], seeds)
+        base = [accuracies["--attention none", seed] for seed in seeds]
+        own = [accuracies[flags, seed] for seed in seeds]
+        check_figures(row["difference"], [a - b for a, b in zip(own, base, strict=True)])
+    for start, words in (("half", "with gates at a half"), ("identity", "with gates at one")):
+        own, base = (
+            [accuracies[f"--attention {module}", seed] for seed in (0, 1, 2)]
+            for module in (f"\"cbam_block(start='{start}')\"", "none")
+        )
+        mean = statistics.mean(own) - statistics.mean(base)
+        interval = stats.ttest_rel(own, base).confidence_interval(0.95)
+        figures = f"{mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
+        text = text_of("docs/does-attention-help.md")
+        assert re.search(rf"{re.escape(figures)} (from no attention )?{words}", text)
+    shown = {row["flags"].strip("`") for row in rows} | {"--attention none"}
+    assert shown == {flags for flags, _ in accuracies}
 
 
 def test_mirror_images():
