@@ -151,8 +151,8 @@ def evaluate_run(
             "flip": flip,
         },
     )
-    is_as_trained = data_dir is None and precision == trained_in and not flip
-    if is_as_trained or not (run / PREDICTIONS).exists():
+    is_as_trained = data_dir is None and precision == trained_in
+    if not flip and (is_as_trained or not (run / PREDICTIONS).exists()):
         write_predictions(run, result.predictions)
     write_confusion(run / "confusion_matrix.csv", result.confusion, result.class_names)
     title = f"{run.name}: test accuracy {result.accuracy:.2%}"

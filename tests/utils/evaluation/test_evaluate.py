@@ -2,10 +2,12 @@
 
 import csv
 
+import keras
 import numpy as np
 import pytest
 
 from utils.evaluation.confusion import confusion_text, write_confusion
+from utils.evaluation.evaluate import with_mirror_images
 
 pytestmark = pytest.mark.once
 
@@ -31,3 +33,16 @@ def test_as_text_every_class_has_a_row_and_many_their_worst():
     names = [f"c{number}" for number in range(30)]
     assert confusion_text(many, names).splitlines()[1:] == ["     5  c9 as c2", "     2  c4 as c7"]
     assert confusion_text(np.eye(30, dtype=int), names) == "none is confused"
+
+
+@pytest.mark.parametrize(
+    ("data_format", "shape", "width"),
+    [("channels_last", (2, 5, 4, 3), 2), ("channels_first", (2, 3, 5, 4), 3)],
+)
+def test_mirror_images_are_left_for_right(data_format, shape, width, rng):
+    keras.config.set_image_data_format(data_format)
+    network = keras.Sequential([keras.Input(shape[1:]), keras.layers.Flatten(),
+                                keras.layers.Dense(4, activation="softmax")])  # fmt: skip
+    x = rng.normal(size=shape).astype("float32")
+    expected = (network.predict_on_batch(x) + network.predict_on_batch(np.flip(x, width))) / 2
+    np.testing.assert_allclose(with_mirror_images(network).predict_on_batch(x), expected, rtol=1e-5)
