@@ -51,7 +51,10 @@ def evaluate(settings):
     print(f"{'class':>20} accuracy")
     for name, accuracy in result.class_accuracies.items():
         print(f"{name:>20} {'no test image' if accuracy is None else f'{accuracy:.4f}'}")
-    print(f"test accuracy {result.accuracy:.4f}, loss {result.loss:.4f}, in {result.precision}")
+    views = ", with mirror images" if settings.flip else ""
+    print(
+        f"test accuracy {result.accuracy:.4f}, loss {result.loss:.4f}, in {result.precision}{views}"
+    )
     print(f"written: evaluation.json and confusion_matrix.png in {settings.run}")
 
 

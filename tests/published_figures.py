@@ -92,11 +92,22 @@ def difference_figures(experiment, variant):
     """The mean difference to none in percentage points and, with several seeds, its interval."""
     pairs = paired_accuracies(experiment, variant)
     values, base = ([100 * value for value in each] for each in pairs)
+    return mean_and_interval(values, base)
+
+
+def mean_and_interval(values, base):
+    """The mean of paired differences and, of several pairs, its 95 % interval."""
     mean = statistics.mean(value - of_base for value, of_base in zip(values, base, strict=True))
     if len(values) == 1:
         return [mean]
     interval = stats.ttest_rel(values, base).confidence_interval(0.95)
     return [mean, interval.low, interval.high]
+
+
+def printed_interval(values, base):
+    """Mean and interval of paired differences as pages print them: `+0.27 [-0.48, +1.01]`."""
+    mean, low, high = mean_and_interval(values, base)
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def params(experiment, variant):

@@ -102,11 +102,9 @@ def places_of(attention_module: Any, attention_at: str | Sequence[str]) -> tuple
             it to the `AttentionSpec`.
     """
     at = (attention_at,) if isinstance(attention_at, str) else tuple(attention_at)
-    return (
-        attention_module.at
-        if at == DEFAULT_PLACES and isinstance(attention_module, AttentionSpec)
-        else at
-    )
+    if at == DEFAULT_PLACES and isinstance(attention_module, AttentionSpec):
+        return attention_module.at
+    return at
 
 
 def _rank(option: tuple[str, Any]) -> tuple[int, str]:

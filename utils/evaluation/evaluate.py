@@ -155,6 +155,7 @@ def evaluate_run(
     if not flip and (is_as_trained or not (run / PREDICTIONS).exists()):
         write_predictions(run, result.predictions)
     write_confusion(run / "confusion_matrix.csv", result.confusion, result.class_names)
-    title = f"{run.name}: test accuracy {result.accuracy:.2%}"
+    views = ", with mirror images" if flip else ""
+    title = f"{run.name}: test accuracy {result.accuracy:.2%}{views}"
     plot_confusion_matrix(run / "confusion_matrix.png", result.confusion, result.class_names, title)
     return result

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 import statistics
 
 import pytest
@@ -13,6 +12,7 @@ from tests.published_figures import (
     RESULTS,
     check_figures,
     page,
+    printed_interval,
     read_runs,
     read_table,
     variants_of,
@@ -20,6 +20,8 @@ from tests.published_figures import (
 
 pytestmark = pytest.mark.once
 
+HALF, IDENTITY = (f"\"cbam_block(start='{start}')\"" for start in ("half", "identity"))
+PUBLISHED = ("none", "se_block", "cbam_block")  # whose 6 epochs are in results/precision.csv
 # row of the table of docs/recipe.md -> flags of its runs in results/recipe.csv
 SMALL = "--batch-size 64 --learning-rate"
 LINEAR = f"{SMALL} 0.014 --schedule linear_decay"
@@ -42,14 +44,23 @@ def text_of(name):
     return " ".join(page(name).split())
 
 
-def recipe_figures(epochs, flags):
-    """Mean, deviation of several, and seeds; of a seed that was trained twice, the first time."""
+def recipe_runs(epochs, flags):
+    """Test accuracies in percent by seed; of a seed that was trained twice, the first time."""
     with open(RESULTS / "recipe.csv", newline="") as file:
         rows = [r for r in csv.DictReader(file) if (r["epochs"], r["flags"]) == (epochs, flags)]
-    by_seed = {int(row["seed"]): 100 * float(row["test_accuracy"]) for row in reversed(rows)}
-    values, seeds = list(by_seed.values()), sorted(by_seed)
+    found = {int(row["seed"]): 100 * float(row["test_accuracy"]) for row in reversed(rows)}
+    return dict(sorted(found.items()))
+
+
+def recipe_figures(epochs, flags):
+    """Mean, deviation of several, and seeds."""
+    return figures_of(recipe_runs(epochs, flags))
+
+
+def figures_of(runs):
+    values = list(runs.values())
     spread = [statistics.stdev(values)] if len(values) > 1 else []
-    return [statistics.mean(values), *spread, *seeds]
+    return [statistics.mean(values), *spread, *runs]
 
 
 def test_recipes():
@@ -62,43 +73,37 @@ def test_recipes():
             plain = recipe_figures(row["epochs"], "--recipe plain")
             check_figures(row["`plain` (seeds)"], plain)
         if row["epochs"] == "6":
-            values = six_epochs_on_a_cpu("none", "mixed_bfloat16")
-            muon = [statistics.mean(values), statistics.stdev(values), 0, 1, 2]
+            muon = figures_of(six_epochs_on_a_cpu("none"))
         else:
             muon = recipe_figures(row["epochs"], "")
         check_figures(row["`muon` (seeds)"], muon)
-    values = six_epochs_on_a_cpu("none", "float32")
+    values = six_epochs_on_a_cpu("none", "float32").values()
     spread = f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} %"
     assert f"6 epochs reach {spread} (seeds 0, 1, 2;" in page("docs/recipe.md")
 
 
-def six_epochs_on_a_cpu(module, precision):
+def six_epochs_on_a_cpu(module, precision="mixed_bfloat16"):
     """Test accuracies in percent, by seed."""
     with open(RESULTS / "precision.csv", newline="") as file:
         wanted = {"module": module, "precision": precision}
         found = [run for run in csv.DictReader(file) if wanted.items() <= run.items()]
     assert [run["seed"] for run in found] == ["0", "1", "2"]
-    return [100 * float(run["test_accuracy"]) for run in found]
+    return {int(run["seed"]): 100 * float(run["test_accuracy"]) for run in found}
 
 
 def test_recipes_of_six_epochs():
     base, *rows = read_table(page("docs/recipe.md"), "change, 6 epochs")
-    values = six_epochs_on_a_cpu("none", "mixed_bfloat16")
-    figures = [statistics.mean(values), statistics.stdev(values), 0, 1, 2]
-    check_figures(base["test accuracy (seeds)"], figures)
+    unchanged = six_epochs_on_a_cpu("none")
+    check_figures(base["test accuracy (seeds)"], figures_of(unchanged))
     changes = [
         "--crop-padding 2", f"{SMALL} 0.014 --crop-padding 2",
         "kernels that start close to the identity",
     ]  # fmt: skip
     for row, flags in zip(rows, changes, strict=True):
         check_figures(row["test accuracy (seeds)"], recipe_figures("6", flags))
-    with open(RESULTS / "recipe.csv", newline="") as file:
-        small = [100 * float(r["test_accuracy"]) for r in csv.DictReader(file)
-                 if (r["epochs"], r["flags"]) == ("6", "--crop-padding 2")]  # fmt: skip
-    gain = statistics.mean(small) - statistics.mean(values)
-    interval = stats.ttest_rel(small, values).confidence_interval(0.95)
-    expected = f"{gain:.2f} points with the same seeds, 95 % interval"
-    assert f"{expected} [{interval.low:+.2f}, {interval.high:+.2f}]" in text_of("docs/recipe.md")
+    small = recipe_runs("6", "--crop-padding 2")
+    gain = printed_interval(list(small.values()), list(unchanged.values()))
+    assert f"better: {gain} points with the same seeds" in text_of("docs/recipe.md")
 
 
 # first cell of a row of the table of the study -> experiment
@@ -131,29 +136,29 @@ def test_the_study():
 
 
 def test_single_changes():
+    runs = {f"--attention {module}": six_epochs_on_a_cpu(module) for module in PUBLISHED}
     with open(RESULTS / "changes.csv", newline="") as file:
-        runs = list(csv.DictReader(file))
-    accuracies = {(r["flags"], int(r["seed"])): 100 * float(r["test_accuracy"]) for r in runs}
+        for run in csv.DictReader(file):
+            of_flags = runs.setdefault(run["flags"], {})
+            of_flags[int(run["seed"])] = 100 * float(run["test_accuracy"])
+    base = runs["--attention none"]
     rows = read_table(page("docs/does-attention-help.md"), "change")
+    assert {row["flags"].strip("`") for row in rows} == runs.keys() - {"--attention none"}
     for row in rows:
-        flags = row["flags"].strip("`")
-        seeds = sorted(seed for given, seed in accuracies if given == flags)
-        check_figures(row["seeds"], seeds)
-        base = [accuracies["--attention none", seed] for seed in seeds]
-        own = [accuracies[flags, seed] for seed in seeds]
-        check_figures(row["difference"], [a - b for a, b in zip(own, base, strict=True)])
-    for start, words in (("half", "with gates at a half"), ("identity", "with gates at one")):
-        own, base = (
-            [accuracies[f"--attention {module}", seed] for seed in (0, 1, 2)]
-            for module in (f"\"cbam_block(start='{start}')\"", "none")
-        )
-        mean = statistics.mean(own) - statistics.mean(base)
-        interval = stats.ttest_rel(own, base).confidence_interval(0.95)
-        figures = f"{mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
-        text = text_of("docs/does-attention-help.md")
-        assert re.search(rf"{re.escape(figures)} (from no attention )?{words}", text)
-    shown = {row["flags"].strip("`") for row in rows} | {"--attention none"}
-    assert shown == {flags for flags, _ in accuracies}
+        own = runs[row["flags"].strip("`")]
+        check_figures(row["seeds"], list(own))
+        check_figures(row["difference"], [own[seed] - base[seed] for seed in own])
+    text = text_of("docs/does-attention-help.md")
+    for flags, of_flags, words in (
+        ("se_block", "none", "for SE"),
+        ("cbam_block", "none", "for CBAM as published"),
+        (HALF, "cbam_block", "with gates at a half"),
+        (IDENTITY, "cbam_block", "with gates at one"),
+        (HALF, "none", "from a half"),
+        (IDENTITY, "none", "from one"),
+    ):
+        own, other = (list(runs[f"--attention {each}"].values()) for each in (flags, of_flags))
+        assert f"{printed_interval(own, other)} {words}" in text
 
 
 def test_mirror_images():
@@ -209,15 +214,3 @@ def paired_differences(runs, modules):
         for half, full in zip(*map(sorted, of_precision.values()), strict=True)
         if half[:2] == full[:2]
     ]
-
-
-def test_six_epochs_of_the_study():
-    values = {
-        module: six_epochs_on_a_cpu(module, "mixed_bfloat16")
-        for module in ("none", "se_block", "cbam_block")
-    }
-    text = text_of("docs/does-attention-help.md")
-    for module, name in (("se_block", "for SE"), ("cbam_block", "for CBAM as published")):
-        mean = statistics.mean(values[module]) - statistics.mean(values["none"])
-        interval = stats.ttest_rel(values[module], values["none"]).confidence_interval(0.95)
-        assert f"{mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}] {name}" in text
