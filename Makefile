@@ -51,6 +51,7 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.overhead --network resnet50
 	$(BIN)/python -m benchmarks.precision
+	$(BIN)/python -m benchmarks.recipes
 	$(BIN)/python -m benchmarks.floor
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.throughput
