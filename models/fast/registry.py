@@ -28,6 +28,12 @@ FORMS = [
         keras_forms.grouped_convolution,
         suits=keras_forms.suits_grouped_convolution,
     ),
+    Form(
+        layers.DepthwiseConv2D,
+        "call",
+        keras_forms.strided_depthwise_convolution,
+        suits=keras_forms.suits_strided_depthwise_convolution,
+    ),
     Form(layers.Add, "call", keras_forms.addition),
     Form(layers.Activation, "call", keras_forms.rectifier, suits=keras_forms.is_rectifier),
     Form(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from models.fast import install
+from models.fast import install, recorded
 from models.saving import load_model
 
 OPTIONS = {
@@ -43,7 +43,7 @@ def trained(fast, options, x, targets):
 
 @pytest.mark.once  # the fast forms are TensorFlow's
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("shape", [(8, 6, 5, 4), (1, 1, 1, 4)])
+@pytest.mark.parametrize("shape", [(8, 6, 5, 4), (1, 1, 1, 4), (8, 6, 5, 16)])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_normalization_is_the_plain_one(options, shape, policy, rng):
     keras.config.set_dtype_policy(policy)
@@ -52,6 +52,28 @@ def test_normalization_is_the_plain_one(options, shape, policy, rng):
     plain, fast = (trained(fast, options, x, targets) for fast in (False, True))
     # weights after a step: the gradients; the moving statistics are among them
     tolerance = 1e-5 if policy == "float32" else 1e-2
+    assert_same(fast, plain, x, tolerance)
+
+
+def trained_convolution(fast, make, x, targets):
+    """A network with the one convolution that `make` returns, after a step of training on `x`."""
+    keras.utils.set_random_seed(0)
+    layer = make()
+    image = keras.Input(x.shape[1:])
+    y = (install(layer) if fast else layer)(image)
+    model = keras.Model(image, layers.GlobalAveragePooling2D()(y * y)[:, :3])
+    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+    model.train_on_batch(x, targets)
+    return model
+
+
+def assert_same_convolution(make, policy, rng):
+    """A network with the convolution that `make` returns trains alike with and without forms."""
+    keras.config.set_dtype_policy(policy)
+    x = rng.normal(size=(2, 9, 7, 8)).astype("float32")
+    targets = rng.normal(size=(2, 3)).astype("float32")
+    plain, fast = (trained_convolution(fast, make, x, targets) for fast in (False, True))
+    tolerance = 1e-5 if policy == "float32" else 2e-2
     assert_same(fast, plain, x, tolerance)
 
 
@@ -64,30 +86,36 @@ GROUPED = {  # groups, and the other options of the convolution
 }
 
 
-def grouped(fast, groups, options, x, targets):
-    """A network with one grouped convolution after a step of training on `x`."""
-    keras.utils.set_random_seed(0)
-    layer = layers.Conv2D(
-        **{"filters": 16, "kernel_size": 3, "groups": groups, "name": "grouped", **options}
-    )
-    image = keras.Input(x.shape[1:])
-    y = (install(layer) if fast else layer)(image)
-    model = keras.Model(image, layers.GlobalAveragePooling2D()(y * y)[:, :3])
-    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
-    model.train_on_batch(x, targets)
-    return model
-
-
 @pytest.mark.once
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize(("groups", "options"), GROUPED.values(), ids=GROUPED)
 def test_grouped_convolution_is_the_plain_one(groups, options, policy, rng):
-    keras.config.set_dtype_policy(policy)
-    x = rng.normal(size=(2, 9, 7, 8)).astype("float32")
-    targets = rng.normal(size=(2, 3)).astype("float32")
-    plain, fast = (grouped(fast, groups, options, x, targets) for fast in (False, True))
-    tolerance = 1e-5 if policy == "float32" else 2e-2
-    assert_same(fast, plain, x, tolerance)
+    def make():
+        return layers.Conv2D(**{"filters": 16, "kernel_size": 3, "groups": groups, **options})
+
+    assert_same_convolution(make, policy, rng)
+
+
+DEPTHWISE = {
+    "usual": {"use_bias": False},
+    "padded, with a bias": {"padding": "same", "bias_initializer": "random_normal"},
+    "with an activation": {"activation": "relu"},
+    "many outputs per channel": {"depth_multiplier": 3},
+}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("options", DEPTHWISE.values(), ids=DEPTHWISE)
+def test_strided_depthwise_convolution_is_the_plain_one(options, policy, rng):
+    def make():
+        return layers.DepthwiseConv2D(3, strides=2, **options)
+
+    with recorded() as used:
+        assert_same_convolution(make, policy, rng)
+    # there is nothing to gain in float32
+    if keras.backend.backend() == "tensorflow":
+        assert bool(used) == (policy == "mixed_bfloat16")
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="XLA in TensorFlow's graph")
