@@ -101,6 +101,30 @@ def test_all_layers_learn_later(first, unfrozen):
     assert rates == sorted(rates, reverse=True)  # one schedule over both parts
 
 
+def test_before_the_first_checkpoint_it_begins_at_the_weights_again(first, tmp_path, capsys):
+    done = shutil.copytree(first, tmp_path / "done")
+    run = tmp_path / "run"
+    data = config(first)["data_dir"]
+    train(data, run, "--init", done, "--freeze", "backbone", "--epochs", 1)
+    ended = weights_of(run)
+    for path in run.iterdir():  # as a kill in the first epoch leaves it
+        if path.name != "config.json":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    main(["train", "--resume", str(run)])
+    assert "no checkpoint yet" in capsys.readouterr().out
+    assert not changed(ended, weights_of(run))
+
+
+def test_averages_of_a_network_with_frozen_layers(first, cifar10_dir, tmp_path):
+    run = tmp_path / "run"
+    arguments = ["--init", first, "--freeze", "backbone", "--unfreeze-after", 1, "--epochs", 2]
+    train(cifar10_dir, run, *arguments, "--ema", 0.99, "--learning-rate", 1e-12)
+    before, after = weights_of(first), weights_of(run)
+    # weights that hardly move are their own average, also of the layers that learn later
+    for name in ("stem_conv", "logits"):
+        np.testing.assert_allclose(after[name][0], before[name][0], atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("epoch", "step"), [(0, 5), (1, 0), pytest.param(1, 4, marks=pytest.mark.long)]
 )
@@ -148,13 +172,29 @@ def test_layers_up_to_one_are_frozen(first, cifar10_dir, tmp_path):
         (["--unfreeze-after", "1"], "needs --freeze backbone"),
         (["--freeze", "backbone", "--unfreeze-after", "20"], "less than the 20 epochs"),
         (["--patience", "1", "--validation-split", "0"], "give a --validation-split"),
-        (["--weights", "imagenet"], "keras.applications has no resnet_v1"),
+        (["--weights", "imagenet"], "both say where to begin"),
         (["--test-split", "0.3"], "test_split is for data in a folder"),
+        (["--cutout", "32"], "cutout must be less than the 32 pixels of an image; received 32"),
+        (["--crop-padding", "40"], "crop_padding must be less than the 32 pixels"),
     ],
 )
 def test_refusals(arguments, says, first, cifar10_dir, tmp_path, capsys):
     assert says in refused(
         capsys, *training(cifar10_dir, tmp_path / "run", "--init", first, *arguments)
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_keras_does_not_have(cifar10_dir, tmp_path, capsys):
+    assert "keras.applications has no resnet_v1" in refused(
+        capsys, *training(cifar10_dir, tmp_path / "run", "--weights", "imagenet")
+    )
+
+
+def test_random_weights_are_not_frozen(cifar10_dir, tmp_path, capsys):
+    frozen = ["--freeze", "backbone", "--model", "resnet_v1"]
+    assert "these begin at random; give --init RUN" in refused(
+        capsys, *training(cifar10_dir, tmp_path / "run", *frozen)
     )
     assert not (tmp_path / "run").exists()
 
@@ -166,6 +206,7 @@ def test_a_run_ends_without_progress(first, cifar10_dir, tmp_path):
     train(cifar10_dir, run, *still)
     rows = (run / "metrics.csv").read_text().splitlines()
     assert len(rows) == 1 + 3  # the first epoch is the best, two more are allowed
+    assert json.loads((run / "summary.json").read_text())["epochs"] == 3
     summary = (run / "summary.json").read_bytes()
     main(["train", "--resume", str(run)])
     assert (

@@ -14,7 +14,7 @@ from models.specification import parse_specification
 
 from ..system.errors import UserError
 from ..system.files import read_json
-from ..system.terminal import printable
+from ..system.terminal import printable, shell_word
 from .fields import Settings, option_names
 from .recipes import DEFAULT_RECIPE, FINE_TUNING, PLAIN, recipe_settings
 from .settings import NOT_RECORDED, TrainSettings
@@ -80,8 +80,10 @@ def parse_settings(
     values = vars(_parser(settings_class, prog, description).parse_args(arguments))
     files = values.pop("config", [])
     known = [field.name for field in settings_class.fields()]
+    _refuse_without_effect(values)
     for file in reversed(files):
         values = {**_read_config(file, known), **values}
+    _refuse_contradictions(values)
     if values.get("init") in ("imagenet", ["imagenet"]):  # by name, as well as by run or file
         values["weights"] = values.pop("init")
     values = {**_of_initial_run(values, known), **values}
@@ -89,7 +91,7 @@ def parse_settings(
     if resumed:  # the settings of that run stand below all others
         # its folder may come from anybody: it does not say where to connect to or what to force
         recorded = [name for name in known if name not in NOT_RECORDED]
-        own = _read_config(str(Path(resumed) / "config.json"), recorded)
+        own = _read_config(str(Path(resumed) / "config.json"), recorded, "--resume")
         values = {**own, **values}
     if "recipe" in known:
         # what a file or a run does not say is what it was before there were recipes
@@ -98,6 +100,39 @@ def parse_settings(
         name = values.get("recipe", FINE_TUNING if from_weights and not resumed else default)
         values = {**recipe_settings(name), **values}
     return settings_class(**values)
+
+
+def _refuse_without_effect(flags: dict[str, Any]) -> None:
+    """Refuses flags that others among them make meaningless.
+
+    In a file they are no mistake: `config.json` has every setting.
+    """
+    if flags.get("augment") is False:
+        for name in sorted({"crop", "crop_padding"} & flags.keys()):
+            named = "--" + name.replace("_", "-")
+            raise UserError(f"{named} has no effect with --no-augment; leave one of them out")
+
+
+def _refuse_contradictions(values: dict[str, Any]) -> None:
+    """Refuses settings that name two folders to write to, or two sources of weights."""
+    resumed = values.get("resume")
+    if resumed is not None and not isinstance(resumed, str):
+        raise UserError(f"resume must be the folder of a run; received {resumed!r}")
+    if resumed and values.get("run_dir"):
+        raise UserError(
+            f"--resume goes on in {resumed}: leave --run-dir out, or train a new run with --init "
+            f"{shell_word(resumed)}"
+        )
+    if values.get("force") and not resumed:
+        raise UserError("--force is for a run that is resumed; give --resume RUN, or leave it out")
+    init, weights = values.get("init"), values.get("weights")
+    from_imagenet = init in ("imagenet", ["imagenet"])
+    if from_imagenet and "weights" in values and weights != "imagenet":
+        raise UserError(f"--init imagenet and --weights {weights} contradict each other")
+    if init not in NO_WEIGHTS and not from_imagenet and weights not in NO_WEIGHTS:
+        raise UserError(
+            f"--init and --weights {weights} both say where to begin; leave one of them out"
+        )
 
 
 def _of_initial_run(values: dict[str, Any], known: list[str]) -> dict[str, Any]:
@@ -202,7 +237,7 @@ def _default_text(default: Any) -> str:
     return f" (default: {shown})".replace("%", "%%")
 
 
-def _read_config(file: str, known: list[str]) -> dict[str, Any]:
+def _read_config(file: str, known: list[str], flag: str = "--config") -> dict[str, Any]:
     """Reads a file of settings; what its values are worth the settings class says."""
     try:
         config = read_json(file)
@@ -214,7 +249,7 @@ def _read_config(file: str, known: list[str]) -> dict[str, Any]:
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise UserError(f"{file} has {name!r}, which is no setting of this command{hint}")
     except UserError as error:
-        raise UserError(f"--config: {error}") from None
+        raise UserError(f"{flag}: {error}") from None
     return config
 
 

@@ -37,6 +37,8 @@ class RunRecorder(keras.callbacks.Callback):
         epochs: int, epochs of the whole run.
         steps: int, steps per epoch.
         batch_size: int, images per step.
+        learning_rate: function from a step of the run, counted from 0, to its learning rate. An
+            epoch's row has that of the epoch's last step.
         saving_context: function that returns the context in which the network is saved, called on
             every host. Defaults to a context that does nothing.
         write_files: bool, whether this process writes files and shows progress: of several hosts,
@@ -52,6 +54,7 @@ class RunRecorder(keras.callbacks.Callback):
         epochs: int,
         steps: int,
         batch_size: int,
+        learning_rate: Callable[[int], float],
         saving_context: Callable[
             [], contextlib.AbstractContextManager[object]
         ] = contextlib.nullcontext,
@@ -65,6 +68,7 @@ class RunRecorder(keras.callbacks.Callback):
         self.epochs = epochs
         self.steps = steps
         self.batch_size = batch_size
+        self.learning_rate = learning_rate
         self.saving_context = saving_context
         self.write_files = write_files
         self.clock = clock
@@ -131,7 +135,7 @@ class RunRecorder(keras.callbacks.Callback):
         row = {
             "epoch": epoch + 1,
             **{name: float(value) for name, value in logs.items()},
-            "learning_rate": float(self.model.optimizer.learning_rate),
+            "learning_rate": self.learning_rate((epoch + 1) * self.steps - 1),
             "seconds": now - self.started,
             "images_per_second": images / ((self.trained or now) - self.started),
         }

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from models.private_api import averaged_variables
+from models.private_api import averaged_variables, optimized_variables
 
 from ..runs.recorder import Logs
 
@@ -35,15 +35,16 @@ class WeightAverages(keras.callbacks.Callback):
         optimizer = self.model.optimizer
         # with `mixed_float16`, Keras wraps the optimizer in one that scales the loss
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        weights = self.model.trainable_variables
+        # not all that the model has now: a frozen layer is trainable while it is saved
+        weights = optimized_variables(optimizer)
         averages = averaged_variables(optimizer)
         # copies: JAX donates the memory of variables to a step, so no two of them may share it
         original, means = (
             [np.array(ops.convert_to_numpy(variable)) for variable in variables]
             for variables in (weights, averages)
         )
-        _assign(weights, means)
         try:
+            _assign(weights, means)
             yield
         finally:
             _assign(weights, original)

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 import keras
 import numpy as np
 
+from models import list_models
 from models.private_api import all_layers
+from models.specification import parse_specification
 from models.transfer import CLASSIFIER, is_attention
 
 from ..config.settings import TrainSettings
@@ -55,6 +57,11 @@ def frozen_layers(network: keras.Model, settings: TrainSettings) -> list[keras.l
         )
     if not freezes:
         return []
+    if _begins_at_random(settings):
+        raise UserError(
+            "freeze keeps the weights of layers as they begin, and these begin at random; give "
+            "--init RUN, or --weights imagenet"
+        )
     layers = backbone(network)
     if until is None:
         return layers
@@ -67,6 +74,12 @@ def frozen_layers(network: keras.Model, settings: TrainSettings) -> list[keras.l
             f"{', '.join(names[:5])} to {names[-1]}"
         )
     return layers[: names.index(until) + 1]
+
+
+def _begins_at_random(settings):
+    """Whether no weights are given to a network of ours; those of others may have their own."""
+    ours = settings.model is None or parse_specification(settings.model)[0] in list_models()
+    return ours and not settings.init and settings.weights != "imagenet"
 
 
 def set_trainable(layers: Sequence[keras.layers.Layer], trainable: bool) -> None:

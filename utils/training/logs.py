@@ -3,7 +3,7 @@
 import contextlib
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from ..config.settings import LOGS, TrainSettings
 from ..runs.progress import Progress
 from ..runs.recorder import Logs
 from ..system.errors import UserError
+from ..system.files import replacing
 
 MOST_RUNS = 50_000  # that MLflow looks through in one call
 PROJECT = "attention-zoo"  # of runs for which the environment names none
@@ -46,7 +47,10 @@ def require_logs(settings: TrainSettings) -> None:
 
 @contextlib.contextmanager
 def open_logs(
-    settings: TrainSettings, run_dir: Path, writes: bool = True
+    settings: TrainSettings,
+    run_dir: Path,
+    writes: bool = True,
+    announce: Callable[[str], object] = print,
 ) -> Iterator[list[RunLog]]:
     """A context in which a run is logged with Weights & Biases and MLflow, as the settings say.
 
@@ -58,20 +62,48 @@ def open_logs(
         settings: a `TrainSettings`.
         run_dir: path of the run's folder.
         writes: bool, whether this process logs: of several hosts, one does. Defaults to `True`.
+        announce: function that takes a line of text. Defaults to `print`.
 
     Yields:
-        A list of `RunLog`s.
+        A list of `RunLog`s. One that fails says so once, and takes nothing more.
 
     Raises:
         UserError: a place does not take the run, as where nobody is logged in.
     """
     with contextlib.ExitStack() as stack:
         logs: list[RunLog] = []
-        if writes and "wandb" in settings.logs:
-            logs.append(stack.enter_context(_weights_and_biases(settings, run_dir)))
-        if writes and "mlflow" in settings.logs:
-            logs.append(stack.enter_context(_mlflow(settings, run_dir)))
+        for name, opened in OPENED.items():
+            if writes and name in settings.logs:
+                log = stack.enter_context(opened(settings, run_dir))
+                logs.append(_UnfailingLog(name, log, announce))
         yield logs
+
+
+class _UnfailingLog:
+    """Passes results on to a log until it fails: a lost server must not end a training."""
+
+    def __init__(self, name: str, log: RunLog, announce: Callable[[str], object]) -> None:
+        self.name = name
+        self.log: RunLog | None = log
+        self.announce = announce
+
+    def log_epoch(self, row: Mapping[str, float]) -> None:
+        self._pass_on("log_epoch", row)
+
+    def log_summary(self, summary: Mapping[str, Any]) -> None:
+        self._pass_on("log_summary", summary)
+
+    def _pass_on(self, method, values):
+        if self.log is None:
+            return
+        try:
+            getattr(self.log, method)(values)
+        except Exception as error:  # of the place's own kind, or of the network
+            self.log = None
+            self.announce(
+                f"--log {self.name} failed, and takes no more of this run: {error}; the training "
+                "goes on, and metrics.csv has everything"
+            )
 
 
 class LogEpochs(keras.callbacks.Callback):
@@ -120,7 +152,8 @@ def _weights_and_biases(settings: TrainSettings, run_dir: Path) -> Iterator[RunL
         )
     except Exception as error:  # no account, no network
         raise UserError(f"--log wandb: {error}; WANDB_MODE=offline logs to a file") from error
-    record.write_text(run.id, "utf-8")
+    with replacing(record) as temporary:
+        temporary.write_text(run.id, "utf-8")
     with run:
         yield _WeightsAndBiasesRun(run)
 
@@ -145,7 +178,7 @@ def _mlflow(settings: TrainSettings, run_dir: Path) -> Iterator[RunLog]:
 
     place = os.environ.get("MLFLOW_TRACKING_URI")
     if place is None:
-        place = f"file:{run_dir.resolve().parent / 'mlruns'}"
+        place = (run_dir.resolve().parent / "mlruns").as_uri()
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # a database needs more packages
     try:
         client = mlflow.MlflowClient(place)
@@ -157,7 +190,8 @@ def _mlflow(settings: TrainSettings, run_dir: Path) -> Iterator[RunLog]:
         yield _MLflowRun(client, run_id)
         status = "FINISHED"
     finally:
-        client.set_terminated(run_id, status)
+        with contextlib.suppress(mlflow.exceptions.MlflowException):  # a lost server
+            client.set_terminated(run_id, status)
 
 
 def _mlflow_run(client: Any, settings: TrainSettings, run_dir: Path) -> str:
@@ -176,6 +210,10 @@ def _mlflow_run(client: Any, settings: TrainSettings, run_dir: Path) -> str:
     for key, value in settings.config().items():
         client.log_param(run_id, key, value)
     return run_id
+
+
+# name of `--log` -> context that opens it; TensorBoard is a callback of Keras
+OPENED = {"wandb": _weights_and_biases, "mlflow": _mlflow}
 
 
 def _numbers(summary: Mapping[str, Any]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """The loop of a training: epochs from the start, or from where a checkpoint was written."""
 
 import contextlib
+import functools
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,7 +31,8 @@ from .callbacks import (
 from .devices import Devices
 from .fine_tuning import all_trainable
 from .logs import LogEpochs, RunLog
-from .setup import Setup, unfreeze
+from .schedules import learning_rate_at
+from .setup import Setup, schedule_of, unfreeze
 
 
 def fit(
@@ -72,6 +74,7 @@ def fit(
             settings.epochs,
             steps,
             setup.batches.batch_size,
+            functools.partial(learning_rate_at, schedule_of(settings, steps)),
             saving_context=lambda: _saving_context(setup.network, devices, averages),
             write_files=devices.is_chief,
         )

@@ -40,8 +40,35 @@ class OneCycle(schedules.LearningRateSchedule):
         return {"peak": self.peak, "total_steps": self.total_steps, "warmup": self.warmup}
 
 
+@keras.saving.register_keras_serializable(package="attention_zoo")
+class Continued(schedules.LearningRateSchedule):
+    """A schedule from one of its steps on, for an optimizer that begins there.
+
+    Args:
+        schedule: a `LearningRateSchedule`.
+        first_step: int, step of `schedule` that the optimizer takes first.
+    """
+
+    def __init__(self, schedule: schedules.LearningRateSchedule, first_step: int) -> None:
+        super().__init__()
+        self.schedule = schedule
+        self.first_step = first_step
+
+    def __call__(self, step: Any) -> Any:
+        return self.schedule(step + self.first_step)
+
+    def get_config(self) -> dict[str, Any]:
+        schedule = keras.saving.serialize_keras_object(self.schedule)
+        return {"schedule": schedule, "first_step": self.first_step}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Continued":
+        schedule = keras.saving.deserialize_keras_object(config["schedule"])
+        return cls(schedule, config["first_step"])
+
+
 def learning_rate_schedule(
-    name: str, peak: float, total_steps: int
+    name: str, peak: float, total_steps: int, first_step: int = 0
 ) -> float | schedules.LearningRateSchedule:
     """Makes a learning rate schedule.
 
@@ -49,6 +76,7 @@ def learning_rate_schedule(
         name: string, one of `SCHEDULES`.
         peak: float, the highest learning rate.
         total_steps: int, steps of the whole run.
+        first_step: int, step of the run that the optimizer takes first. Defaults to 0.
 
     Returns:
         A `keras.optimizers.schedules.LearningRateSchedule`, or `peak` itself for `"constant"`.
@@ -56,4 +84,15 @@ def learning_rate_schedule(
     entry = SCHEDULES[name]
     if entry.path is None:
         return peak
-    return pkgutil.resolve_name(entry.path)(**entry.arguments(peak, total_steps))
+    schedule = pkgutil.resolve_name(entry.path)(**entry.arguments(peak, total_steps))
+    return Continued(schedule, first_step) if first_step else schedule
+
+
+def learning_rate_at(schedule: float | schedules.LearningRateSchedule, step: int) -> float:
+    """Returns the learning rate of one step, counted from 0.
+
+    Args:
+        schedule: what `learning_rate_schedule` returns.
+        step: int.
+    """
+    return float(schedule(step) if callable(schedule) else schedule)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -26,6 +27,7 @@ from ..evaluation.networks import network_from_settings
 from ..feeding.protocols import Batches, ImageSource
 from ..feeding.shares import WHOLE, Share
 from ..feeding.sources import image_source
+from ..runs.checkpoint import CHECKPOINTS, checkpoints
 from ..runs.progress import build_training_variables
 from ..system.backend import jit_compile, steps_without_waiting
 from ..system.errors import UserError
@@ -93,7 +95,7 @@ def make_setup(
     source = image_source(dataset)
     mean, variance = pixel_statistics(source.images_for_statistics(training))
     network = build_network(settings, dataset, mean, variance)
-    if settings.init and settings.resume is None:  # a checkpoint has the weights of a resumed run
+    if settings.init and _begins(settings):
         for line in initialize(network, settings.init):
             announce(line)
     params = trainable_params(network)
@@ -146,6 +148,11 @@ def build_network(
     return network
 
 
+def _begins(settings):
+    """Whether a run has no checkpoint yet, whose weights it would continue with."""
+    return settings.resume is None or not checkpoints(Path(settings.resume) / CHECKPOINTS)
+
+
 def _network_from_pixels(settings, dataset, mean, variance):
     image = keras.Input(shape_in_data_format(dataset.image_shape), name="image")
     settings = with_model(settings, dataset.image_shape)
@@ -154,7 +161,7 @@ def _network_from_pixels(settings, dataset, mean, variance):
     if is_keras_model(name):  # has its own preprocessing
         if settings.weights == "imagenet" and not name.startswith(APPLICATIONS):
             raise UserError(f"weights imagenet: {name} has its own weights; leave --weights out")
-        weights = None if settings.weights == "none" or settings.resume else settings.weights
+        weights = settings.weights if settings.weights != "none" and _begins(settings) else None
         options = {"weights": weights, "trained": settings.weights == "imagenet"}
         return network_from_settings(
             settings,
@@ -191,8 +198,7 @@ def _with_imagenet(settings, image, classes):
         settings.attention_spec,
         input_tensor=pixels,
         classes=classes,
-        # a checkpoint has the weights of a resumed run
-        weights=None if settings.resume else settings.weights,
+        weights=settings.weights if _begins(settings) else None,
     )
 
 
@@ -218,6 +224,7 @@ def compile_model(
     network: keras.Model,
     steps: int,
     class_weights: Sequence[float] | None = None,
+    first_step: int = 0,
 ) -> None:
     """Compiles the model to fit, with loss and optimizer for the layers that learn now.
 
@@ -228,12 +235,10 @@ def compile_model(
         steps: int, steps per epoch.
         class_weights: sequence of floats, weights of the classes in the loss. Defaults to `None`:
             all count the same.
+        first_step: int, steps of the run that other optimizers have taken. Defaults to 0.
     """
     classes = network.output_shape[-1]
-    assert settings.learning_rate is not None  # a default that is filled in
-    schedule = learning_rate_schedule(
-        settings.schedule, settings.learning_rate, settings.epochs * steps
-    )
+    schedule = schedule_of(settings, steps, first_step)
     optimizer = make_optimizer(settings.optimizer, schedule, settings.weight_decay, settings.ema)
     optimizer.rates = rates_of(model, network, settings.backbone_rate)
     model.compile(
@@ -247,6 +252,25 @@ def compile_model(
     build_training_variables(model, classes)
 
 
+def schedule_of(
+    settings: TrainSettings, steps: int, first_step: int = 0
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """Returns the learning rate over a run.
+
+    Args:
+        settings: a `TrainSettings` with its defaults filled in.
+        steps: int, steps per epoch.
+        first_step: int, step of the run that the optimizer takes first. Defaults to 0.
+
+    Returns:
+        A `LearningRateSchedule`, or a float if it is constant.
+    """
+    assert settings.learning_rate is not None  # a default that is filled in
+    return learning_rate_schedule(
+        settings.schedule, settings.learning_rate, settings.epochs * steps, first_step
+    )
+
+
 def _steps_per_execution(checkpoint_every):
     """Steps between two calls of the callbacks, which must include those of the checkpoints."""
     steps = steps_without_waiting()
@@ -256,7 +280,8 @@ def _steps_per_execution(checkpoint_every):
 def unfreeze(settings: TrainSettings, setup: Setup) -> None:
     """Lets all layers learn from now on, with an optimizer that begins anew.
 
-    Its learning rate goes on where it is in the run.
+    Its steps count from 0, by which Adam corrects its empty moments and a moving average begins at
+    the weights. Its learning rate goes on where it is in the run.
 
     Args:
         settings: a `TrainSettings` with its defaults filled in and an `unfreeze_after`.
@@ -264,8 +289,10 @@ def unfreeze(settings: TrainSettings, setup: Setup) -> None:
     """
     assert settings.unfreeze_after is not None
     set_trainable(setup.frozen, True)
-    compile_model(settings, setup.model, setup.network, setup.steps, setup.class_weights)
-    setup.model.optimizer.iterations.assign(settings.unfreeze_after * setup.steps)
+    first_step = settings.unfreeze_after * setup.steps
+    compile_model(
+        settings, setup.model, setup.network, setup.steps, setup.class_weights, first_step
+    )
 
 
 def cross_entropy(

@@ -123,7 +123,7 @@ def _check_network(settings, model):
 
 def _trained(settings, dataset, setup, run_dir, devices, started, announce):
     """Trains and evaluates; returns the summary, or `None` on hosts other than the chief."""
-    with _adding_resume_hints(run_dir):
+    with _adding_resume_hints(run_dir, is_new=settings.resume is None):
         state = {
             "config": settings.config(),
             "data": dataset.fingerprint(),
@@ -136,7 +136,7 @@ def _trained(settings, dataset, setup, run_dir, devices, started, announce):
         hint = hint_of_size(settings, min(dataset.image_shape[:2]))
         if hint:
             announce(hint)
-        with open_logs(settings, run_dir, writes=devices.is_chief) as logs:
+        with open_logs(settings, run_dir, devices.is_chief, announce) as logs:
             with devices.scope(), devices.detecting_lost_hosts():
                 progress = fit(settings, setup, run_dir, state, devices, started, logs, announce)
             if not devices.is_chief:
@@ -163,15 +163,18 @@ def _tested(settings, dataset, setup, run_dir, progress):
 
 
 @contextlib.contextmanager
-def _adding_resume_hints(run_dir):
-    """A context that adds to its errors what is kept, and how to resume the run."""
+def _adding_resume_hints(run_dir, is_new):
+    """A context that adds to its errors what is kept, and how to resume the run.
+
+    What is wrong with a run that is resumed would be wrong again.
+    """
     hint = f"resume with: python main.py train --resume {shell_word(run_dir)}"
     try:
         yield
     except Interrupted as error:
         raise Interrupted(f"stopped; {hint}", error.signum) from None
     except UserError as error:
-        if not (run_dir / "config.json").exists():
+        if not (is_new and (run_dir / "config.json").exists()):
             raise
         raise UserError(f"{error}; then {hint}") from error
     except RunError as error:
@@ -203,7 +206,7 @@ def summarize(
         "best_val_accuracy": (progress.best or {}).get("val_accuracy"),
         "best_epoch": progress.best_epoch,
         "params": params,
-        "epochs": settings.epochs,
+        "epochs": progress.epoch,
         # without the first epoch, which includes the compilation
         "images_per_second": statistics.median(
             row["images_per_second"] for row in rows[1:] or rows

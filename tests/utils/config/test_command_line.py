@@ -8,6 +8,7 @@ from tests.commands import parse
 from utils.config.compare_settings import CompareSettings
 from utils.config.parsing import several, specification, split_specifications
 from utils.config.settings import TrainSettings
+from utils.system.errors import UserError
 
 pytestmark = pytest.mark.once
 
@@ -37,6 +38,31 @@ def test_flags_over_later_files_over_earlier_ones_over_defaults(tmp_path):
     settings = parse(*files, "--depth", "56")
     assert (settings.epochs, settings.depth, settings.seed) == (3, 56, 5)
     assert settings.batch_size == TrainSettings().batch_size
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--resume {run} --run-dir other", "goes on in {run}: leave --run-dir out"),
+        ("--force", "--force is for a run that is resumed"),
+        ("--no-augment --crop-padding 2", "--crop-padding has no effect with --no-augment"),
+        ("--init imagenet --weights none", "--init imagenet and --weights none contradict"),
+        ("--init {run} --weights imagenet", "both say where to begin"),
+        ("--config {run}/resume.json", "resume must be the folder of a run; received 5"),
+        ("--resume {run}", "--resume: {run}/config.json has 'epoch', which is no setting"),
+    ],
+)
+def test_contradictions(words, says, tmp_path):
+    (tmp_path / "config.json").write_text('{"epoch": 3}')
+    (tmp_path / "resume.json").write_text('{"resume": 5}')
+    with pytest.raises(UserError) as error:
+        parse(*words.format(run=tmp_path).split())
+    assert says.format(run=tmp_path) in str(error.value)
+
+
+def test_a_config_may_have_what_has_no_effect(tmp_path):
+    (tmp_path / "config.json").write_text('{"augment": false, "crop_padding": 4}')
+    assert parse("--config", str(tmp_path / "config.json")).crop_padding == 4
 
 
 @pytest.mark.parametrize(

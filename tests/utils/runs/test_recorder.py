@@ -13,11 +13,15 @@ pytestmark = pytest.mark.once
 GUESSING, BETTER = 2.3026, 2.2
 
 
+def constant(step):
+    return 0.1
+
+
 def hints(losses, epochs, tmp_path, capsys):
     """The epochs after which a run with these losses prints the hint."""
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(10)])
     network.compile("sgd", "mse")
-    recorder = RunRecorder(tmp_path, network, Progress(), epochs, steps=1, batch_size=1)
+    recorder = RunRecorder(tmp_path, network, Progress(), epochs, 1, 1, constant)
     recorder.set_model(network)
     recorder.bar = types.SimpleNamespace(write=print, set_description=lambda text: None)
     found = []
@@ -43,12 +47,28 @@ def test_hint_of_a_run_that_is_stuck(losses, epochs, expected, tmp_path, capsys)
     assert hints(losses, epochs, tmp_path, capsys) == expected
 
 
+def test_a_row_has_the_learning_rate_of_the_epochs_last_step(tmp_path):
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(10)])
+    network.compile("sgd", "mse")
+    progress = Progress()
+    made = RunRecorder(tmp_path, network, progress, 2, 5, 1, lambda step: step / 10)
+    made.set_model(network)
+    made.on_train_begin()
+    for epoch in range(2):
+        made.on_epoch_begin(epoch)
+        made.on_epoch_end(epoch, {"loss": 1.0, "accuracy": 0.1})
+    made.close()
+    assert [row["learning_rate"] for row in progress.history] == [0.4, 0.9]
+
+
 def recorder(path, steps, seconds, capsys, epochs=2, **options):
     """What a recorder prints in epochs whose first two steps take a minute each."""
     now = [0.0]
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
     progress = Progress()
-    made = RunRecorder(path, network, progress, epochs, steps, 1, clock=lambda: now[0], **options)
+    made = RunRecorder(
+        path, network, progress, epochs, steps, 1, constant, clock=lambda: now[0], **options
+    )
     made.on_train_begin()
     for epoch in range(epochs):
         progress.epoch, progress.step = epoch, 0
@@ -86,7 +106,7 @@ def test_a_short_epoch_is_over_before_that(tmp_path, capsys):
 )  # fmt: skip
 def test_a_network_that_learned_nothing_is_told_by_its_loss(tmp_path, capsys, loss, said):
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
-    made = RunRecorder(tmp_path, network, Progress(), 1, 1, 1)
+    made = RunRecorder(tmp_path, network, Progress(), 1, 1, 1, constant)
     made.on_train_begin()
     for _ in range(2):
         made._hint(loss, epochs_done=1)

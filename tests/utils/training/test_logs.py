@@ -88,6 +88,23 @@ def test_weights_and_biases(tmp_path, monkeypatch):
     assert logged["options"]["id"] is None
 
 
+def test_a_log_that_fails_does_not_end_the_training(tmp_path, monkeypatch, capsys):
+    mlflow = pytest.importorskip("mlflow")
+    calls = []
+
+    def fail(*arguments, **named):
+        calls.append(arguments)
+        raise mlflow.exceptions.MlflowException("no server")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_metric", fail)
+    run = tmp_path / "run"
+    main([*SMALL, "--epochs", "2", "--run-dir", str(run), "--log", "mlflow"])
+    assert capsys.readouterr().out.count("--log mlflow failed, and takes no more of this run") == 1
+    assert len(calls) == 1
+    assert len(rows_of(run)) == 2
+    assert (run / "summary.json").exists()
+
+
 def test_who_is_not_logged_in_is_told_so(tmp_path, monkeypatch, capsys):
     wandb = pytest.importorskip("wandb")
 

@@ -8,7 +8,7 @@ import pytest
 
 from utils.config.optimization import OPTIMIZERS, SCHEDULES, OptimizerEntry
 from utils.training.optimizers import make_optimizer
-from utils.training.schedules import OneCycle, learning_rate_schedule
+from utils.training.schedules import OneCycle, learning_rate_at, learning_rate_schedule
 
 RATES = {"sgd": 0.05}  # where 0.01 moves the weights too little
 
@@ -89,6 +89,14 @@ def test_schedules_of_two_lines(name, top):
     expected = np.interp(np.arange(200) + 0.5, [0, top, 200], [0, 0.4, 0])
     np.testing.assert_allclose(got, expected, atol=1e-6)
     assert got.argmax() in (top - 1, top)
+
+
+def test_a_schedule_from_one_of_its_steps_on():
+    whole, rest = (learning_rate_schedule("cosine", 0.4, 100, first) for first in (0, 30))
+    assert [float(rest(step)) for step in range(70)] == [float(whole(30 + n)) for n in range(70)]
+    again = type(rest).from_config(rest.get_config())
+    assert learning_rate_at(again, 5) == learning_rate_at(whole, 35)
+    assert learning_rate_at(learning_rate_schedule("constant", 0.4, 100, 30), 5) == 0.4
 
 
 def test_one_cycle_is_saved_with_its_options():

@@ -11,7 +11,7 @@ from utils.data.images.image_files import ImageFiles
 from utils.feeding.sources import image_source
 from utils.runs.progress import Progress
 from utils.training.callbacks import Checkpointer
-from utils.training.setup import cross_entropy, make_setup
+from utils.training.setup import cross_entropy, make_setup, unfreeze
 
 INDICES = np.arange(8)
 
@@ -52,6 +52,26 @@ def test_the_backbone_learns_at_its_own_rate():
     new = {path for path in rates if "attention" in path or "logits" in path}
     assert {rates[path] for path in new} == {1.0}
     assert {rates[path] for path in rates.keys() - new} == {0.25}
+
+
+def test_after_unfreezing_adam_begins_anew_and_the_learning_rate_goes_on(rng, tmp_path):
+    data = make_dataset(rng.integers(0, 256, (8, 8, 8, 3), "uint8"))
+    make_setup(settings_of(attention="none"), data).network.save(tmp_path / "first.keras")
+    settings = settings_of(
+        init=str(tmp_path / "first.keras"), attention="none", optimizer="adam", weight_decay=0.0,
+        schedule="cosine", epochs=4, freeze="backbone", unfreeze_after=3,
+    )  # fmt: skip
+    setup = make_setup(settings, data)
+    unfreeze(settings, setup)
+    before = [ops.convert_to_numpy(v) for v in setup.model.trainable_variables]
+    setup.batches.start_epoch(3, skip=0)
+    inputs, labels = setup.batches[0][:2]
+    setup.model.train_on_batch(inputs, labels)
+    after = [ops.convert_to_numpy(v) for v in setup.model.trainable_variables]
+    moved = max(np.abs(b - a).max() for a, b in zip(before, after, strict=True))
+    # Adam's first step is the learning rate, whatever the gradient: after 6 of 8 steps
+    expected = 0.1 * 0.5 * (1 + np.cos(np.pi * 6 / 8))
+    np.testing.assert_allclose(moved, expected, rtol=1e-2)
 
 
 @pytest.mark.parametrize(
