@@ -40,7 +40,12 @@ class FineTuningSettings(Settings):
     backbone_rate: float = setting(
         1.0,
         number(0, above=True),
-        "learning rate of the backbone, as a multiple of that of attention and the classifier",
+        "learning rate of the backbone, as a multiple of that of the classifier",
+    )
+    attention_rate: float = setting(
+        1.0,
+        number(0, above=True),
+        "learning rate of attention, as a multiple of that of the classifier",
     )
     class_weights: str = setting(
         "none",

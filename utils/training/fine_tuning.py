@@ -99,23 +99,29 @@ def all_trainable(network: keras.Model) -> Iterator[None]:
         set_trainable(frozen, False)
 
 
-def rates_of(model: keras.Model, network: keras.Model, backbone_rate: float) -> list[float]:
+def rates_of(model: keras.Model, network: keras.Model, settings: TrainSettings) -> list[float]:
     """Returns the factor of the learning rate for every variable that learns.
 
     Args:
         model: the `keras.Model` that is fitted; it shares its layers with `network`.
-        network: the `keras.Model` whose backbone has a rate of its own.
-        backbone_rate: float, the factor of the backbone.
+        network: the `keras.Model` whose backbone or attention has a rate of its own.
+        settings: a `TrainSettings`, with the factors of the backbone and of attention.
 
     Returns:
         A list of floats, in the order of `model.trainable_variables`; empty if all are 1.
     """
-    if backbone_rate == 1:
-        return []
-    slow = {id(variable) for layer in backbone(network) for variable in layer.variables}
-    return [
-        backbone_rate if id(variable) in slow else 1.0 for variable in model.trainable_variables
-    ]
+    attention = [layer for layer in network.layers if is_attention(layer)]
+    factors = {
+        id(variable): rate
+        for rate, layers in (
+            (settings.backbone_rate, backbone(network)),
+            (settings.attention_rate, attention),
+        )
+        for layer in layers
+        for variable in layer.variables
+    }
+    rates = [factors.get(id(variable), 1.0) for variable in model.trainable_variables]
+    return [] if all(rate == 1 for rate in rates) else rates
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> list[float]:

@@ -240,7 +240,7 @@ def compile_model(
     classes = network.output_shape[-1]
     schedule = schedule_of(settings, steps, first_step)
     optimizer = make_optimizer(settings.optimizer, schedule, settings.weight_decay, settings.ema)
-    optimizer.rates = rates_of(model, network, settings.backbone_rate)
+    optimizer.rates = rates_of(model, network, settings)
     model.compile(
         optimizer=optimizer,
         loss=cross_entropy(classes, settings.label_smoothing, class_weights),

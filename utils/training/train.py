@@ -289,6 +289,8 @@ def _learning(settings, setup):
         parts.append(f"{count:,} parameters learn, and {len(setup.frozen)} layers do not{until}")
     if settings.backbone_rate != 1:
         parts.append(f"the backbone learns at {settings.backbone_rate:g} times the rate")
+    if settings.attention_rate != 1 and not settings.attention_spec.is_none:
+        parts.append(f"attention learns at {settings.attention_rate:g} times the rate")
     return f"{'; '.join(parts)}\n" if parts else ""
 
 

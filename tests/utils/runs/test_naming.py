@@ -47,7 +47,7 @@ OTHERS = {
 FRACTIONS = (
     "dropout", "dropout_rate", "alpha", "width", "compression", "crop", "mixup", "cutmix",
     "label_smoothing", "ema", "validation_split", "weight_decay", "learning_rate", "test_split",
-    "backbone_rate",
+    "backbone_rate", "attention_rate",
 )  # fmt: skip
 WITHOUT_EFFECT = ("run_dir", "log", "tensorboard", "checkpoint_every", "workers", "data_dir")
 

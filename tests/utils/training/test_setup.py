@@ -54,6 +54,17 @@ def test_the_backbone_learns_at_its_own_rate():
     assert {rates[path] for path in rates.keys() - new} == {0.25}
 
 
+def test_attention_learns_at_its_own_rate():
+    data = make_dataset(np.zeros((8, 8, 8, 3), "uint8"))
+    model = make_setup(settings_of(attention_rate=0.25), data).model
+    paths = [variable.path for variable in model.trainable_variables]
+    rates = dict(zip(paths, model.optimizer.rates, strict=True))
+    assert {path for path, rate in rates.items() if rate == 0.25} == {
+        path for path in paths if "attention" in path
+    }
+    assert set(rates.values()) == {0.25, 1.0}
+
+
 def test_after_unfreezing_adam_begins_anew_and_the_learning_rate_goes_on(rng, tmp_path):
     data = make_dataset(rng.integers(0, 256, (8, 8, 8, 3), "uint8"))
     make_setup(settings_of(attention="none"), data).network.save(tmp_path / "first.keras")
