@@ -6,12 +6,12 @@ Nothing here needs Keras, so that `--help` answers at once.
 import dataclasses
 from typing import Any
 
+from .augmentation_settings import AugmentationSettings
 from .fields import option_names, setting
 from .fine_tuning_settings import FineTuningSettings
 from .parsing import boolean, choice, integer, optional, path, seeds, several, specification, text
 from .settings import (
     ArchitectureSettings,
-    AugmentationSettings,
     ModelSettings,
     OptimizationSettings,
     RecipeSettings,

@@ -15,6 +15,7 @@ from ..data.datasets import DATASETS
 from ..system.backend import BACKENDS
 from ..system.backend_precision import AUTO, BFLOAT16, FLOAT32
 from ..system.errors import UserError
+from .augmentation_settings import AugmentationSettings
 from .default_model import MODEL_HELP
 from .fields import (
     Settings,
@@ -226,32 +227,6 @@ class DataSettings(Settings):
             "corrupt": self.corrupt,
             "test_split": self.test_split,
         }
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AugmentationSettings(Settings):
-    """What is done to training images."""
-
-    group = "augmentation"
-
-    augment: bool = setting(True, boolean, "random crop, and flip if that keeps the class")
-    flip: bool = setting(True, boolean, "mirror half of the images, at random, if --augment flips")
-    crop: float = setting(
-        0.08,
-        number(0, below=1, above=True),
-        "folder, with --augment: least share of the area in a random crop",
-    )
-    rand_augment: int = setting(0, integer(0, 10), "folder: magnitude of RandAugment; 0: none")
-    mixup: float = setting(0.0, number(0), "folder: MixUp's alpha; 0: none")
-    cutmix: float = setting(0.0, number(0), "folder: CutMix's alpha; 0: none")
-    crop_padding: int | None = setting(
-        None,
-        optional(integer(0, limit=4096)),
-        "with --augment: pixels a crop may move; 4 for CIFAR, 1 for digits if not given",
-    )
-    cutout: int = setting(
-        0, integer(0, limit=4096), "side of a square cut out of training images, in pixels"
-    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
