@@ -38,14 +38,15 @@ def compare(settings: CompareSettings, announce: Callable[[str], None] = print) 
 
     Args:
         settings: a `CompareSettings`.
-        announce: function that takes a line of text.
+        announce: function that takes a line of text. Defaults to `print`.
 
     Returns:
         The path of the comparison's folder.
 
     Raises:
         UserError: settings do not fit together, or a folder holds other runs. Nothing is trained.
-        RunError: a run failed. The others are compared nevertheless.
+        RunError: a run failed, and the others are compared nevertheless; or the process that counts
+            costs was killed, and nothing is trained.
         Interrupted: SIGINT or SIGTERM. What has been trained is kept.
     """
     if settings.ray is not None:
@@ -76,8 +77,10 @@ def compare(settings: CompareSettings, announce: Callable[[str], None] = print) 
     with locked(run_dir):
         announce(f"{run_dir}: {len(runs)} runs, {len(runs) - len(missing)} of them finished")
         failed = train_missing(missing, run_dir, settings.jobs, settings.ray, announce)
-        explain_runs(runs, dataset, run_dir, announce)
+        # before the picture, which is worth less than the tables and can fail
         write_comparison(runs, dataset, costs, run_dir, settings.figure_format)
+        if explain_runs(runs, dataset, run_dir, announce):  # it is a part of the page
+            write_comparison(runs, dataset, costs, run_dir, settings.figure_format)
     if failed:
         raise RunError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
     return run_dir
@@ -88,26 +91,33 @@ def explain_runs(
     dataset: Dataset,
     run_dir: Path,
     announce: Callable[[str], None] = print,
-) -> None:
+) -> bool:
     """Draws `explanation.png` of the first seed's networks, in a separate process.
+
+    If it fails, that is announced: nothing else depends on the picture.
 
     Args:
         runs: list of `PlannedRun`s.
         dataset: a `Dataset`.
         run_dir: path of the comparison's folder.
-        announce: function that takes a line of text.
+        announce: function that takes a line of text. Defaults to `print`.
+
+    Returns:
+        Whether the picture was written.
     """
     first = [run for run in runs if run.settings.seed == runs[0].settings.seed]
     folders = {run.variant.name: run.folder for run in first if _has_network(run)}
     folders = dict(list(folders.items())[:MAX_EXPLAINED])
     if not folders:
-        return
+        return False
     test_images = dataclasses.replace(dataset, x_train=dataset.x_train[:0])
     path, backend = run_dir / EXPLANATION, runs[0].settings.backend
     try:
         call_in_process(backend, draw_explanations, path, folders, test_images)
-    except UserError as error:
+    except (UserError, RunError) as error:
         announce(f"{EXPLANATION} is not written: {error}")
+        return False
+    return True
 
 
 def _has_network(run: PlannedRun) -> bool:

@@ -31,6 +31,7 @@ def costs_of(runs: Sequence[PlannedRun], dataset: Dataset) -> Costs:
 
     Raises:
         UserError: a network cannot be built, or does not have the layers to freeze.
+        RunError: the process was killed.
     """
     settings = {run.variant: run.settings for run in runs}
     # without the images, which need not be sent to the other process

@@ -38,7 +38,7 @@ def train_missing(
         run_dir: path of the comparison's folder; the output of the processes goes to `logs/` in it.
         jobs: int, how many runs to train at once.
         ray: string, address of a Ray cluster to train on. Defaults to this machine.
-        announce: function that takes a line of text.
+        announce: function that takes a line of text. Defaults to `print`.
 
     Returns:
         A list of the names of the runs that failed.
@@ -116,7 +116,13 @@ def record_jobs(run_dir: Path, run: PlannedRun, jobs: int) -> None:
 
 
 def read_jobs(run_dir: Path) -> dict[str, int]:
-    """Returns what `record_jobs` recorded: a dictionary from the runs' names to ints.
+    """Reads what `record_jobs` recorded.
+
+    Args:
+        run_dir: path of the comparison's folder.
+
+    Returns:
+        A dictionary from the runs' names to ints; empty if nothing was recorded.
 
     Raises:
         UserError: the file is damaged.

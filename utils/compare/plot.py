@@ -25,10 +25,11 @@ def plot_comparison(
     mean and range over the seeds.
 
     Args:
-        path: path of the PNG file, or a binary file.
+        path: path of the file, which ends in .png, .pdf or .svg, or a binary file for a PNG.
         rows: list of `Row`s.
         title: string above the picture.
-        stacked: bool, whether the right part goes below the left one, for a narrow screen.
+        stacked: bool, whether the right part goes below the left one, for a narrow screen. Defaults
+            to `False`.
     """
     longest = max(len(row.name) for row in rows)
     columns = 1 if stacked else min(max(100 // (longest + 8), 1), 4)

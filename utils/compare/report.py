@@ -45,7 +45,7 @@ def write_report(
         results: list of the `Result`s that the rows are made of.
         notes: list of strings, as `table_notes` returns them.
         class_names: sequence of strings.
-        explanation: path of a PNG file, as `draw_explanations` writes it, or `None`.
+        explanation: path of a PNG file, as `draw_explanations` writes it. Defaults to none.
     """
     page = render_template(
         TEMPLATE,

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from ..data.dataset import Dataset
-from ..runs.predictions import read_predictions
+from ..runs.predictions import PREDICTIONS, read_predictions
 from ..runs.run_folder import read_metrics
 from ..system.errors import UserError
 from ..system.files import read_json
@@ -59,11 +59,13 @@ def read_result(run: PlannedRun, dataset: Dataset) -> Result:
         UserError: a file is missing or damaged, or the run was evaluated on other test images.
     """
     predictions = read_predictions(run.folder)
-    same_classes = predictions.probabilities.shape[1] == dataset.classes
-    if not same_classes or not np.array_equal(predictions.labels, dataset.y_test):
+    if not predictions.are_of(dataset):
+        place = run.settings.data_dir  # maybe another than that of the training
+        words = f" --data-dir {shell_word(place)}" if place else ""
         raise UserError(
-            f"{run.folder} was evaluated on other test images than {dataset.name}'s; evaluate it "
-            f"again with 'python main.py evaluate {shell_word(run.folder)}'"
+            f"{run.folder} was evaluated on other test images than {dataset.name}'s; remove its "
+            f"{PREDICTIONS}, then 'python main.py evaluate {shell_word(run.folder)}{words}' writes "
+            "it again"
         )
     summary = read_json(run.folder / "summary.json")
     speed = summary.get("images_per_second") if isinstance(summary, dict) else None

@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,18 @@ class Row:
 def base_of(variant: Variant, variants: Sequence[Variant]) -> Variant:
     """Returns the variant that another is compared with.
 
-    It is `none` with the same recipe, or else the first variant.
+    It is `none` with the same recipe, or else the first variant with that recipe: itself, if there
+    is no other. Variants of one module are compared with the first, as it is their recipes that
+    differ.
+
+    Args:
+        variant: a `Variant`.
+        variants: sequence of `Variant`s, among them that one.
     """
-    alike = [v for v in variants if v.attention == "none" and v.recipe == variant.recipe]
-    return next(iter(alike), variants[0])
+    if len({v.spec for v in variants}) == 1:
+        return variants[0]
+    alike = [v for v in variants if v.recipe == variant.recipe]
+    return next((v for v in alike if v.attention == "none"), alike[0])
 
 
 def compare_results(results: Sequence[Result], costs: Costs, speeds: bool) -> list[Row]:
@@ -157,6 +165,27 @@ HEAD = (
     "variant", "parameters", "multiply-adds", "speed", "seeds", "test accuracy",
     "difference [95 %]", "conclusion", "McNemar p", "gained, lost",
 )  # fmt: skip
+OF_COLUMNS = (
+    "Test accuracy: mean ± sample standard deviation over the seeds. Difference: test accuracy "
+    "minus the base's with the same seed, in percentage points; mean over the seeds, with the "
+    "95 % confidence interval of Student's paired t-test.",
+    "Conclusion: ahead or behind if the interval leaves zero out; otherwise these seeds cannot "
+    "tell, and about how many would if the difference and its spread stayed as they are.",
+    "McNemar p: McNemar's exact, two-sided test against the base, on the predictions of all "
+    "seeds together. Gained: predictions that are right where the base's are wrong; lost: the "
+    "reverse. It compares the networks that were trained, and says nothing about other seeds: "
+    "a small p beside a conclusion of 'cannot tell' means that these networks differ, and that "
+    "others may not. Several seeds share their test images, which makes p too small.",
+)
+OF_SPEEDS = (
+    "Speed: images per second in training, divided by the base's with the same seed; median over "
+    "the seeds. It is reliable only if the machine did nothing else; 'main.py profile' times the "
+    "modules in turn."
+)
+WITHOUT_SPEEDS = (
+    "Speed: left empty, because this comparison did not train every run, or trained several at "
+    "once."
+)
 OF_COMMON_SEEDS = (
     "Not every variant has every seed. A difference is over the seeds that both variants have, and "
     "is not that of the two means."
@@ -230,53 +259,59 @@ def table_notes(runs: Sequence[PlannedRun], rows: Sequence[Row], speeds: bool) -
     Returns:
         A list of strings, each a sentence or more.
     """
-    variants = list(dict.fromkeys(run.variant for run in runs))
+    missing = [run.name for run in runs if not run.is_finished()]
+    return [
+        _what_is_compared(runs),
+        *OF_COLUMNS,
+        *_notes_on_counts(rows),
+        *_notes_on_bases(list(dict.fromkeys(run.variant for run in runs))),
+        OF_SPEEDS if speeds else WITHOUT_SPEEDS,
+        *([f"**Missing runs: {', '.join(missing)}.**"] if missing else []),
+    ]
+
+
+def _what_is_compared(runs: Sequence[PlannedRun]) -> str:
     settings = runs[0].settings
-    bases = list(dict.fromkeys(base_of(variant, variants) for variant in variants))
+    variants = list(dict.fromkeys(run.variant for run in runs))
+    bases = dict.fromkeys(base_of(variant, variants).name for variant in variants)
     seeds = dict.fromkeys(str(run.settings.seed) for run in runs)
     varied = {name for name, _ in variants[0].recipe}
     network = settings.model if settings.depth is None else f"{settings.model} {settings.depth}"
     network = "several networks" if varied & {"model", "depth"} else network
     epochs = "several" if "epochs" in varied else settings.epochs
-    notes = [
+    return (
         f"{network} on {settings.dataset}; epochs: {epochs}; seeds: {', '.join(seeds)}; compared "
-        f"with: {', '.join(base.name for base in bases)}. Every run's config.json has the rest of "
-        "the recipe.",
-        "Test accuracy: mean ± sample standard deviation over the seeds. Difference: test accuracy "
-        "minus the base's with the same seed, in percentage points; mean over the seeds, with the "
-        "95 % confidence interval of Student's paired t-test.",
-        "Conclusion: ahead or behind if the interval leaves zero out; otherwise these seeds cannot "
-        "tell, and about how many would if the difference and its spread stayed as they are.",
-        "McNemar p: McNemar's exact, two-sided test against the base, on the predictions of all "
-        "seeds together. Gained: predictions that are right where the base's are wrong; lost: the "
-        "reverse. It compares the networks that were trained, and says nothing about other seeds: "
-        "a small p beside a conclusion of 'cannot tell' means that these networks differ, and that "
-        "others may not. Several seeds share their test images, which makes p too small.",
-    ]
+        f"with: {', '.join(bases)}. Every run's config.json has the rest of the recipe."
+    )
+
+
+def _notes_on_counts(rows: Sequence[Row]) -> Iterator[str]:
+    """What the numbers of variants, of seeds, and of pairs of seeds mean for the table."""
     if len(rows) > 2:
-        notes.append("Neither the intervals nor p are corrected for the number of variants.")
+        yield "Neither the intervals nor p are corrected for the number of variants."
     counts = {len(row.accuracies) for row in rows}
     if 1 in counts:
-        notes.append("A single seed has no standard deviation and no interval.")
+        yield "A single seed has no standard deviation and no interval."
     pairs = {row.difference.pairs for row in rows if row.difference is not None}
     if len(counts | pairs) > 1:
-        notes.append(OF_COMMON_SEEDS)
-    if all(base.attention != "none" for base in bases):
-        notes.append(f"The comparison does not include none; the base is {bases[0].name} instead.")
-    elif len(bases) > 1:
-        notes.append("Every variant is compared with none of the same settings.")
-    if speeds:
-        notes.append(
-            "Speed: images per second in training, divided by the base's with the same seed; "
-            "median over the seeds. It is reliable only if the machine did nothing else; 'main.py "
-            "profile' times the modules in turn."
-        )
+        yield OF_COMMON_SEEDS
+
+
+def _notes_on_bases(variants: Sequence[Variant]) -> Iterator[str]:
+    """Which variant each is compared with, if that is not `none` for all of them."""
+    bases = list(dict.fromkeys(base_of(variant, variants) for variant in variants))
+    without_none = [base for base in bases if base.attention != "none"]
+    if len(bases) == 1:
+        if without_none:
+            yield f"The comparison does not include none; the base is {bases[0].name} instead."
+        return
+    if not without_none:
+        yield "Every variant is compared with none of the same settings."
+    elif without_none == bases:
+        yield "The comparison does not include none; the base is the first of the same settings."
     else:
-        notes.append(
-            "Speed: left empty, because this comparison did not train every run, or "
-            "trained several at once."
-        )
-    missing = [run.name for run in runs if not run.is_finished()]
-    if missing:
-        notes.append(f"**Missing runs: {', '.join(missing)}.**")
-    return notes
+        yield "The base is none of the same settings or, where that is missing, the first of these."
+    recipes = [variant.recipe for variant in variants]
+    alone = [base.name for base in bases if recipes.count(base.recipe) == 1]
+    if alone:
+        yield f"Without a difference, as no other variant has its settings: {', '.join(alone)}."

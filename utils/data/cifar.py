@@ -50,7 +50,8 @@ def find_cifar(name: str, data_dir: str | Path | None = None, download: bool = T
         name: string, `"cifar10"` or `"cifar100"`.
         data_dir: path of a folder to look in first, and to download to, or of an archive. Defaults
             to Keras's cache.
-        download: bool, whether to download an archive that is not on this machine.
+        download: bool, whether to download an archive that is not on this machine. Defaults to
+            `True`.
 
     Returns:
         A `Path`.

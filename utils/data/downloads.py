@@ -1,7 +1,7 @@
 """Downloads that are verified, and leave a whole file or none."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,17 +29,41 @@ def download(
         path: path of the file to write, in a folder that exists.
         sha256: string, the file's checksum.
         largest: int, bytes after which a download is aborted.
-        timeout: pair of floats, seconds to connect and seconds without an answer.
-        retries: int, how often an address is tried again.
+        timeout: pair of floats, seconds to connect and seconds without an answer. Defaults to 5 and
+            20.
+        retries: int, how often an address is tried again. Defaults to 1.
 
     Raises:
         OSError: none of the addresses has the file; the message says why, for each.
     """
     import pooch
     import requests
-    from tqdm import tqdm
 
     pooch.get_logger().setLevel(logging.WARNING)
+
+    failures = []
+    for url in urls:
+        source = pooch.create(
+            path.parent,
+            base_url="",
+            registry={path.name: f"sha256:{sha256}"},
+            urls={path.name: url},
+            retry_if_failed=retries,
+        )
+        try:
+            source.fetch(path.name, downloader=_downloader(largest, timeout))
+            return
+        except Exception as error:  # a network can fail in any way
+            has_reason = isinstance(error, (ValueError, requests.HTTPError))
+            reason = str(error) if has_reason else type(error).__name__
+            failures.append(f"{urlsplit(url).hostname}: {reason}")
+    raise OSError("; ".join(failures))
+
+
+def _downloader(largest: int, timeout: tuple[float, float]) -> Callable[[str, str, Any], None]:
+    """What pooch calls to download an address to a file; it shows a bar and has a limit."""
+    import pooch
+    from tqdm import tqdm
 
     def fetch(url: str, target: str, _: Any) -> None:
         # the total is known later; `disable=None` shows no bar in a log file
@@ -53,23 +77,7 @@ def download(
             )
             get(url, SizeLimitedFile(file, largest), None)
 
-    failures = []
-    for url in urls:
-        source = pooch.create(
-            path.parent,
-            base_url="",
-            registry={path.name: f"sha256:{sha256}"},
-            urls={path.name: url},
-            retry_if_failed=retries,
-        )
-        try:
-            source.fetch(path.name, downloader=fetch)
-            return
-        except Exception as error:  # a network can fail in any way
-            has_reason = isinstance(error, (ValueError, requests.HTTPError))
-            reason = str(error) if has_reason else type(error).__name__
-            failures.append(f"{urlsplit(url).hostname}: {reason}")
-    raise OSError("; ".join(failures))
+    return fetch
 
 
 def _refuse_insecure_redirect(response: Any, *_: Any, **__: Any) -> None:

@@ -10,6 +10,7 @@ import keras
 from models.precision import in_precision
 
 from ..config.command_settings import DemoSettings
+from ..data.data_format import image_shape_of
 from ..data.dataset import Dataset
 from ..data.images.decoding import read_image
 from ..explain.loading import display_names, load_explainable_network, read_common_config
@@ -103,7 +104,7 @@ def load_demo_runs(settings: DemoSettings, announce: Callable[[str], None] = pri
 
     Args:
         settings: a `DemoSettings`.
-        announce: function that takes a line of text.
+        announce: function that takes a line of text. Defaults to `print`.
 
     Returns:
         A `DemoRuns`.
@@ -113,7 +114,7 @@ def load_demo_runs(settings: DemoSettings, announce: Callable[[str], None] = pri
             not hold the data.
     """
     runs = list(map(Path, settings.runs))
-    config = read_common_config(runs)
+    config = read_common_config(runs, settings.data_dir)
     dataset, reason = None, ""
     try:
         dataset = _load_local_dataset(config, settings.data_dir)
@@ -154,9 +155,7 @@ def _common_shape_and_classes(
 
 
 def _shape_and_classes(run: Path, network: keras.Model) -> tuple[tuple[int, int, int], int]:
-    _, *shape = network.input_shape
-    if keras.config.image_data_format() == "channels_first":
-        shape = [*shape[1:], *shape[:1]]
+    shape = image_shape_of(network)
     if len(shape) != 3 or None in shape or shape[-1] not in (1, 3):
         raise UserError(
             f"{run}/best.keras must take images of a fixed size with 1 or 3 channels; "

@@ -24,7 +24,7 @@ def demo(settings: DemoSettings, announce: Callable[[str], None] = print) -> NoR
 
     Args:
         settings: a `DemoSettings`.
-        announce: function that takes a line of text.
+        announce: function that takes a line of text. Defaults to `print`.
 
     Raises:
         UserError: Gradio is not installed, a folder is not a run, the runs do not fit together, or

@@ -14,10 +14,10 @@ from models.saving import load_model
 from ..data.dataset import Dataset
 from ..feeding.sources import image_source
 from ..plots.confusion_matrix import plot_confusion_matrix
-from ..runs.predictions import PREDICTIONS, Predictions, write_predictions
+from ..runs.predictions import Predictions, read_predictions, write_predictions
 from ..runs.run_folder import load_run_dataset, read_config
 from ..system.backend_precision import precision_of_run
-from ..system.errors import UserError
+from ..system.errors import RunError, UserError
 from ..system.files import write_json
 from .confusion import write_confusion
 
@@ -106,7 +106,8 @@ def evaluate_run(
 
     Writes `evaluation.json`, `confusion_matrix.csv` and `confusion_matrix.png`. It writes
     `predictions.npz`, which a comparison reads, only as the training wrote it: of the run's own
-    data, in its precision, without mirror images. It leaves that of the training alone otherwise.
+    data, in its precision, without mirror images. It leaves that of the training alone otherwise,
+    unless that is missing, damaged, or of other labels than the run's own data have now.
 
     Args:
         run: path of the run's folder.
@@ -122,6 +123,7 @@ def evaluate_run(
     Raises:
         UserError: the folder is not that of a run, its data set cannot be loaded, a mirror image
             has another class there, or its network cannot be loaded or does not fit the data.
+        RunError: a test image cannot be read.
     """
     run = Path(run)
     config = read_config(run)
@@ -133,14 +135,42 @@ def evaluate_run(
         )
     trained_in = config.get("precision", "float32")
     precision = precision_of_run(precision, trained_in)
+    result = _evaluate_best(run, dataset, precision, flip)
+    own_data = data_dir is None or _is_same_place(data_dir, config.get("data_dir"))
+    as_trained = own_data and precision == trained_in
+    if not flip and (as_trained or not _has_predictions(run, dataset if own_data else None)):
+        write_predictions(run, result.predictions)
+    _write_results(run, result, flip)
+    return result
+
+
+def _evaluate_best(run: Path, dataset: Dataset, precision: str, flip: bool) -> Evaluation:
     try:
         network = load_model(run / "best.keras")
         classes = network.output_shape[-1]
         if classes != dataset.classes:
             raise ValueError(f"it has {classes} classes, {dataset.name} has {dataset.classes}")
-        result = evaluate(in_precision(network, precision), dataset, flip)
+        return evaluate(in_precision(network, precision), dataset, flip)
+    except (UserError, RunError):  # of the images
+        raise
     except Exception as error:  # the file can hold any network, which can raise any error
         raise UserError(f"{run}/best.keras cannot be evaluated: {error}") from error
+
+
+def _is_same_place(data_dir: str | PathLike[str], other: str | None) -> bool:
+    return other is not None and Path(data_dir).resolve() == Path(other).resolve()
+
+
+def _has_predictions(run: Path, dataset: Dataset | None) -> bool:
+    """Whether a run has predictions that can be read and, with a data set, are of its images."""
+    try:
+        found = read_predictions(run)
+    except UserError:
+        return False
+    return dataset is None or found.are_of(dataset)
+
+
+def _write_results(run: Path, result: Evaluation, flip: bool) -> None:
     write_json(
         run / "evaluation.json",
         {
@@ -151,11 +181,7 @@ def evaluate_run(
             "flip": flip,
         },
     )
-    is_as_trained = data_dir is None and precision == trained_in
-    if not flip and (is_as_trained or not (run / PREDICTIONS).exists()):
-        write_predictions(run, result.predictions)
     write_confusion(run / "confusion_matrix.csv", result.confusion, result.class_names)
     views = ", with mirror images" if flip else ""
     title = f"{run.name}: test accuracy {result.accuracy:.2%}{views}"
     plot_confusion_matrix(run / "confusion_matrix.png", result.confusion, result.class_names, title)
-    return result

@@ -12,6 +12,7 @@ from models.timm_networks import PREFIX, timm_options
 from models.torch_weights import load_torch_weights, read_state_dict
 
 from ..config.command_settings import ImportTorchSettings
+from ..data.data_format import shape_in_data_format
 from ..system.errors import UserError
 from ..system.files import replacing
 from .networks import network_from_settings
@@ -36,8 +37,7 @@ def import_torch(settings: ImportTorchSettings) -> Path:
         UserError: the file cannot be read or does not hold this network, or the output exists
             already.
     """
-    source = Path(settings.file.removeprefix(PREFIX))
-    output = Path(settings.output or source.with_suffix(".keras"))
+    output = Path(settings.output or _default_output(settings.file))
     if output.suffix != ".keras":
         raise UserError(f"the output must end in .keras, received {output}")
     if output.exists():
@@ -52,7 +52,7 @@ def import_torch(settings: ImportTorchSettings) -> Path:
         model = network_from_settings(
             settings,
             AttentionSpec.parse(spec.name, at, **options),
-            input_shape=(size, size, 3),
+            input_shape=shape_in_data_format((size, size, 3)),
             classes=settings.classes,
             **options_of_network,
         )
@@ -65,6 +65,15 @@ def import_torch(settings: ImportTorchSettings) -> Path:
     with replacing(output) as temporary:
         model.save(temporary)
     return output
+
+
+def _default_output(file: str) -> Path:
+    """The name of a file or of a network with `.keras` at its end."""
+    name = file.removeprefix(PREFIX)
+    if not Path(name).name:
+        raise UserError(f"file must be a PyTorch file, or {PREFIX}NAME; received {file!r}")
+    # what follows a dot in a name of timm tells its weights; in that of a file it is the ending
+    return Path(f"{name}.keras") if file.startswith(PREFIX) else Path(name).with_suffix(".keras")
 
 
 def _with_name(

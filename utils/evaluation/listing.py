@@ -9,6 +9,7 @@ from models import architecture, build_model, list_models
 from models.attention_module import list_attention
 from models.pretrained import list_weights
 
+from ..data.data_format import shape_in_data_format
 from ..data.datasets import DATASETS
 from ..system.files import read_json, write_json
 from .counting import multiply_adds, trainable_params, without_values
@@ -48,7 +49,7 @@ def measure_sizes(
 
     Args:
         names: list of architectures to measure; the rows of all others are kept. Defaults to all.
-        announce: function that takes a line of text.
+        announce: function that takes a line of text. Defaults to `print`.
     """
     measured = []
     for variant in published_variants(names):
@@ -61,7 +62,7 @@ def measure_sizes(
 
 def size_of(name: str, side: int, classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
     """Builds a variant and returns its row of `SIZES`, with its parameters and multiply-adds."""
-    shape = (side, side, 3)
+    shape = shape_in_data_format((side, side, 3))
     with without_values():
         model = build_model(name, input_shape=shape, classes=classes, **options)
         return {

@@ -34,7 +34,7 @@ def measure_module_costs(
     Args:
         names: modules to measure; `COSTS` keeps what it has of the others. Defaults to all.
         rounds: int, how often each is timed. Defaults to 10.
-        announce: function that takes a line of text.
+        announce: function that takes a line of text. Defaults to `print`.
 
     Raises:
         ValueError: a name is unknown.

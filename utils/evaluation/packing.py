@@ -35,7 +35,7 @@ def pack_weights(
     Args:
         runs: list of paths of the folders of finished runs.
         data_dir: path of the folder with CIFAR-10. Defaults to each run's own.
-        announce: function that takes a line of text.
+        announce: function that takes a line of text. Defaults to `print`.
     """
     from safetensors.numpy import save_file
 

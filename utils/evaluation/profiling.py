@@ -17,6 +17,7 @@ from models.attention_module import list_attention
 
 from ..config.command_settings import ProfileSettings
 from ..config.default_model import with_model
+from ..data.data_format import shape_in_data_format
 from ..system.backend import jit_compile
 from ..system.errors import UserError
 from ..system.files import spreadsheet_text
@@ -133,7 +134,7 @@ def _network(settings, spec):
     network = network_from_settings(
         settings,
         spec,
-        input_shape=None if size is None else (size, size, 3),
+        input_shape=None if size is None else shape_in_data_format((size, size, 3)),
         classes=settings.classes,
     )
     network.compile("sgd", "sparse_categorical_crossentropy", jit_compile=jit_compile())

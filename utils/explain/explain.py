@@ -41,17 +41,17 @@ def explain(
 
     Args:
         settings: an `ExplainSettings`.
-        announce: function that takes a line of text.
+        announce: function that takes a line of text. Defaults to `print`.
 
     Returns:
         The path of the folder and the content of `explanation.json`.
 
     Raises:
-        UserError: a folder is not a run, the runs have different data sets, an image cannot be
-            read, or a network has no such layer.
+        UserError: a folder is not a run, the runs have different data sets or no common folder, an
+            image cannot be read, or a network has no such layer.
     """
     runs = list(map(Path, settings.runs))
-    config, scored = read_common_config(runs), settings.faithfulness
+    config, scored = read_common_config(runs, settings.data_dir), settings.faithfulness
     sources: Sequence[str] = settings.images or ()
     try:
         dataset = load_run_dataset(config, settings.data_dir, announce)
@@ -101,8 +101,7 @@ def draw_explanations(path: Path, runs: Mapping[str, Path], dataset: Dataset) ->
 
 def _output_folder(output: str | None, runs: Sequence[Path]) -> Path:
     if not output:
-        parents = [run.resolve().parent for run in runs]
-        folder = runs[0] if len(runs) == 1 else Path(os.path.commonpath(parents))
+        folder = runs[0] if len(runs) == 1 else _common_folder(runs)
         if (folder / "comparison.csv").exists():
             folder = folder / "explained"
     else:
@@ -112,6 +111,15 @@ def _output_folder(output: str | None, runs: Sequence[Path]) -> Path:
     except OSError as error:
         raise UserError(f"output must be a folder; {str(folder)!r}: {error.strerror}") from None
     return folder
+
+
+def _common_folder(runs: Sequence[Path]) -> Path:
+    try:
+        return Path(os.path.commonpath([run.resolve().parent for run in runs]))
+    except ValueError:  # they are on several drives of Windows
+        raise UserError(
+            f"no folder holds all of {', '.join(map(str, runs))}; name one with --output"
+        ) from None
 
 
 def _score(network: keras.Model, dataset: Dataset, settings: ExplainSettings) -> Faithfulness:

@@ -80,7 +80,7 @@ def faithfulness(
         images: uint8 array `(n, height, width, channels)`.
         saliency: float array `(n, height, width)`.
         classes: int array `(n,)`, for each image the class whose probability is measured.
-        seed: int, of the random order.
+        seed: int, of the random order. Defaults to 0.
 
     Returns:
         A `Faithfulness`.

@@ -10,26 +10,56 @@ import numpy as np
 
 from models.class_activation import GradCAM
 
+from ..data.data_format import image_shape_of
 from ..data.dataset import Dataset
+from ..data.datasets import IMAGE_SIZE
+from ..data.images.class_folders import MOST_NAMED
+from ..data.images.folder import TEST_SHARE
 from ..evaluation.networks import load_network
-from ..runs.run_folder import read_class_names, read_config
+from ..runs.run_folder import read_class_names, read_config, recorded_class_names
 from ..system.errors import UserError
 
 
-def read_common_config(runs: Sequence[Path]) -> dict[str, Any]:
+def read_common_config(runs: Sequence[Path], data_dir: str | None = None) -> dict[str, Any]:
     """Reads the `config.json` of every run, and returns the first.
 
     Args:
         runs: list of paths of run folders.
+        data_dir: path of the folder with the data of all runs. Defaults to each run's own.
 
     Raises:
-        UserError: a folder is not a run, or the runs have different data sets.
+        UserError: a folder is not a run, or the runs have different data sets: by their names, by
+            their classes or, for images in folders, by their folder, size or test images.
     """
     configs = [read_config(run) for run in runs]
-    datasets = list(dict.fromkeys(config["dataset"] for config in configs))
-    if len(datasets) > 1:
-        raise UserError(f"the runs must have the same data set; received {', '.join(datasets)}")
+    _require_same("data set", [config["dataset"] for config in configs])
+    _require_same_classes(runs)
+    if configs[0]["dataset"] == "folder":
+        # None is recorded for the default
+        _require_same("image size", [config.get("image_size") or IMAGE_SIZE for config in configs])
+        _require_same("test split", [config.get("test_split") or TEST_SHARE for config in configs])
+        if data_dir is None:
+            hint = "; name the one that has the images of all with --data-dir"
+            _require_same("data folder", [config.get("data_dir") for config in configs], hint)
     return configs[0]
+
+
+def _require_same(what: str, values: Sequence[Any], hint: str = "") -> None:
+    different = dict.fromkeys(map(str, values))
+    if len(different) > 1:
+        received = ", ".join(different)
+        raise UserError(f"the runs must have the same {what}; received {received}{hint}")
+
+
+def _require_same_classes(runs: Sequence[Path]) -> None:
+    """Compares the names of the classes of those runs that have recorded them."""
+    recorded = [(run, names) for run in runs if (names := recorded_class_names(run))]
+    for run, names in recorded[1:]:
+        first, expected = recorded[0]
+        if names != expected:
+            others = sorted(set(names) ^ set(expected))[:MOST_NAMED]
+            how = f"only one has {', '.join(others)}" if others else "they differ in their order"
+            raise UserError(f"the runs must have the same classes; of {first} and {run}, {how}")
 
 
 def load_explainable_network(
@@ -39,7 +69,7 @@ def load_explainable_network(
 
     Args:
         run: path of the run folder.
-        dataset: the `Dataset` that the network must fit, or `None`.
+        dataset: the `Dataset` that the network must fit. Defaults to `None`: it is not checked.
         layer: string, the layer of Grad-CAM. Defaults to the last feature map.
 
     Returns:
@@ -64,10 +94,7 @@ def without_images(config: dict[str, Any], run: Path) -> Dataset:
         run: path of the run's folder.
     """
     network = load_explainable_network(run)
-    _, *shape = network.input_shape
-    if keras.config.image_data_format() == "channels_first":
-        shape = [*shape[1:], shape[0]]
-    nothing = np.zeros((0, *shape), "uint8")
+    nothing = np.zeros((0, *image_shape_of(network)), "uint8")
     names = read_class_names(run, network.output_shape[-1])
     labels = np.zeros(0, "int64")
     return Dataset(config["dataset"], nothing, labels, nothing, labels, names, 0, flips=False)

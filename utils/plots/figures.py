@@ -55,11 +55,12 @@ def wrapped_title(figure: Figure, title: str) -> str:
 
 
 def save_figure(figure: Figure, path: Target) -> None:
-    """Writes a figure as a PNG file.
+    """Writes a figure as a PNG, PDF or SVG file.
 
     Args:
         figure: a Matplotlib figure.
-        path: path of the file, which is written whole or not at all, or an open binary file.
+        path: path of the file, which ends in .png, .pdf or .svg and is written whole or not at all;
+            or an open binary file, for a PNG.
     """
     for text in figure.findobj(Text):  # no font has what a name of a file can have
         text.set_text(printable(text.get_text()))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import glob
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class ImagePath:
 def find_images(
     sources: Sequence[str],
     class_names: Sequence[str],
-    standard_input: Iterable[str] = (),
+    standard_input: Iterable[bytes] = (),
     announce: Callable[[str], object] = lambda line: None,
 ) -> list[ImagePath]:
     """Finds the image files that are to be predicted, each once and in the order of the sources.
@@ -38,8 +39,8 @@ def find_images(
             them; patterns such as `"photos/**/*.jpg"`; or `"-"` for a list on standard input. A
             file is there even if it has no ending of an image: it is tried.
         class_names: sequence of strings. An image in a folder of such a name is of that class.
-        standard_input: iterable of strings, the lines of standard input, a path each. Defaults to
-            none.
+        standard_input: iterable of bytes, the lines of standard input, a path each; names of files
+            need not be UTF-8. Defaults to none.
         announce: function that takes a line about the files in a folder that are passed over.
             Defaults to one that does nothing.
 
@@ -60,8 +61,8 @@ def find_images(
     return list(found.values())
 
 
-def _lines(standard_input: Iterable[str]) -> Iterator[str]:
-    lines = (line.rstrip("\r\n") for line in standard_input)
+def _lines(standard_input: Iterable[bytes]) -> Iterator[str]:
+    lines = (os.fsdecode(line.rstrip(b"\r\n")) for line in standard_input)
     return (line for line in lines if line)
 
 

@@ -51,9 +51,10 @@ def predict(
 
     Args:
         settings: a `PredictSettings`.
-        write: function that takes a line of the result.
+        write: function that takes a line of the result. Defaults to `print`.
         announce: function that takes a line about it: what could not be read and, for images in
             folders of classes, the accuracy. In the table's format these lines are part of it.
+            Defaults to one that prints to standard error.
 
     Raises:
         UserError: the network or an image is not there, or `--output` holds results already.
@@ -61,7 +62,7 @@ def predict(
     """
     output = None if settings.output is None else _new_output(Path(settings.output))
     trained = open_trained_network(settings.network, settings.image_size, settings.precision)
-    images = find_images(settings.images, trained.class_names, sys.stdin, announce)
+    images = find_images(settings.images, trained.class_names, _standard_input(), announce)
     kept: list[Prediction] = []
     stream = _reported(predictions(trained, images), kept, announce)
     for line in FORMATTERS[settings.format](stream, trained.class_names, settings.top):
@@ -80,6 +81,11 @@ def predict(
     if unread:
         rest = "the rest is" if unread < len(kept) else "nothing is"
         raise RunError(f"{unread} of {len(kept)} images could not be read; {rest} predicted")
+
+
+def _standard_input() -> Iterator[bytes]:
+    """The lines of standard input as they are: names of files need not be text of its encoding."""
+    yield from sys.stdin.buffer if sys.stdin else ()  # it may have been closed
 
 
 def _in_other_folders(kept: Sequence[Prediction]) -> bool:

@@ -6,6 +6,7 @@ import keras
 
 from models.precision import in_precision
 
+from ..data.data_format import image_shape_of
 from ..evaluation.networks import load_trained, run_of
 from ..runs.run_folder import numbered_class_names, read_class_names, read_config
 from ..system.backend_precision import FLOAT32, precision_of_run
@@ -36,6 +37,7 @@ def open_trained_network(
         source: string, the path of a run's folder, or of a `.keras` file of a network that takes
             raw pixels. A file in the folder of a run has that run's classes.
         image_size: int, height and width to resize images to, for a network that takes any size.
+            Defaults to the network's own.
         precision: string, the dtype policy to compute in, or `"auto"`, that of the training where
             this device has units for it. Defaults to `"auto"`.
 
@@ -60,10 +62,7 @@ def _image_shape(network, source, image_size):
     shape = network.input_shape
     if not isinstance(shape, tuple) or len(shape) != 4:
         raise UserError(f"{source} must take one batch of images; it takes inputs of {shape}")
-    _, *sizes = shape
-    if keras.config.image_data_format() == "channels_first":
-        sizes = [*sizes[1:], *sizes[:1]]
-    height, width, channels = sizes
+    height, width, channels = image_shape_of(network)
     if channels not in (1, 3):
         raise UserError(f"{source} must take images with 1 or 3 channels; it takes {channels}")
     if image_size is not None and any(size not in (None, image_size) for size in (height, width)):

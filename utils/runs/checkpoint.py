@@ -107,7 +107,7 @@ def write_checkpoint(
         lines = [f"{_sha256(path)}  {path.name}\n" for path in written]
         (temporary / SUMS).write_text("".join(lines))
         for path in (*written, temporary / SUMS):
-            with open(path, "rb") as file:
+            with open(path, "rb+") as file:  # Windows flushes no file that is open to read alone
                 os.fsync(file.fileno())
         flush_folder(temporary)
         # a damaged checkpoint that `newest_checkpoint` skipped may have this name

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.dataset import Images
+from ..data.dataset import Dataset, Images
 from ..system.errors import UserError
 from ..system.files import replacing
 from ..system.terminal import shell_word
@@ -41,6 +41,15 @@ class Predictions:
 
         classes = np.arange(self.probabilities.shape[1])
         return confusion_matrix(self.labels, self.probabilities.argmax(axis=-1), labels=classes)
+
+    def are_of(self, dataset: Dataset) -> bool:
+        """Whether they are of a data set's test images, as far as classes and labels tell.
+
+        Args:
+            dataset: a `Dataset`.
+        """
+        same_classes = self.probabilities.shape[1] == dataset.classes
+        return same_classes and np.array_equal(self.labels, dataset.y_test)
 
 
 def in_batches(predict: Callable[[Any], np.ndarray], images: Images, batch_size: int) -> np.ndarray:

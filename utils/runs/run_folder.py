@@ -237,12 +237,26 @@ def read_class_names(run: str | PathLike[str], count: int) -> tuple[str, ...]:
         A tuple of `count` different strings: `"class 0"`, `"class 1"` and so on if the run is not
         finished, or its summary does not hold such names.
     """
+    names = recorded_class_names(run)
+    return names if names and len(names) == count else numbered_class_names(count)
+
+
+def recorded_class_names(run: str | PathLike[str]) -> tuple[str, ...] | None:
+    """Returns the names of a run's classes that its `summary.json` has.
+
+    Args:
+        run: path of the run's folder.
+
+    Returns:
+        A tuple of different strings, or `None` if the run is not finished, or its summary does not
+        hold such names.
+    """
     path = Path(run) / "summary.json"
     summary = read_json(path) if path.is_file() else {}
     names = summary.get("class_names") if isinstance(summary, dict) else None
-    if isinstance(names, list) and len(names) == len(set(map(str, names))) == count:
+    if isinstance(names, list) and len(names) == len(set(map(str, names))):
         return tuple(map(str, names))
-    return numbered_class_names(count)
+    return None
 
 
 def numbered_class_names(count: int) -> tuple[str, ...]:

@@ -9,11 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Protocol
 
 from .backend import choose_backend
-from .errors import Interrupted
+from .errors import Interrupted, RunError
 from .signals import StopSignals
 
 LONGEST_LINE = 1000  # bytes
@@ -156,10 +157,19 @@ def call_in_process(backend: str | None, function: Callable[..., Any], *args: An
 
     Returns:
         What the function returns. What it raises is raised here too.
+
+    Raises:
+        RunError: the process ended without a result, as when it is killed.
     """
     spawning = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, spawning, _initialize, (backend,)) as pool:
-        return pool.submit(function, *args).result()
+    try:
+        with ProcessPoolExecutor(1, spawning, _initialize, (backend,)) as pool:
+            return pool.submit(function, *args).result()
+    except BrokenProcessPool as error:
+        raise RunError(
+            "a process of this command ended without a result; the system may have killed it for "
+            "lack of memory"
+        ) from error
 
 
 def _initialize(backend: str | None) -> None:

@@ -1,5 +1,7 @@
 """The command `compare`: what it trains, what it writes, what it refuses."""
 
+import base64
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,6 +19,7 @@ from utils.compare import compare as command
 from utils.compare.costs import costs_of
 from utils.compare.planning import Variant, plan_runs
 from utils.evaluation.counting import multiply_adds, trainable_params
+from utils.system.errors import RunError, UserError
 
 pytestmark = pytest.mark.once
 
@@ -127,10 +130,47 @@ def test_compares_and_continues(cifar10_dir, tmp_path, capsys):
     assert table(folder)["se_block"]["test_accuracy"] == before["se_block"]["test_accuracy"]
 
 
-def test_no_train_compares_what_is_finished(tmp_path, monkeypatch):
+@pytest.fixture
+def without_work(monkeypatch):
+    """The command without data, and without a network to build."""
     monkeypatch.setattr(command, "load_dataset", lambda **options: DATA)
     monkeypatch.setattr(command, "validation_indices", lambda *arguments: None)
     monkeypatch.setattr(command, "costs_of", lambda *arguments: COSTS)
+
+
+@pytest.mark.usefixtures("without_work")
+@pytest.mark.parametrize("error", [UserError, RunError, MemoryError])
+def test_tables_do_not_depend_on_the_picture(error, tmp_path, monkeypatch):
+    """They are there before it, and an error that it may have is announced."""
+
+    def fail(*arguments):
+        assert "report.html" in {path.name for path in tmp_path.iterdir()}
+        raise error("of the picture")
+
+    monkeypatch.setattr(command, "call_in_process", fail)
+    for run in fake_comparison(tmp_path):
+        (run.folder / "best.keras").touch()
+    announced: list[str] = []
+    settings = settings_of(run_dir=str(tmp_path), train=False)
+    with pytest.raises(error) if error is MemoryError else contextlib.nullcontext():
+        command.compare(settings, announced.append)
+        assert announced[1:] == ["explanation.png is not written: of the picture"]
+    assert table(tmp_path).keys() == {"none", "se_block"}
+
+
+@pytest.mark.usefixtures("without_work")
+def test_the_picture_is_on_the_page(tmp_path, monkeypatch):
+    for run in fake_comparison(tmp_path):
+        (run.folder / "best.keras").touch()
+    picture = (tmp_path / "explanation.png").write_bytes
+    monkeypatch.setattr(command, "call_in_process", lambda *_: picture(b"\x89PNG\r\n\x1a\n new"))
+    command.compare(settings_of(run_dir=str(tmp_path), train=False), lambda line: None)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert base64.b64encode(b"\x89PNG\r\n\x1a\n new").decode() in page
+
+
+@pytest.mark.usefixtures("without_work")
+def test_no_train_compares_what_is_finished(tmp_path):
     unfinished = fake_comparison(tmp_path)[3].folder
     (unfinished / "summary.json").unlink()
     announced: list[str] = []

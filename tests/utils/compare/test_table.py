@@ -7,14 +7,14 @@ import matplotlib.image
 import pytest
 
 from models.attention.specification import AttentionSpec
-from tests.fake_comparison import COSTS, DATA, LABELS, fake_comparison, settings_of, table
+from tests.fake_comparison import COSTS, DATA, LABELS, fake, fake_comparison, settings_of, table
 from utils.compare import compare as comparison
 from utils.compare.compare import write_comparison
 from utils.compare.missing_runs import read_jobs, record_jobs
 from utils.compare.paired_statistics import Difference
 from utils.compare.planning import Variant, plan_runs
 from utils.compare.plot import plot_comparison
-from utils.compare.table import Row, conclusion
+from utils.compare.table import Row, base_of, conclusion
 from utils.system.errors import UserError
 
 pytestmark = pytest.mark.once
@@ -134,6 +134,57 @@ def test_without_none_the_first_variant_is_the_base(tmp_path):
     assert table(tmp_path)["none"]["difference"] == ""
 
 
+def test_a_base_has_the_same_recipe(tmp_path):
+    """With rates a, b and c: `none` of b is not finished, of c there is one variant alone."""
+    options = {"attention": "none,se_block,cbam_block", "learning_rate": [0.1, 0.05, 0.01]}
+    planned = plan_runs(settings_of(seeds=0, **options), DATA, tmp_path)
+    left_out = {"none-learning_rate0.05-seed0", "none-learning_rate0.01-seed0",
+                "se_block-learning_rate0.01-seed0"}  # fmt: skip
+    runs = [run for run in planned if run.name not in left_out]
+    for run in runs:
+        fake(run)
+    write_comparison(runs, DATA, {run.variant: (1000, 1000) for run in runs}, tmp_path)
+    compared = {name: row["difference"] != "" for name, row in table(tmp_path).items()}
+    assert compared == {
+        "none-learning_rate0.1": False,
+        "se_block-learning_rate0.1": True,
+        "cbam_block-learning_rate0.1": True,
+        "se_block-learning_rate0.05": False,
+        "cbam_block-learning_rate0.05": True,
+        "cbam_block-learning_rate0.01": False,
+    }
+    variants = [run.variant for run in runs]
+    assert base_of(variants[4], variants) is variants[3]
+    text = (tmp_path / "comparison.md").read_text("utf-8")
+    assert "The base is none of the same settings or, where that is missing, the first" in text
+    assert "as no other variant has its settings: cbam_block-learning_rate0.01." in text
+
+
+@pytest.mark.parametrize("module", ["none", "se_block"])
+def test_recipes_of_one_module_are_compared_with_the_first(tmp_path, module):
+    options = {"attention": module, "learning_rate": [0.1, 0.05]}
+    runs = plan_runs(settings_of(seeds=0, **options), DATA, tmp_path)
+    for run in runs:
+        fake(run)
+    write_comparison(runs, DATA, {run.variant: (1000, 1000) for run in runs}, tmp_path)
+    compared = {name: row["difference"] != "" for name, row in table(tmp_path).items()}
+    first, second = (f"{module}-learning_rate{rate}" for rate in (0.1, 0.05))
+    assert compared == {first: False, second: True}
+    assert f"compared with: {first}." in (tmp_path / "comparison.md").read_text("utf-8")
+
+
+def test_the_base_of_several_recipes_without_none(tmp_path):
+    options = {"attention": "se_block,cbam_block", "learning_rate": [0.1, 0.05]}
+    runs = plan_runs(settings_of(seeds=0, **options), DATA, tmp_path)
+    for run in runs:
+        fake(run)
+    write_comparison(runs, DATA, {run.variant: (1000, 1000) for run in runs}, tmp_path)
+    text = (tmp_path / "comparison.md").read_text("utf-8")
+    assert "compared with: se_block-learning_rate0.1, se_block-learning_rate0.05." in text
+    assert "does not include none; the base is the first of the same settings." in text
+    assert "no other variant" not in text
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
@@ -157,7 +208,7 @@ def test_damaged_runs_are_named(tmp_path, name, content, reason):
 def test_runs_on_other_test_images_are_refused(tmp_path):
     runs = fake_comparison(tmp_path)
     other = dataclasses.replace(DATA, y_test=1 - LABELS)
-    with pytest.raises(UserError, match="other test images"):
+    with pytest.raises(UserError, match=r"other test images .*; remove its predictions\.npz, then"):
         write_comparison(runs, other, COSTS, tmp_path)
     other = dataclasses.replace(DATA, class_names=("a", "b", "c"))
     with pytest.raises(UserError, match="other test images"):

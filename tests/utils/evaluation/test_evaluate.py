@@ -1,4 +1,4 @@
-"""The files that an evaluation writes."""
+"""The files that an evaluation writes, and when it writes the predictions of a run."""
 
 import csv
 
@@ -6,10 +6,17 @@ import keras
 import numpy as np
 import pytest
 
+from tests.run_folders import write_run
+from utils.data.dataset import Dataset
+from utils.evaluation import evaluate as module
 from utils.evaluation.confusion import confusion_text, write_confusion
-from utils.evaluation.evaluate import with_mirror_images
+from utils.evaluation.evaluate import evaluate_run, with_mirror_images
+from utils.runs.predictions import Predictions, read_predictions, write_predictions
+from utils.system.errors import RunError, UserError
 
 pytestmark = pytest.mark.once
+
+LABELS = np.arange(6) % 3
 
 
 def test_no_name_of_a_class_breaks_the_table(tmp_path):
@@ -46,3 +53,56 @@ def test_mirror_images_are_left_for_right(data_format, shape, width, rng):
     x = rng.normal(size=shape).astype("float32")
     expected = (network.predict_on_batch(x) + network.predict_on_batch(np.flip(x, width))) / 2
     np.testing.assert_allclose(with_mirror_images(network).predict_on_batch(x), expected, rtol=1e-5)
+
+
+@pytest.fixture
+def run(tmp_path, rng, monkeypatch):
+    """A run that says that it was trained in bfloat16; the tests evaluate it in float32."""
+    images = rng.integers(0, 256, (6, 8, 8, 3)).astype("uint8")
+    data = Dataset("cifar10", images, LABELS, images, LABELS, ("a", "b", "c"), 0, flips=True)
+    monkeypatch.setattr(module, "load_run_dataset", lambda config, data_dir: data)
+    options = {"attention": "none", "precision": "mixed_bfloat16", "data_dir": str(tmp_path)}
+    return write_run(tmp_path / "run", data, **options)
+
+
+def as_of(labels):
+    return Predictions(np.full((len(labels), 3), 1 / 3, "float32"), labels)
+
+
+def is_written_again(run, *arguments, **options):
+    before = (run / "predictions.npz").read_bytes()
+    evaluate_run(run, *arguments, precision="float32", **options)
+    return (run / "predictions.npz").read_bytes() != before
+
+
+def test_predictions_that_nobody_can_use_are_written_again(run):
+    """Those of mirror images never, as they are not what the run predicts."""
+    for content in (b"damaged", b""):
+        (run / "predictions.npz").write_bytes(content)
+        assert not is_written_again(run, flip=True)
+        assert is_written_again(run, str(run.parent / "other"))
+        np.testing.assert_array_equal(read_predictions(run).labels, LABELS)
+
+
+def test_predictions_of_other_labels_are_written_again_for_the_runs_own_data(run):
+    for data_dir, again in ((run.parent / "other", False), (None, True), (run.parent, True)):
+        write_predictions(run, as_of(LABELS[::-1]))
+        assert not is_written_again(run, data_dir, flip=True)
+        assert is_written_again(run, data_dir) == again
+
+
+def test_predictions_of_the_training_stay(run):
+    write_predictions(run, as_of(LABELS))
+    assert not is_written_again(run)
+    assert not is_written_again(run, run.parent / "other")
+
+
+@pytest.mark.parametrize("error", [RunError, UserError])
+def test_images_that_cannot_be_read_are_not_blamed_on_the_network(error, run, monkeypatch):
+    def fail(*arguments):
+        raise error("x.png is no image that can be read")
+
+    monkeypatch.setattr(module, "evaluate", fail)
+    with pytest.raises(error, match=r"^x\.png is no image"):
+        evaluate_run(run)
+    assert not (run / "evaluation.json").exists()

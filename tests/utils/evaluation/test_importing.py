@@ -12,6 +12,7 @@ from models import build_model
 from models.attention_module import CBAM_OFFICIAL, get_attention
 from models.saving import load_model
 from models.torch_names import SCHEMES, torch_name
+from tests.commands import refused
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.once
@@ -59,6 +60,22 @@ def test_import_torch(tmp_path, rng, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["weights.keras", "weights.pth"]
 
 
+def test_import_in_channels_first(tmp_path, rng):
+    network = build_model("resnet_v1", depth=8)
+    torch.save(torch_state(network, rng), tmp_path / "weights.pth")
+    keras.config.set_image_data_format("channels_first")
+    main(["import-torch", str(tmp_path / "weights.pth"), "--model", "resnet_v1", "--depth", "8",
+          "--classes", "10", "--input-size", "16"])  # fmt: skip
+    assert load_model(tmp_path / "weights.keras").input_shape == (None, 3, 16, 16)
+
+
+@pytest.mark.parametrize("file", ["timm:", "timm:.", ".", "/"])
+def test_a_name_that_names_nothing(file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    said = refused(capsys, "import-torch", file)
+    assert said == f"error: file must be a PyTorch file, or timm:NAME; received {file!r}\n"
+
+
 @pytest.mark.parametrize(
     ("attention", "words"),
     [
@@ -94,7 +111,7 @@ def imported_by_name(name, state, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", fake)
     monkeypatch.chdir(tmp_path)
     main(["import-torch", f"timm:{name}"])
-    return load_model(f"{name.partition('.')[0]}.keras")
+    return load_model(f"{name}.keras")
 
 
 @pytest.mark.parametrize(

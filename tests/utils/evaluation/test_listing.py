@@ -3,6 +3,7 @@
 import json
 import re
 
+import keras
 import pytest
 
 from models import list_models
@@ -113,6 +114,12 @@ def test_kept_sizes_are_those_of_the_networks(model):
     rows = json.loads(SIZES.read_text())
     index = next(i for i, (name, *_) in enumerate(published_variants()) if name == model)
     assert size_of(*list(published_variants())[index]) == rows[index]
+
+
+def test_sizes_are_the_same_in_channels_first():
+    last = size_of("resnet_v1", 16, 10, {"depth": 8})
+    keras.config.set_image_data_format("channels_first")
+    assert size_of("resnet_v1", 16, 10, {"depth": 8}) == last
 
 
 def test_measuring_one_architecture_keeps_the_rows_of_the_others(tmp_path, monkeypatch):

@@ -52,6 +52,16 @@ def test_csv_on_standard_output_has_costs_alone(capsys):
 
 
 @pytest.mark.once
+def test_the_size_of_the_image_in_channels_first():
+    settings = ProfileSettings(depth=8, attention="se_block", rounds=0, input_size=16)
+    last = profile(settings, lambda line: None)
+    keras.config.set_image_data_format("channels_first")
+    said = []
+    assert profile(settings, said.append) == last
+    assert said == ["resnet_v1_8, images of 3x16x16"]
+
+
+@pytest.mark.once
 def test_profile_times_in_turn(capsys):
     costs = profile(ProfileSettings(depth=8, attention="se_block", rounds=1, batch_size=2))
     assert costs["none"].latency == costs["none"].training_step == 1

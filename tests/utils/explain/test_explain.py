@@ -79,6 +79,19 @@ def test_several_runs_side_by_side(run, cifar10, tmp_path):
 
 
 @pytest.mark.once
+def test_runs_without_a_common_folder_need_an_output(run, tmp_path, capsys, monkeypatch):
+    """As those on two drives of Windows."""
+
+    def fail(paths):
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr(os.path, "commonpath", fail)
+    copy = shutil.copytree(run, tmp_path / "copy")
+    said = refused(capsys, "explain", run, copy, "--images", "0")
+    assert said == f"error: no folder holds all of {run}, {copy}; name one with --output\n"
+
+
+@pytest.mark.once
 def test_gray_images(tmp_path):
     run = write_run(tmp_path / "digits", load_dataset("digits"), attention="se_block")
     main(["explain", str(run), "--images", "0", "--faithfulness", "2"])

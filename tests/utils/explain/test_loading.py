@@ -1,10 +1,13 @@
-"""The names of runs that are explained side by side."""
+"""Runs that are explained side by side: their names, and whether their data are the same."""
 
 from pathlib import Path
 
 import pytest
 
-from utils.explain.loading import display_names, shorten_names
+from utils.config.settings import TrainSettings
+from utils.explain.loading import display_names, read_common_config, shorten_names
+from utils.system.errors import UserError
+from utils.system.files import write_json
 
 pytestmark = pytest.mark.once
 
@@ -19,3 +22,49 @@ def test_shorten_names():
 def test_folders_of_the_same_name_are_told_apart_by_their_paths():
     assert display_names([Path("x/a-none"), Path("y/a-se_block")]) == ["none", "se_block"]
     assert display_names([Path("x/none"), Path("y/none")]) == ["x/none", "y/none"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Writes the settings of a run and, if it is finished, the names of its classes."""
+
+    def write(name, classes=None, **settings):
+        folder = tmp_path / name
+        folder.mkdir()
+        write_json(folder / "config.json", TrainSettings(**settings).config())
+        if classes:
+            write_json(folder / "summary.json", {"class_names": classes})
+        return folder
+
+    return write
+
+
+PHOTOS = {"dataset": "folder", "data_dir": "/photos"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": 64}, "same image size; received 224, 64$"),
+        ({"test_split": 0.5}, "same test split; received 0.2, 0.5$"),
+        ({"data_dir": "/more"}, "same data folder; received /photos, /more; .* with --data-dir$"),
+        ({"classes": ["cat", "cow"]}, "same classes; of .*second, only one has cow, dog$"),
+        ({"classes": ["dog", "cat"]}, "same classes; of .*second, they differ in their order$"),
+    ],
+)
+def test_runs_on_other_images_are_refused(options, message, run):
+    first = run("first", ["cat", "dog"], **PHOTOS)
+    second = run("second", **{**PHOTOS, **options})
+    with pytest.raises(UserError, match=message):
+        read_common_config([first, second])
+
+
+def test_runs_on_the_same_images(run):
+    first = run("first", ["cat", "dog"], **PHOTOS)
+    unfinished = run("unfinished", **PHOTOS, image_size=224, test_split=0.2)
+    assert read_common_config([first, unfinished])["data_dir"] == "/photos"
+    # a folder for all may have moved, and the place of CIFAR does not matter
+    moved = run("moved", ["cat", "dog"], dataset="folder", data_dir="/new")
+    assert read_common_config([first, moved], data_dir="/new")["dataset"] == "folder"
+    cifar = [run(name, dataset="cifar10", data_dir=f"/{name}") for name in ("a", "b")]
+    assert read_common_config(cifar)["data_dir"] == "/a"

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sys
 
 import keras
@@ -153,13 +154,35 @@ def test_names_patterns_and_standard_input(run, photos, capsys, monkeypatch):
     odd = photos / "[a] *.png"
     (photos / "temple" / "0.png").rename(odd)
     listed = f"{photos / 'flower' / '0.png'}\n\n{odd}\r\n"
-    monkeypatch.setattr(sys, "stdin", io.StringIO(listed))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed.encode())))
     sources = (odd, "-", photos / "**" / "2.png", photos / "flower")
     predicted(run, *sources, "--format", "csv", "--top", "1")
     paths = [row["path"] for row in rows_of(capsys.readouterr().out)]
     more = [photos / name / "more" / "2.png" for name in ("flower", "temple")]
     expected = [odd, photos / "flower" / "0.png", *more, photos / "flower" / "1.png"]
     assert paths == list(map(str, expected))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names of files are text there")
+def test_a_name_on_standard_input_that_is_not_utf_8(run, photos, capsys, monkeypatch):
+    odd = os.fsencode(photos) + b"/caf\xe9.png"
+    try:
+        os.rename(photos / "flower" / "0.png", odd)
+    except OSError:
+        pytest.skip("the file system allows no such name")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(odd + b"\n"), "utf-8"))
+    predicted(run, "-", "--format", "json")
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["path"] == os.fsdecode(odd)
+    assert len(found["predictions"]) == 3
+
+
+def test_without_standard_input(run, photos, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)  # as after `<&-`
+    predicted(run, photos / "flower" / "0.png", "--format", "json")
+    assert len(json.loads(capsys.readouterr().out)) == 1
+    predicted(run, "-", code=2)
+    assert "no path was given on standard input" in capsys.readouterr().err
 
 
 def test_a_table_is_for_people(run, photos, capsys):

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import stat
 import zipfile
 
 import numpy as np
@@ -96,6 +97,21 @@ def test_reads_the_one_before_a_damaged_one(name, damage, tmp_path):
     # the resumed run writes that checkpoint again, over the damaged one
     write(tmp_path, 2)
     assert newest_checkpoint(tmp_path).path == newest
+
+
+def test_files_are_flushed_while_they_can_be_written(tmp_path, monkeypatch):
+    """Windows refuses to flush others."""
+    flushed, fsync = [], os.fsync
+
+    def record(file):
+        if not stat.S_ISDIR(os.fstat(file).st_mode):
+            os.write(file, b"")  # raises an error if it is open to read alone
+            flushed.append(os.fstat(file).st_ino)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", record)
+    path = write(tmp_path)
+    assert {file.stat().st_ino for file in path.iterdir()} == set(flushed)
 
 
 def test_an_added_file_is_damage(tmp_path):

@@ -9,8 +9,9 @@ import time
 import pytest
 
 from tests.processes import python, start_python
-from utils.system.errors import Interrupted
-from utils.system.processes import how_it_ended, last_line, run_processes
+from utils.system import processes
+from utils.system.errors import Interrupted, RunError
+from utils.system.processes import call_in_process, how_it_ended, last_line, run_processes
 
 pytestmark = pytest.mark.once
 
@@ -82,6 +83,12 @@ def test_a_signal_stops_them_in_their_own_time(tmp_path):
     assert stop.value.signum == signal.SIGINT
     assert last_line(tmp_path / "first.txt") == "where it stands"
     assert not (tmp_path / "never.txt").exists()
+
+
+def test_a_function_whose_process_is_killed(monkeypatch):
+    monkeypatch.setattr(processes, "_initialize", repr)  # instead of importing a backend
+    with pytest.raises(RunError, match="ended without a result; the system may have killed it"):
+        call_in_process(None, os._exit, 9)
 
 
 PARENT = (

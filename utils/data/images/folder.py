@@ -64,32 +64,9 @@ def load_folder(options: LoadOptions) -> Dataset:
             class, training and test have different classes, or files cannot be read and `corrupt`
             is `"refuse"`.
     """
-    if options.data_dir is None:
-        raise UserError(
-            "the data set folder needs --data-dir, a folder of images with a folder per class, or "
-            "with train/CLASS/ and test/CLASS/"
-        )
-    missing = [name for name in PACKAGES if not importlib.util.find_spec(name)]
-    if missing:
-        raise UserError(f"the data set folder needs more packages: pip install {' '.join(missing)}")
-    data_dir = Path(options.data_dir)
-    parts = find_parts(data_dir)
-    if options.test_split is not None and parts.test is not None:
-        raise UserError(
-            f"test_split is for a folder without test images; {parts.test} has them; received "
-            f"{options.test_split}"
-        )
+    parts = _find_parts(options)
     names, found = _find_files(parts, options)
-    files = {part: _check_files(paths) for part, paths in found.items()}
-    damaged = [file.error for part in files.values() for file in part if file.error]
-    if damaged:
-        count = f"{len(damaged)} image {'file' if len(damaged) == 1 else 'files'} cannot be read"
-        if options.corrupt == "refuse":
-            raise UserError(
-                f"{count}; --corrupt skip leaves such files out: {_join_errors(damaged)}"
-            )
-        options.announce(f"{count} and left out: {_join_errors(damaged)}")
-    readable = {part: [file for file in each if not file.error] for part, each in files.items()}
+    readable = _readable_files(found, options)
     note = parts.note
     if parts.test is None:
         share = options.test_split or TEST_SHARE
@@ -105,6 +82,25 @@ def load_folder(options: LoadOptions) -> Dataset:
         _images_and_labels(each, names, place, options.image_size) for place, each in chosen
     )
     return Dataset("folder", x_train, y_train, x_test, y_test, names, crop_padding=0, flips=True)
+
+
+def _find_parts(options: LoadOptions) -> Parts:
+    """Finds the folders of the images, and checks what reading them needs."""
+    if options.data_dir is None:
+        raise UserError(
+            "the data set folder needs --data-dir, a folder of images with a folder per class, or "
+            "with train/CLASS/ and test/CLASS/"
+        )
+    missing = [name for name in PACKAGES if not importlib.util.find_spec(name)]
+    if missing:
+        raise UserError(f"the data set folder needs more packages: pip install {' '.join(missing)}")
+    parts = find_parts(Path(options.data_dir))
+    if options.test_split is not None and parts.test is not None:
+        raise UserError(
+            f"test_split is for a folder without test images; {parts.test} has them; received "
+            f"{options.test_split}"
+        )
+    return parts
 
 
 def _find_files(
@@ -134,6 +130,22 @@ def _find_files(
     if passed:
         options.announce(passed_over(passed, data_dir))
     return names, {place: [classes[n] for n in names] for place, (classes, _) in found.items()}
+
+
+def _readable_files(
+    found: dict[Path, list[list[Path]]], options: LoadOptions
+) -> dict[Path, list[CheckedFile]]:
+    """Returns the files of each part that can be read; refuses or announces the others."""
+    files = {part: _check_files(paths) for part, paths in found.items()}
+    damaged = [file.error for part in files.values() for file in part if file.error]
+    if damaged:
+        count = f"{len(damaged)} image {'file' if len(damaged) == 1 else 'files'} cannot be read"
+        if options.corrupt == "refuse":
+            raise UserError(
+                f"{count}; --corrupt skip leaves such files out: {_join_errors(damaged)}"
+            )
+        options.announce(f"{count} and left out: {_join_errors(damaged)}")
+    return {part: [file for file in each if not file.error] for part, each in files.items()}
 
 
 def _split(
