@@ -5,7 +5,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import keras
 from keras import layers
@@ -13,14 +13,14 @@ from keras import layers
 from . import pretrained
 from .attention.registry import AttentionModule, get_attention
 from .attention.specification import places_of
-from .blocks import channel_axis, image_shape
+from .blocks import channel_axis
 from .checks import require_int, require_one_of
 from .fast import install
 from .graphs import deep_graphs
+from .inputs import Shape, image_input
 from .saving import load_weights_by_name
+from .signatures import COMMON_PLACES
 
-# (height, width, channels), or channels first under that image format; `None` where unknown
-Shape: TypeAlias = Sequence[int | None]
 Options = ParamSpec("Options")
 Model = TypeVar("Model")
 
@@ -82,23 +82,19 @@ class Builder:
         default_size: int = 32,
     ) -> None:
         self.include_top = include_top
-        self.weights = weights
+        self.weights = pretrained.require_weights(weights)
         self.pooling = require_one_of("pooling", pooling, (None, "avg", "max"))
         self.classes = require_int("classes", classes)
         self.classifier_activation = classifier_activation
         self.name = name
         self.attention = get_attention(attention_module)
-        self.attention_at = places_of(attention_module, attention_at)
+        common = ", ".join(map(repr, COMMON_PLACES))
+        at = require_places(attention_at, f"{common}, or a place of the architecture's own")
+        self.attention_at = places_of(attention_module, at)
         self.places = [] if features_only else ["head"]  # feature maps come before the head
         self.features_only = features_only
         self.features: dict[str, keras.KerasTensor] = {}
-        if input_tensor is not None and not isinstance(input_tensor, keras.KerasTensor):
-            raise ValueError(f"input_tensor must be a Keras tensor, received {input_tensor!r}")
-        if input_tensor is None:
-            input_tensor = keras.Input(
-                _checked_shape(input_shape or image_shape(default_size)), name="image"
-            )
-        self.input = input_tensor
+        self.input = image_input(input_shape, input_tensor, default_size)
         if _only_checking.get():
             raise _OptionsAreFine
 
@@ -231,6 +227,27 @@ def classifier_head(
     return layers.Activation(activation, dtype="float32", name="predictions")(x)
 
 
+def require_places(attention_at: Any, allowed: str) -> tuple[str, ...]:
+    """Returns places for attention as a tuple, whether a network has them or not.
+
+    Args:
+        attention_at: string or sequence of strings.
+        allowed: string, the places in words, for the error.
+
+    Raises:
+        ValueError: `attention_at` is neither.
+    """
+    try:
+        places = (attention_at,) if isinstance(attention_at, str) else tuple(attention_at)
+    except TypeError:
+        places = (attention_at,)
+    if not all(isinstance(place, str) for place in places):
+        raise ValueError(
+            f"attention_at must be a string or several: {allowed}; received {attention_at!r}"
+        )
+    return places
+
+
 def check_places(name: str | None, at: Sequence[str], places: Sequence[str]) -> None:
     """Checks that a network has the places where attention is to go.
 
@@ -348,42 +365,3 @@ def with_checks(function: Callable[..., Any], reference: str) -> Callable[..., k
         return model
 
     return build
-
-
-def depth_error(name, depth, periods, rest=2, others=()):
-    """Returns the error for a depth that is not `period * n + rest`; it names the nearest depths.
-
-    Args:
-        name: string, the architecture.
-        depth: the depth that was received.
-        periods: list of ints, the periods that the architecture allows.
-        rest: int. Defaults to 2.
-        others: depths that the architecture allows besides.
-
-    Returns:
-        A `ValueError`.
-    """
-    rule = " or ".join(f"{k}n+{rest}" for k in periods)
-    rule = ", ".join([rule, *map(str, others)])
-    nearest = ""
-    if isinstance(depth, int) and not isinstance(depth, bool):
-        steps = [(k, max(1, (depth - rest) // k)) for k in periods]
-        around = {k * n + rest for k, least in steps for n in (least, least + 1)}
-        around |= {other for other in others if min(around) < other < max(around)}
-        nearest = f"; the nearest are {', '.join(map(str, sorted(around)))}"
-    return ValueError(f"{name} can be {rule} layers deep{nearest}; received depth={depth!r}")
-
-
-def _checked_shape(shape):
-    shape = tuple(shape) if isinstance(shape, (tuple, list)) else shape
-    if (
-        not isinstance(shape, tuple)
-        or len(shape) != 3
-        or not all(size is None or (isinstance(size, int) and size > 0) for size in shape)
-        or shape[channel_axis() % 4 - 1] is None
-    ):
-        raise ValueError(
-            "input_shape must be three positive sizes (height, width, channels), of which height "
-            f"and width may be None; received {shape!r}"
-        )
-    return shape

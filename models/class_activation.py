@@ -1,6 +1,7 @@
 """Grad-CAM: which parts of an image raise the score of a class."""
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import keras
@@ -45,8 +46,9 @@ def grad_cam(
         A float32 array `(n, height, width)` of the images' size, with no negative value.
 
     Raises:
-        ValueError: the model has no such layer, output or class, or the logits do not depend on the
-            image through that layer alone.
+        ValueError: the model has no such layer, output or class, `class_index` is neither an
+            integer nor one for each image, or the logits do not depend on the image through that
+            layer alone.
 
     Example:
 
@@ -59,13 +61,24 @@ def grad_cam(
     - [Grad-CAM](https://arxiv.org/abs/1610.02391), equations 1 and 2
     """
     images = np.asarray(images)
+    classes = None if class_index is None else _one_for_each(class_index, len(images))
     explained = GradCAM(model, layer, output)
-    if class_index is None:
-        class_index = explained.predict(images)
-    return explained(images, np.broadcast_to(np.asarray(class_index), (len(images),)))
+    return explained(images, explained.predict(images) if classes is None else classes)
 
 
-def overlay(images: Any, cams: np.ndarray, strength: float = 0.5) -> np.ndarray:
+def _one_for_each(class_index: Any, count: int) -> np.ndarray:
+    """A class for each image, an int array `(count,)`."""
+    classes = np.asarray(class_index)
+    is_integer = np.issubdtype(classes.dtype, np.integer) or not classes.size
+    if not is_integer or classes.shape not in ((), (count,)):
+        raise ValueError(
+            "class_index must be None, an integer, or an array of integers, one for each of the "
+            f"{count} images; received {class_index!r}"
+        )
+    return np.broadcast_to(classes.astype("int64"), (count,))
+
+
+def overlay(images: Any, cams: Any, strength: float = 0.5) -> np.ndarray:
     """Draws Grad-CAM over images, for people to look at.
 
     The colors are Matplotlib's "inferno", which change evenly in lightness: they can be read
@@ -80,17 +93,20 @@ def overlay(images: Any, cams: np.ndarray, strength: float = 0.5) -> np.ndarray:
         A uint8 array `(n, height, width, 3)`.
 
     Raises:
-        ValueError: the images and maps are not of the same number and size.
+        ValueError: the images and maps are not of the same number and size, the images have other
+            channels, or `strength` is not in [0, 1].
         ImportError: Matplotlib is not installed (`pip install matplotlib`).
     """
     from matplotlib import colormaps
 
-    images = np.asarray(images, "float32")
-    if images.shape[:-1] != cams.shape:
+    images, cams = np.asarray(images, "float32"), np.asarray(cams, "float32")
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.shape[:-1] != cams.shape:
         raise ValueError(
-            f"images must be (n, height, width, channels) and cams (n, height, width) of the same "
-            f"sizes; received {images.shape} and {cams.shape}"
+            "images must be (n, height, width, channels) of 1 or 3 channels and cams (n, height, "
+            f"width) of the same sizes; received {images.shape} and {cams.shape}"
         )
+    if not isinstance(strength, Real) or not 0 <= strength <= 1:
+        raise ValueError(f"strength must be a number from 0 to 1, received {strength!r}")
     highest = np.maximum(cams.max(axis=(1, 2), keepdims=True), np.finfo("float32").tiny)
     colors = 255 * colormaps["inferno"](cams / highest)[..., :3]
     return np.rint((1 - strength) * images + strength * colors).clip(0, 255).astype("uint8")

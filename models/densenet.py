@@ -9,8 +9,9 @@ from keras import layers
 from keras.applications import imagenet_utils
 
 from .blocks import STEMS, channel_axis, conv, imagenet_stem, norm_relu
-from .builder import Builder, Shape, depth_error, takes_common_options
+from .builder import Builder, Shape, takes_common_options
 from .checks import require_int, require_number, require_one_of
+from .depths import require_depth
 
 # depth -> (growth rate, layers of the dense blocks), Table 1 of the paper; 161: the authors' code
 DEPTHS = {
@@ -96,7 +97,7 @@ def DenseNet(
     may_be = (None, True) if published else (None, False, True)
     require_one_of(f"bottleneck of densenet_{depth}", bottleneck, may_be)
     bottleneck = published if bottleneck is None else bottleneck
-    growth, repeats = _plan(depth, bottleneck)
+    depth, growth, repeats = _plan(depth, bottleneck)
     growth = require_int("growth_rate", growth if growth_rate is None else growth_rate)
     kept = (0.5 if published else 1.0) if compression is None else compression
     require_number("compression", kept, most=1)
@@ -169,14 +170,11 @@ def _drop(x, rate, name):
 
 
 def _plan(depth, bottleneck):
-    """Returns the default growth rate and the layers of each dense block."""
-    if depth in tuple(DEPTHS):
-        return DEPTHS[depth]
+    """Returns the depth, the default growth rate and the layers of each dense block."""
     per_stages = CIFAR_STAGES * (2 if bottleneck else 1)
-    count = depth - OTHER_LAYERS if isinstance(depth, int) else 0
-    if count <= 0 or count % per_stages:
-        raise depth_error("densenet", depth, [per_stages], OTHER_LAYERS, DEPTHS)
-    return CIFAR_GROWTH, (count // per_stages,) * CIFAR_STAGES
+    depth = require_depth("densenet", depth, [per_stages], OTHER_LAYERS, DEPTHS)
+    cifar = CIFAR_GROWTH, ((depth - OTHER_LAYERS) // per_stages,) * CIFAR_STAGES
+    return depth, *DEPTHS.get(depth, cifar)
 
 
 def _for_imagenet(depth: int) -> Callable[..., keras.Model]:

@@ -16,9 +16,9 @@ from .attention.identity import IdentityStart
 from .attention.registry import _LAYERS, AttentionModule, at_identity
 from .attention.specification import DEFAULT_PLACES, AttentionSpec, places_of
 from .preprocessing import preprocessing_layers
-from .pretrained import TWINS
+from .pretrained import NONE_IS_PUBLISHED, TWINS
 from .specification import parse_specification
-from .transfer import transfer_weights
+from .transfer import is_attention
 
 CLASSES = 1000
 
@@ -55,23 +55,32 @@ def imagenet_weights(
             "weights='imagenet' takes attention_at 'block' or 'stage'; 'head' adds what attention "
             "returns to the features, so that it cannot start without changing them"
         )
-    model = build(**{**options, "weights": None, "attention_module": attention})
-    top = options.get("include_top", True) and options.get("classes") == CLASSES
+    options = {**options, "weights": None}
+    model = build(**{**options, "attention_module": attention})
+    features_only = options.get("features_only", False)
+    classified = options.get("include_top", True) and options.get("classes") == CLASSES
     own = {"alpha", "depth_multiplier"} & options.keys() if architecture == "mobilenet" else set()
     source = application(
         getattr(keras.applications, name),
         weights="imagenet",
-        include_top=top,
+        include_top=classified and not features_only,
         **{key: options[key] for key in own},
     )
-    # attention changes the order in which Keras lists the layers, but not their names
-    plain = model if attention is None else build(
-        **{**options, "weights": None, "attention_module": None}
-    )  # fmt: skip
+    plain = model
+    # attention and missing layers change the order in which Keras lists the layers, not their names
+    if attention is not None or features_only:
+        plain = build(**{**options, "attention_module": None, "features_only": False})
     copy_in_order(source, plain)
     if plain is not model:
-        transfer_weights(model, plain)
+        _copy_by_name(plain, model)
     return model
+
+
+def _copy_by_name(source, target):
+    """Copies weights into all layers of a network but attention; the source has more of them."""
+    for layer in target.layers:
+        if layer.weights and not is_attention(layer):
+            layer.set_weights(source.get_layer(layer.name).get_weights())
 
 
 def application(constructor: Callable[..., keras.Model], **options: Any) -> keras.Model:
@@ -111,7 +120,7 @@ def twin_of(architecture: str, options: Mapping[str, Any]) -> str:
     """
     twins = TWINS.get(architecture, {})
     for name, wanted in twins.items():
-        if all(options.get(key) == value for key, value in wanted.items()):
+        if all(_is_published(key, options.get(key), value) for key, value in wanted.items()):
             return name
     if not twins:
         raise ValueError(
@@ -126,6 +135,10 @@ def twin_of(architecture: str, options: Mapping[str, Any]) -> str:
         f"weights='imagenet': keras.applications has no {architecture} with these options: "
         f"{described}"
     )
+
+
+def _is_published(key, option, value):
+    return option == value or (option is None and key in NONE_IS_PUBLISHED)
 
 
 def twin_preprocessing(model: str, options: Mapping[str, Any]) -> list[keras.layers.Layer]:

@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -14,10 +14,11 @@ from keras import layers, ops
 from .attention.registry import AttentionModule, at_identity
 from .attention.specification import DEFAULT_PLACES, AttentionSpec, places_of
 from .blocks import channel_axis
-from .builder import classifier_head
+from .builder import classifier_head, require_places
 from .fast import install
 from .graphs import deep_graphs
 from .imagenet import application
+from .inputs import Shape, image_input
 from .precision import default_policy, in_precision
 from .preprocessing import preprocessing_layers
 from .private_api import arguments_of, calls, is_functional, operation_of
@@ -26,6 +27,7 @@ from .sites import as_graph
 from .specification import APPLICATIONS
 from .surgery import add_attention
 
+IMAGE_SIZE = 224  # height and width, if none are given
 AUTO_PLACES = (DEFAULT_PLACES, ("auto",))  # in these models, "auto" of `add_attention`
 # layers that may follow the scores of a classifier
 ACTIVATIONS = (layers.Activation, layers.Softmax)
@@ -70,19 +72,19 @@ def _from_application(constructor: Callable[..., keras.Model]) -> Callable[..., 
     own = _own_options(constructor)
 
     def build(
-        input_shape: Sequence[int | None] | None = None,
+        input_shape: Shape | None = None,
         input_tensor: keras.KerasTensor | None = None,
         weights: str | None = None,
         classes: int = 10,
         classifier_activation: str | None = "softmax",
         attention_module: AttentionModule = None,
-        attention_at: str | Iterable[str] = DEFAULT_PLACES,
+        attention_at: str | Sequence[str] = DEFAULT_PLACES,
         name: str | None = None,
         trained: bool | None = None,
         **options: Any,
     ) -> keras.Model:
         _refuse_unknown(constructor.__name__, build, options, own)
-        image = _image(input_shape, input_tensor)
+        image = image_input(input_shape, input_tensor, IMAGE_SIZE)
         preprocess = sys.modules[constructor.__module__].preprocess_input
         with default_policy("float32"), deep_graphs():
             pixels = _preprocessed(image, preprocess)
@@ -101,19 +103,19 @@ def _from_application(constructor: Callable[..., keras.Model]) -> Callable[..., 
 
 def _from_file(path: str) -> Callable[..., keras.Model]:
     def build(
-        input_shape: Sequence[int | None] | None = None,
+        input_shape: Shape | None = None,
         input_tensor: keras.KerasTensor | None = None,
         classes: int = 10,
         classifier_activation: str | None = "softmax",
         attention_module: AttentionModule = None,
-        attention_at: str | Iterable[str] = DEFAULT_PLACES,
+        attention_at: str | Sequence[str] = DEFAULT_PLACES,
         name: str | None = None,
         preprocess: str | None = None,
         **unknown: Any,
     ) -> keras.Model:
         _refuse_unknown(path, build, unknown)
         source = as_graph(load_model(path))
-        image = _image(input_shape, input_tensor)
+        image = image_input(input_shape, input_tensor, IMAGE_SIZE)
         function = None if preprocess is None else _preprocess_input(preprocess)
         with default_policy("float32"), deep_graphs():
             pixels = image if function is None else _preprocessed(image, function)
@@ -151,15 +153,6 @@ def _signature(build: Callable[..., Any], own: Sequence[str]) -> inspect.Signatu
     ]
     keyword = inspect.Parameter.KEYWORD_ONLY
     return inspect.Signature([*parameters, *(inspect.Parameter(name, keyword) for name in own)])
-
-
-def _image(input_shape, input_tensor):
-    if input_tensor is not None:
-        return input_tensor
-    channels = channel_axis() % 4 - 1
-    default = [224, 224]
-    default.insert(channels, 3)
-    return keras.Input(tuple(input_shape or default), name="image")
 
 
 def _preprocessed(image, function):
@@ -244,10 +237,10 @@ def _finished(model, attention, at, is_trained, classes, activation, name):
 
 def _attended(model, attention, at, is_trained):
     """The model with attention, which starts at the identity where the model is trained."""
+    at = places_of(attention, require_places(at, "'auto', or names of layers"))
     spec = AttentionSpec.parse(attention) if isinstance(attention, (str, NoneType)) else attention
     if isinstance(spec, AttentionSpec) and spec.is_none:
         return model
-    at = places_of(attention, at)
     start = "identity" if is_trained else "standard"
     started = at_identity(spec) if is_trained and isinstance(spec, AttentionSpec) else None
     if started is not None:  # costs nothing, where `IdentityStart` computes a module twice

@@ -7,6 +7,7 @@ saved is therefore a float32 model, and whoever loads it chooses the precision t
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -14,6 +15,7 @@ from .fast import install
 from .graphs import deep_graphs
 from .private_api import all_layers
 
+POLICY = "DTypePolicy"  # the class of a layer's precision in a configuration
 # in float32 in every model of this package: raw pixels have too many digits for half precision, as
 # have sums over a map, the loss and the probabilities
 FLOAT32_LAYERS = ("normalization", "avg_pool", "logits", "predictions")
@@ -50,7 +52,8 @@ def in_precision(model: keras.Model, policy: str) -> keras.Model:
     Args:
         model: a Functional or Sequential `keras.Model`.
         policy: string, a dtype policy with float32 weights: `"float32"`, `"mixed_bfloat16"` or
-            `"mixed_float16"`. The layers named in `FLOAT32_LAYERS` are in float32 with any.
+            `"mixed_float16"`. It is that of the models and layers inside others too. The layers
+            named in `FLOAT32_LAYERS` are in float32 with any, and so are the gates of attention.
 
     Returns:
         The model itself if it computes in `policy`, and a copy otherwise.
@@ -63,12 +66,31 @@ def in_precision(model: keras.Model, policy: str) -> keras.Model:
             return layer  # a function of keras.ops, without any state
         is_float32 = layer.name in FLOAT32_LAYERS or isinstance(layer, OF_PIXELS)
         own = "float32" if is_float32 else policy
-        return type(layer).from_config({**layer.get_config(), "dtype": own})
+        return type(layer).from_config({**_with_policy(layer.get_config(), own), "dtype": own})
 
     with deep_graphs(), default_policy(policy):
-        other = keras.models.clone_model(model, clone_function=copy)
+        other = keras.models.clone_model(model, clone_function=copy, recursive=True)
     other.set_weights(model.get_weights())
     return install(other)
+
+
+def _with_policy(item: Any, policy: str) -> Any:
+    """A layer's configuration, or a part of it, with a policy for the layers that are in it.
+
+    Those that a layer makes in its `build`, such as the ones of gates, are in no configuration.
+    """
+    if isinstance(item, (list, tuple)):
+        return type(item)(_with_policy(part, policy) for part in item)
+    if not isinstance(item, dict):
+        return item
+    config = item.get("config")
+    if isinstance(config, dict):
+        if item.get("class_name") == POLICY:
+            return {**item, "config": {**config, "name": policy}}
+        of_pixels = item.get("class_name") in [kind.__name__ for kind in OF_PIXELS]
+        if of_pixels or config.get("name") in FLOAT32_LAYERS:
+            policy = "float32"
+    return {key: _with_policy(part, policy) for key, part in item.items()}
 
 
 @contextlib.contextmanager

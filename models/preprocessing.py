@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from .blocks import channel_axis
+from .checks import require_one_of
 
 WHITE = 255.0
 
@@ -17,19 +17,31 @@ class ReverseChannels(layers.Layer):
     """Reverses the order of the channels: RGB becomes BGR, in which some networks were trained.
 
     Args:
+        data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
         **kwargs: Keras's own layer arguments (`name`, `dtype`).
 
-    Input: images `(batch, height, width, channels)`, or channels first under that image format.
+    Input: images `(batch, height, width, channels)`; channels first with `"channels_first"`.
 
     Returns:
         A tensor of the same shape.
+
+    Raises:
+        ValueError: an unknown data format.
     """
 
+    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = data_format or keras.config.image_data_format()
+        require_one_of("data_format", self.data_format, ("channels_last", "channels_first"))
+
     def call(self, images: Any) -> Any:
-        return ops.flip(images, axis=channel_axis())
+        return ops.flip(images, axis=1 if self.data_format == "channels_first" else -1)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "data_format": self.data_format}
 
 
 def preprocessing_layers(preprocess_input: Callable[..., np.ndarray]) -> list[layers.Layer]:

@@ -6,9 +6,11 @@ Nothing here needs Keras until weights are loaded, so that the command line can 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import json
 from collections.abc import Callable, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,18 +27,25 @@ INDEX = FOLDER / "index.json"
 # architecture -> networks of `keras.applications` that are the same, weight for weight, each with
 # the options by which ours is
 TWINS: dict[str, dict[str, dict[str, Any]]] = {
-    "densenet": {f"DenseNet{depth}": {"depth": depth} for depth in (121, 169, 201)},
+    "densenet": {
+        f"DenseNet{depth}": {
+            "depth": depth, "stem": "imagenet", "growth_rate": 32, "compression": 0.5,
+        }
+        for depth in (121, 169, 201)
+    },
     "inception_resnet_v2": {"InceptionResNetV2": {}},
     "inception_v3": {"InceptionV3": {}},
     "mobilenet": {"MobileNet": {}},
     "resnet": {
         f"ResNet{depth}": {
             "depth": depth, "stem": "imagenet", "stride_in": "1x1", "use_bias": True,
-            "shortcut": "conv",
+            "shortcut": "conv", "width": 1.0,
         }
         for depth in (50, 101, 152)
     },
 }  # fmt: skip
+# options whose `None` stands for the published value
+NONE_IS_PUBLISHED = ("stem", "growth_rate", "compression")
 
 
 class TrainedWeights(NamedTuple):
@@ -85,6 +94,14 @@ def list_weights() -> dict[str, float]:
 
     `trained_model(name)` is the network with these weights, `build_model(..., weights="cifar10")`
     the architecture with them.
+
+    Returns:
+        A dictionary from names to floats in [0, 1].
+
+    Example:
+
+    >>> list_weights()["cifar10/resnet_v1-20-none"]
+    0.8808
     """
     return {name: entry.test_accuracy for name, entry in trained_weights().items()}
 
@@ -138,8 +155,16 @@ def class_names(name: str) -> tuple[str, ...]:
     Args:
         name: string, one of `list_weights()`.
 
+    Returns:
+        A tuple of strings.
+
     Raises:
         ValueError: there are no such weights.
+
+    Example:
+
+    >>> class_names("cifar10/resnet_v1-20-none")[:3]
+    ('airplane', 'automobile', 'bird')
     """
     return tuple(_entry(name).class_names)
 
@@ -149,6 +174,30 @@ def _entry(name: str) -> TrainedWeights:
     if name not in entries:
         raise ValueError(f"there are no weights {name!r}; known: {', '.join(entries) or 'none'}")
     return entries[name]
+
+
+def require_weights(weights: Any) -> str | PathLike[str] | None:
+    """Returns the option `weights`, before a network is built for them.
+
+    Args:
+        weights: `None`, one of `NAMES`, or the path of a `.keras` file.
+
+    Raises:
+        ValueError: they are none of these, or there is no such file.
+    """
+    is_path = isinstance(weights, (str, PathLike))
+    if weights is None or (is_path and weights in NAMES):
+        return weights
+    is_keras = is_path and Path(weights).suffix == ".keras"
+    if is_keras and Path(weights).is_file():
+        return weights
+    close = difflib.get_close_matches(str(weights).lower(), NAMES, n=1)
+    hint = ", a file that is not there" if is_keras else ""
+    hint = f"; did you mean {close[0]!r}?" if close else hint
+    raise ValueError(
+        f"weights must be None, {', '.join(map(repr, NAMES))} or the path of a .keras file that "
+        f"this library saved; received {weights!r}{hint}"
+    )
 
 
 def with_named_weights(
@@ -168,10 +217,17 @@ def with_named_weights(
         ValueError: there are no such weights for the network, or they cannot be had.
     """
     from . import _ARCHITECTURES
+    from .builder import check_options
 
     names = {path.partition(".")[2]: name for name, path in _ARCHITECTURES.items()}
-    architecture = names[function]
     weights = options["weights"]
+    if function not in names:
+        raise ValueError(
+            f"weights={weights!r} are for {', '.join(names.values())}; {function} takes the path "
+            "of a .keras file"
+        )
+    check_options(build, **options)  # before anything is downloaded
+    architecture = names[function]
     if weights == CIFAR10:
         entry = _fitting(architecture, options)
         model = build(**{**options, "weights": None})

@@ -8,7 +8,8 @@ from keras.applications import imagenet_utils
 
 from .attention.registry import AttentionModule
 from .blocks import cifar_stem
-from .builder import Builder, Shape, depth_error, takes_common_options
+from .builder import Builder, Shape, takes_common_options
+from .depths import require_depth
 from .residual import basic_block, bottleneck_block, residual_stages
 
 # block -> (its function, layers in one block of every stage, output channels of the stages)
@@ -68,7 +69,9 @@ def resnet_v1(
 
     - [Deep Residual Learning for Image Recognition](https://arxiv.org/abs/1512.03385), section 4.2
     """
-    make_block, per_stages, filters = BLOCKS[_block_for(depth, block)]
+    kinds = _kinds(block)
+    depth = require_depth("resnet_v1", depth, [per_stages for _, per_stages, _ in kinds])
+    make_block, per_stages, filters = next(kind for kind in kinds if (depth - 2) % kind[1] == 0)
     net = Builder(
         input_shape,
         classes=num_classes if classes is None else classes,
@@ -81,15 +84,8 @@ def resnet_v1(
     return net.model(x)
 
 
-def _block_for(depth, block):
+def _kinds(block):
+    """The entries of `BLOCKS` to choose from."""
     if block not in (None, *BLOCKS):
         raise ValueError(f"block must be one of {', '.join(BLOCKS)} or None, received {block!r}")
-    for name in [block] if block else BLOCKS:
-        per_stages = BLOCKS[name][1]
-        if isinstance(depth, int) and depth > 2 and (depth - 2) % per_stages == 0:
-            return name
-    raise depth_error(
-        "resnet_v1",
-        depth,
-        [BLOCKS[name][1] for name in ([block] if block else BLOCKS)],
-    )
+    return [BLOCKS[name] for name in ([block] if block else BLOCKS)]

@@ -9,7 +9,8 @@ from keras.applications import imagenet_utils
 
 from .attention.registry import AttentionModule
 from .blocks import channel_axis, conv, norm_relu
-from .builder import Builder, Shape, depth_error, takes_common_options
+from .builder import Builder, Shape, takes_common_options
+from .depths import require_depth
 
 LAYERS_PER_BLOCK, STAGES = 3, 3
 FILTERS = (64, 128, 256)
@@ -60,8 +61,7 @@ def resnet_v2(
     - [Identity Mappings in Deep Residual Networks](https://arxiv.org/abs/1603.05027)
     """
     per_stages = LAYERS_PER_BLOCK * STAGES
-    if not isinstance(depth, int) or depth <= 2 or (depth - 2) % per_stages:
-        raise depth_error("resnet_v2", depth, [per_stages])
+    depth = require_depth("resnet_v2", depth, [per_stages])
     net = Builder(
         input_shape,
         classes=num_classes if classes is None else classes,

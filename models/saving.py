@@ -15,7 +15,7 @@ from . import attention_module  # noqa: F401  (registers the layers that a saved
 from .archives import check_zip, most_unpacked
 from .fast import install
 from .graphs import deep_graphs
-from .precision import as_float32, default_policy
+from .precision import POLICY, as_float32, default_policy
 from .private_api import (
     COMPILE_KEY,
     CONFIG_FILE,
@@ -26,9 +26,9 @@ from .private_api import (
     UNKNOWN_CLASS,
     WEIGHTS_FILE,
 )
+from .transfer import attention_differences, first_of
 
 DECORATE = "decorate it with @keras.saving.register_keras_serializable()"
-POLICY = "DTypePolicy"  # the class of a layer's precision in a configuration
 MOST_LAYERS = 10_000  # Keras takes minutes for more; a ResNet of 1001 layers has 3,000
 
 
@@ -176,15 +176,14 @@ def load_weights_by_name(model: keras.Model, path: str | PathLike[str]) -> None:
         path: path of a `.keras` file.
 
     Raises:
-        ValueError: the file cannot be loaded, or lacks a layer of `model` in the same shape;
-            nothing is copied then.
+        ValueError: the file cannot be loaded, lacks a layer of `model` in the same shape, or has
+            attention that computes something else from the same weights; nothing is copied then.
     """
     try:
-        source = {layer.name: layer for layer in load_model(path).layers}
+        saved = load_model(path)
     except ValueError as error:
-        raise ValueError(
-            f"weights must be None or a .keras file of this project: {error}"
-        ) from error
+        raise ValueError(f"weights cannot be loaded: {error}") from error
+    source = {layer.name: layer for layer in saved.layers}
     misfits = []
     for layer in model.layers:
         wanted = [tuple(w.shape) for w in layer.weights]
@@ -193,6 +192,12 @@ def load_weights_by_name(model: keras.Model, path: str | PathLike[str]) -> None:
             misfits.append(f"{layer.name} {wanted}")
     if misfits:
         raise ValueError(f"{path} does not have these layers in these shapes: {', '.join(misfits)}")
+    different = attention_differences(model, saved)
+    if different:
+        raise ValueError(
+            f"attention would compute something else from the weights of {path} (there) than the "
+            f"network that was saved: {first_of(different)}; give attention_module the same options"
+        )
     for layer in model.layers:
         if layer.weights:
             layer.set_weights(source[layer.name].get_weights())

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -22,7 +22,7 @@ from .sites import as_graph, find_calls
 def add_attention(
     model: keras.Model,
     attention_module: AttentionModule,
-    at: str | Iterable[str] | Callable[[keras.layers.Layer], bool] = "auto",
+    at: str | list[str] | tuple[str, ...] | Callable[[keras.layers.Layer], bool] = "auto",
     start: str = "identity",
     freeze: str | None = None,
     **options: Any,
@@ -34,7 +34,7 @@ def add_attention(
     `{layer}_attention`. If a layer with weights is called several times, one attention layer with
     one set of weights follows all its calls. If a layer without weights is (an activation that
     serves the whole network), each call has its own, `{layer}_attention_1` and so on. Attention
-    takes the dtype policy of the layer that it follows.
+    takes the dtype policy and the data format of the layer that it follows.
 
     With `start="identity"` the new model computes what the old one did until it is trained, and
     every attention weight has its full gradient from the first step: the layer `IdentityStart`
@@ -49,15 +49,15 @@ def add_attention(
             model and an instance of a subclass of Functional become plain Functional models, and
             compilation is not carried over.
         attention_module: a name of `list_attention()`, a callable on a feature map, a Keras layer
-            class, or a Keras layer, which serves as a pattern.
-        at: where attention goes. A pattern of layer names such as `"conv*_block*_out"`; a list of
-            names or patterns; a predicate `at(layer)` on layers; or `"auto"` (default), the outputs
-            of residual blocks (the addition, or the activation after it) or, in a network without
-            any, of its stages (before each change of the spatial size, and at its end). It leaves
-            the model's outputs alone, and what only an activation, a reshape or a resize parts
-            from them, so that they keep their range and their names. A name inside a nested model
-            is given alone or as a path, `"inner/conv1"`; `*` matches `/` too. Inputs, and layers
-            inside layers that are not models, cannot be attended.
+            class, or a Keras layer, which serves as a pattern but for its dtype and data format.
+        at: where attention goes. A pattern of layer names such as `"conv*_block*_out"`; a list or a
+            tuple of names or patterns; a predicate `at(layer)` on layers; or `"auto"` (default),
+            the outputs of residual blocks (the addition, or the activation after it) or, in a
+            network without any, of its stages (before each change of the spatial size, and at its
+            end). It leaves the model's outputs alone, and what only an activation, a reshape or a
+            resize parts from them, so that they keep their range and their names. A name inside a
+            nested model is given alone or as a path, `"inner/conv1"`; `*` matches `/` too. Inputs,
+            and layers inside layers that are not models, cannot be attended.
         start: `"identity"` (default) or `"standard"`, the module as it was published.
         freeze: `None` (default): what was trainable stays trainable. `"backbone"`: only attention
             is trained, and batch normalizations of the old layers keep their statistics.
@@ -84,12 +84,11 @@ def add_attention(
     """
     require_one_of("start", start, ("identity", "standard"))
     require_one_of("freeze", freeze, (None, "backbone"))
-    block = get_attention(attention_module, **options)
-    if block is None:
+    if get_attention(attention_module, **options) is None:
         raise ValueError("add_attention needs an attention module, received None")
     with deep_graphs():
         model = _require_graph(model)
-        surgeon = _Surgeon(model, at, block, start)
+        surgeon = _Surgeon(model, at, attention_module, options, start)
         copy = surgeon.copy_graph(model)
         surgeon.copy_state()
     if freeze == "backbone":
@@ -119,8 +118,9 @@ def _require_graph(model):
 class _Surgeon:
     """Copies a model, its layers and the models in it, with attention at the chosen calls."""
 
-    def __init__(self, model, at, block, start):
-        self.block = block
+    def __init__(self, model, at, module, options, start):
+        self.module = module
+        self.options = options
         self.start = start
         self.copies = {}
         self.pairs = []
@@ -200,16 +200,26 @@ class _Surgeon:
         if key in self.attention:
             return self.attention[key](x)
         name = _new_name(f"{layer.name}_attention", names)
+        policy = _policy(layer, x)
         data_format = getattr(layer, "data_format", None) or self.data_format
+        block = self._block(policy, data_format)
         # the scope keeps the paths of the weights apart, however a block names its layers
-        with _settings(_policy(layer, x), data_format), keras.name_scope(name):
+        with _settings(policy, data_format), keras.name_scope(name):
             if self.start == "standard":
-                self.attention[key], y = _as_layer(self.block, x, name)
+                self.attention[key], y = _as_layer(block, x, name)
                 return y
-            module, _ = _as_layer(self.block, x, "module")
-        with _settings(_policy(layer, x), data_format):
+            module, _ = _as_layer(block, x, "module")
+        with _settings(policy, data_format):
             self.attention[key] = IdentityStart(module, name=name)
         return self.attention[key](x)
+
+    def _block(self, policy, data_format):
+        """The module as a block; a layer, a pattern, states settings that are not those here."""
+        settings = {}
+        if isinstance(self.module, layers.Layer):
+            here = {"dtype": policy, "data_format": data_format}
+            settings = {key: here[key] for key in here.keys() & self.module.get_config().keys()}
+        return get_attention(self.module, **{**settings, **self.options})
 
     def copy_state(self):
         """Gives the copies the weights of their originals, and other state outside the config."""

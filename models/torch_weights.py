@@ -18,10 +18,23 @@ from .attention.channel.srm import SRM
 from .attention.combined.bam import BAM
 from .attention.combined.cbam import CBAM
 from .timm_networks import PREFIX, timm_state_dict
-from .torch_names import differences, no_counterpart, scheme_of, torch_name
+from .torch_names import Scheme, differences, no_counterpart, scheme_of, torch_name
 
-# others have weights of the same names and shapes, but compute something else with them
-MODULES = (BAM, CBAM, ECA, SE, SRM)
+_GAIN_OF_ONE = {"start": ("published", "half", "authors")}
+_IN_RELU = {"activation": ("relu",)}
+# module -> the values of options by which it computes what the code does that the weights are from.
+# Other modules, and these with other values, have weights of the same names and shapes, but compute
+# something else with them.
+MODULES: dict[type[AttentionLayer], dict[str, tuple]] = {
+    BAM: {"dilation": (4,), "combine": ("product",), **_GAIN_OF_ONE},
+    CBAM: {
+        "pools": (("avg", "max"), ("max", "avg")), "descriptor": (("max", "avg"),),
+        "order": ("channel_first",), **_GAIN_OF_ONE, **_IN_RELU,
+    },
+    ECA: _GAIN_OF_ONE,
+    SE: {**_GAIN_OF_ONE, **_IN_RELU},
+    SRM: _GAIN_OF_ONE,
+}  # fmt: skip
 MOST_MISFITS = 5  # that a message names
 # under which training scripts save a state dict among other things
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
@@ -67,7 +80,8 @@ def load_torch_weights(
     Raises:
         ValueError: the file cannot be read, or weights are missing, left over, or of another shape.
             The error names the first five of these, and how the networks differ as far as that
-            can be told; nothing is copied.
+            can be told. Or an attention module has an option, such as `start="identity"`, with
+            which it computes something else from these weights. Nothing is copied.
 
     Example:
 
@@ -98,42 +112,77 @@ def load_torch_weights(
         for name, value in state_dict.items()
         if not name.endswith("num_batches_tracked")  # a counter that Keras does not have
     }
-    for layer in model.layers:
-        if isinstance(layer, AttentionLayer) and not isinstance(layer, MODULES):
-            raise no_counterpart(layer.weights[0].path if layer.weights else layer.name)
+    _check_attention(model)
     scheme = scheme_of(given, [weight.path for weight in model.weights])
     if scheme.plain_shortcuts:
         given = {**_plain_shortcuts(model, given, scheme), **given}
-    values, misfits = [], []
-    for weight in model.weights:
-        name = torch_name(weight.path, scheme)
-        if name not in given:
-            misfits.append(f"missing {name}")
-            continue
-        value = _copy(given.pop(name))
-        found = value.shape
-        if value.ndim == 4 and found[2:] == (1, 1) and len(weight.shape) == 2:
-            value = value[:, :, 0, 0]  # a dense layer, written as a convolution
-        if value.ndim in _AXES:
-            value = value.transpose(_AXES[value.ndim])
-        if value.ndim == 3 and len(weight.shape) == 4:
-            value = value[..., None]  # a depthwise convolution, written along one axis
-        if value.shape != tuple(weight.shape):
-            misfits.append(
-                f"{name} of shape {found} does not fit {weight.path} of shape {weight.shape}"
-            )
-        values.append(value)
-    misfits += [f"left over {name}" for name in given]
-    if misfits:
-        more = f"; and {len(misfits) - MOST_MISFITS} more" if len(misfits) > MOST_MISFITS else ""
-        fits = len(values) > len(model.weights) / 2  # otherwise it is another network altogether
-        why = "".join(f"; {text}" for text in differences(misfits)) if fits else ""
-        raise ValueError(
-            f"the weights do not fit {model.name}: {'; '.join(misfits[:MOST_MISFITS])}{more}{why}"
-        )
-    for weight, value in zip(model.weights, values, strict=True):
+    for weight, value in _matched(model, given, scheme):
         weight.assign(value)
     return model
+
+
+def _check_attention(model):
+    """Refuses attention that computes something else than the code that the weights are from."""
+    for layer in model.layers:
+        if not isinstance(layer, AttentionLayer):
+            continue
+        kind = next((kind for kind in MODULES if isinstance(layer, kind)), None)
+        if kind is None:
+            raise no_counterpart(layer.weights[0].path if layer.weights else layer.name)
+        config, allowed = layer.get_config(), MODULES[kind]
+        wrong = [name for name, values in allowed.items() if config[name] not in values]
+        if wrong:
+            here = ", ".join(f"{name}={config[name]!r}" for name in wrong)
+            there = ", ".join(f"{name}={allowed[name][0]!r}" for name in wrong)
+            hint = "; CBAM_OFFICIAL has all options of the authors' module" if kind is CBAM else ""
+            raise ValueError(
+                f"{layer.name} would compute something else from these weights than the code that "
+                f"they are from: it has {here}; build the network with {there}{hint}"
+            )
+
+
+def _matched(
+    model: keras.Model, given: Mapping[str, Any], scheme: Scheme
+) -> list[tuple[keras.Variable, np.ndarray]]:
+    """Pairs of a model's weights and their values, or an error that says what does not fit."""
+    remaining = dict(given)
+    pairs, misfits = [], []
+    for weight in model.weights:
+        name = torch_name(weight.path, scheme)
+        if name not in remaining:
+            misfits.append(f"missing {name}")
+            continue
+        array = _copy(remaining.pop(name))
+        value = _in_keras_order(array, weight)
+        if value.shape != tuple(weight.shape):
+            misfits.append(
+                f"{name} of shape {array.shape} does not fit {weight.path} of shape {weight.shape}"
+            )
+        pairs.append((weight, value))
+    misfits += [f"left over {name}" for name in remaining]
+    if misfits:
+        # where fewer fit, it is another network altogether
+        raise _misfit_error(model, misfits, explain=len(pairs) > len(model.weights) / 2)
+    return pairs
+
+
+def _in_keras_order(value, weight):
+    """A value with its axes in Keras's order, as far as it can be that of a weight."""
+    if value.ndim == 4 and value.shape[2:] == (1, 1) and len(weight.shape) == 2:
+        value = value[:, :, 0, 0]  # a dense layer, written as a convolution
+    if value.ndim in _AXES:
+        value = value.transpose(_AXES[value.ndim])
+    if value.ndim == 3 and len(weight.shape) == 4:
+        value = value[..., None]  # a depthwise convolution, written along one axis
+    return value
+
+
+def _misfit_error(model, misfits, explain):
+    more = f"; and {len(misfits) - MOST_MISFITS} more" if len(misfits) > MOST_MISFITS else ""
+    why = "".join(f"; {text}" for text in differences(misfits)) if explain else ""
+    return ValueError(
+        f"the weights do not fit {model.name}: {'; '.join(misfits[:MOST_MISFITS])}{more}{why}"
+    )
 
 
 def _plain_shortcuts(model, given, scheme):

@@ -1,6 +1,7 @@
 """The battery that every attention layer passes."""
 
 import json
+import tempfile
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from models.blocks import channel_axis
 from models.private_api import all_layers
+from models.saving import load_model
 from utils.system.backend import jit_compile
 
 
@@ -57,6 +59,8 @@ def run_layer_test(layer_class, options, params, rng, steps=1, idle=(), large=16
     check_dtypes(layer_class, options, rng)
     check_no_images(layer_class, options, rng)
     check_output_shape(layer_class, options)
+    check_frozen(layer_class, options, rng)
+    check_one_input(layer_class, options)
 
 
 def check_config(layer_class, options):
@@ -241,3 +245,32 @@ def check_output_shape(layer_class, options):
     assert frames.shape == (None, 5, 6, 5, 16)
     unbuilt = keras.Sequential([layer_class(**options)])
     assert unbuilt.compute_output_shape((None, 8, 8, 16)) == (None, 8, 8, 16)
+
+
+def check_frozen(layer_class, options, rng):
+    """A frozen layer is frozen, and computes the same, after it was saved and loaded, or cloned."""
+    image = keras.Input((6, 5, 16))
+    model = keras.Model(image, layer_class(**options, name="attention")(image))
+    count = len(model.trainable_weights)
+    model.get_layer("attention").trainable = False
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(f"{folder}/model.keras")
+        loaded = load_model(f"{folder}/model.keras")
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    x = rng.normal(size=(2, 6, 5, 16)).astype("float32")
+    # training: a normalization that is frozen takes its averages, and leaves them as they are
+    expected = keras.ops.convert_to_numpy(model(x, training=True))
+    for copy in (loaded, clone):
+        assert not copy.trainable_weights
+        y = keras.ops.convert_to_numpy(copy(x, training=True))
+        np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-6)
+        copy.get_layer("attention").trainable = True
+        assert len(copy.trainable_weights) == count
+
+
+def check_one_input(layer_class, options):
+    inputs = [keras.Input((6, 5, 16)) for _ in range(4)]
+    for several, kind in ((inputs, "list"), (tuple(inputs), "tuple")):
+        with pytest.raises(ValueError, match=f"takes one feature map, received a {kind} of 4"):
+            layer_class(**options)(several)

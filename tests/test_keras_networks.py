@@ -89,7 +89,7 @@ def test_our_network_with_weights_of_keras(image_folder, tmp_path, monkeypatch, 
     assert len(made) == 1  # no weights are looked for again
     with pytest.raises(SystemExit):
         train(image_folder, tmp_path / "no", "mobilenet", "--weights", "imagenet", "--attention",
-              "gam_block")  # fmt: skip
+              "cot_block")  # fmt: skip
     assert "has no option start" in capsys.readouterr().err
 
 

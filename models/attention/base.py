@@ -76,6 +76,16 @@ class AttentionLayer(keras.layers.Layer):
             )
 
     @property
+    def options_of_parts(self) -> dict[str, Any]:
+        """The options that an attention layer hands on to the attention layers it is made of."""
+        return {
+            "data_format": self.data_format,
+            "dtype": self.dtype_policy,
+            "trainable": self.trainable,
+            **self.weight_options,
+        }
+
+    @property
     def gate_policy(self) -> keras.DTypePolicy:
         """The dtype policy of the layers that compute gates: float32 under mixed precision.
 
@@ -100,6 +110,7 @@ class AttentionLayer(keras.layers.Layer):
         return tuple(range(first, first + self.rank - 2))
 
     def build(self, input_shape):
+        _refuse_several(type(self).__name__, input_shape)
         if len(input_shape) not in self.ranks:
             raise ValueError(
                 f"{type(self).__name__} needs {shapes_of_ranks(self.ranks)}, received shape "
@@ -174,6 +185,15 @@ def shapes_of_ranks(ranks):
     """Returns in words what inputs of some ranks are."""
     *others, last = (DESCRIPTIONS[rank] for rank in ranks)
     return f"{', '.join(others)} or {last}" if others else last
+
+
+def _refuse_several(name, shapes):
+    """Refuses shapes in the place of one: those of a list, a tuple or a dictionary of inputs."""
+    if isinstance(shapes, dict) or any(isinstance(shape, (tuple, list, dict)) for shape in shapes):
+        raise ValueError(
+            f"{name} takes one feature map, received a {type(shapes).__name__} of {len(shapes)}; "
+            f"call it on each, or on what keras.layers.Concatenate makes of them"
+        )
 
 
 def _serialized(**given):

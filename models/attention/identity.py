@@ -56,6 +56,8 @@ class IdentityStart(keras.layers.Layer):
         # the kept weights reach the module uncast; it casts them where it casts its own
         super().__init__(autocast=False, **kwargs)
         self.module = module
+        if not self.trainable:  # Keras freezes only the parts that a layer has when it is frozen
+            module.trainable = False
 
     def build(self, input_shape):
         if not self.module.built:

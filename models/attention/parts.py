@@ -31,39 +31,81 @@ def at_least_float32(x):
     return x if keras.backend.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
 
 
-def batch_norm(channels, name, dtype, gamma_initializer="ones", rank=4):
+def batch_norm(
+    owner,
+    channels,
+    name,
+    dtype,
+    gamma_initializer="ones",
+    rank=4,
+    momentum=0.9,
+    epsilon=1e-5,
+):
     """Returns a built batch normalization of channels-last maps.
 
-    It has PyTorch's defaults, momentum 0.9 (0.1 in PyTorch's convention) and epsilon 1e-5.
-
     Args:
+        owner: the `AttentionLayer` that it belongs to, and is frozen with.
         channels: int.
         name: string, the layer's name.
-        dtype: dtype policy of the attention layer that it belongs to.
+        dtype: dtype policy.
         gamma_initializer: initial scale. Defaults to `"ones"`.
-        rank: int, of the maps with their batch. Defaults to 4.
+        rank: int, of the maps with their batch, 2 for vectors. Defaults to 4.
+        momentum: float. Defaults to 0.9, PyTorch's default (0.1 in its convention).
+        epsilon: float. Defaults to 1e-5, PyTorch's default.
     """
     layer = layers.BatchNormalization(
-        momentum=0.9, epsilon=1e-5, gamma_initializer=gamma_initializer, name=name, dtype=dtype
+        momentum=momentum,
+        epsilon=epsilon,
+        gamma_initializer=gamma_initializer,
+        name=name,
+        dtype=dtype,
+        trainable=owner.trainable,
     )
     layer.build((*[None] * (rank - 1), channels))
     return announce(layer)
 
 
-def group_norm(channels, groups, name, dtype, gamma_initializer="ones"):
+def group_norm(owner, channels, groups, name, dtype, gamma_initializer="ones"):
     """Returns a built group normalization of channels-last maps or strips, as PyTorch's.
 
     Args:
+        owner: the `AttentionLayer` that it belongs to, and is frozen with.
         channels: int.
         groups: int, divides the channels; as many as there are channels for one group each.
         name: string, the layer's name.
-        dtype: dtype policy of the attention layer that it belongs to.
+        dtype: dtype policy.
         gamma_initializer: initial scale. Defaults to `"ones"`.
     """
     layer = layers.GroupNormalization(
-        groups, epsilon=1e-5, gamma_initializer=gamma_initializer, name=name, dtype=dtype
+        groups,
+        epsilon=1e-5,
+        gamma_initializer=gamma_initializer,
+        name=name,
+        dtype=dtype,
+        trainable=owner.trainable,
     )
     layer.build((None, None, None, channels))
+    return layer
+
+
+def layer_norm(owner, channels, name, dtype, gamma_initializer="ones"):
+    """Returns a built layer normalization over the channels, which come last, as PyTorch's.
+
+    Args:
+        owner: the `AttentionLayer` that it belongs to, and is frozen with.
+        channels: int.
+        name: string, the layer's name.
+        dtype: dtype policy.
+        gamma_initializer: initial scale. Defaults to `"ones"`.
+    """
+    layer = layers.LayerNormalization(
+        epsilon=1e-5,
+        gamma_initializer=gamma_initializer,
+        name=name,
+        dtype=dtype,
+        trainable=owner.trainable,
+    )
+    layer.build((None, channels))
     return layer
 
 
@@ -110,8 +152,8 @@ def conv(owner, inputs, filters, kernel_size, name, dtype, rank=4, **options):
     """Returns a built convolution of channels-last maps, which keeps their size.
 
     Args:
-        owner: the `AttentionLayer` that it belongs to, whose user may have given initializers and a
-            regularizer.
+        owner: the `AttentionLayer` that it belongs to, and is frozen with, whose user may have
+            given initializers and a regularizer.
         inputs: int, channels of the map.
         filters: int.
         kernel_size: int or tuple of ints.
@@ -120,7 +162,7 @@ def conv(owner, inputs, filters, kernel_size, name, dtype, rank=4, **options):
         rank: int, of the map with its batch: 3, 4 or 5. Defaults to 4.
         **options: further options of `keras.layers.Conv2D`, which stand over He's initial kernel.
     """
-    options = _with_users_options(owner, {"kernel_initializer": "he_normal", **options})
+    options = _with_owners_options(owner, {"kernel_initializer": "he_normal", **options})
     layer = CONVOLUTIONS[rank](
         filters,
         kernel_size,
@@ -141,7 +183,7 @@ def conv2d(owner, inputs, filters, kernel_size, name, dtype, **options):
 def depthwise_conv2d(owner, channels, kernel_size, name, dtype, **options):
     """Returns a built convolution of each channel by itself, otherwise as `conv`."""
     options = {"depthwise_initializer": "he_normal", **options}
-    options = _with_users_options(owner, options, "depthwise")
+    options = _with_owners_options(owner, options, "depthwise")
     layer = layers.DepthwiseConv2D(
         kernel_size,
         data_format="channels_last",
@@ -165,7 +207,7 @@ def gate_conv(owner, inputs, kernel_size, name, dtype, rank=4, **options):
         data_format="channels_last",
         name=name,
         dtype=dtype,
-        **_with_users_options(owner, options),
+        **_with_owners_options(owner, options),
     )
     layer.build((None, None, None, inputs))
     return layer
@@ -173,20 +215,20 @@ def gate_conv(owner, inputs, kernel_size, name, dtype, rank=4, **options):
 
 def dense(owner, inputs, units, name, dtype, **options):
     """Returns a built dense layer, otherwise as `conv`."""
-    options = _with_users_options(owner, {"kernel_initializer": "he_normal", **options})
+    options = _with_owners_options(owner, {"kernel_initializer": "he_normal", **options})
     layer = layers.Dense(units, name=name, dtype=dtype, **options)
     layer.build((None, inputs))
     return layer
 
 
-def _with_users_options(owner, options, kernel="kernel"):
-    """Options of a layer with what the user of the attention layer has given for all of them.
+def _with_owners_options(owner, options, kernel="kernel"):
+    """Options of a layer with what the attention layer, or its user, has for all of them.
 
     A kernel that starts at zero does so for a reason, such as a gate that changes nothing at first,
     and keeps that, with its bias.
     """
     given = owner.weight_options
-    options = dict(options)
+    options = {"trainable": owner.trainable, **options}
     starts_at_zero = options.get(f"{kernel}_initializer") == "zeros"
     if not starts_at_zero and "kernel_initializer" in given:
         options[f"{kernel}_initializer"] = given["kernel_initializer"]
@@ -238,7 +280,7 @@ def averaging(size, new_size, dtype):
     return covered / ops.cast(last - first + 1, dtype)
 
 
-def rows(x):
+def flatten_positions(x):
     """Returns a channels-last map as a list of its positions, `(batch, positions, channels)`."""
     return ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1]))
 

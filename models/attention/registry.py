@@ -3,6 +3,7 @@
 import difflib
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
@@ -16,6 +17,8 @@ from .specification import NONE, AttentionSpec
 # map, a Keras layer
 AttentionModule: TypeAlias = str | AttentionSpec | Callable[..., Any] | None
 Block = TypeVar("Block", bound=Callable[..., Any])
+
+NAME = re.compile(r"[^:()\s]+")  # what a specification takes for a name, and not for a path
 
 _REGISTRY: dict[str, Callable[..., Any]] = {}
 _LAYERS: dict[str, type | None] = {}
@@ -35,7 +38,8 @@ def register_attention(name: str, layer: type | None = None) -> Callable[[Block]
         A layer class works too: each place then gets a layer of its own.
 
     Raises:
-        ValueError: the name is taken, is `"none"`, or is no name at all.
+        ValueError: the name is taken, is `"none"`, is no name at all, or has a colon, a parenthesis
+            or white space, as only a module's path and its options have.
 
     Example:
 
@@ -44,8 +48,11 @@ def register_attention(name: str, layer: type | None = None) -> Callable[[Block]
     ...     return keras.layers.Rescaling(0.5, name=name)(x)
     >>> model = build_model("resnet_v1", depth=20, attention_module="halve")
     """
-    if not isinstance(name, str) or not name or name.lower() == "none":
-        raise ValueError(f"an attention module needs a name (any but 'none'), received {name!r}")
+    if not isinstance(name, str) or not NAME.fullmatch(name) or name.lower() == NONE:
+        raise ValueError(
+            f"an attention module needs a name, any but 'none', without colons, parentheses and "
+            f"white space; received {name!r}"
+        )
 
     def register(block: Block) -> Block:
         if not callable(block):
@@ -115,7 +122,7 @@ def get_attention(
         options = {**dict(attention_module.options), **options}
         attention_module = attention_module.name
     if attention_module is None or isinstance(attention_module, str):
-        spec = AttentionSpec.parse(attention_module, **options)
+        spec = AttentionSpec.from_options(attention_module, options)
         if spec.is_none:
             return None
         options = dict(spec.options)
@@ -134,14 +141,19 @@ def at_identity(spec: AttentionSpec) -> AttentionSpec | None:
 
     Returns:
         An `AttentionSpec`; the same one if there is no attention, or its user has set `start`;
-        `None` if the module does not have the option.
+        `None` if the module does not have the option, or not with its other options.
     """
     options = dict(spec.options)
     if spec.is_none or "start" in options:
         return spec
     if "start" not in (attention_options(spec.name) or []):
         return None
-    return AttentionSpec.parse(spec.name, spec.at, **{**options, "start": "identity"})
+    started = AttentionSpec.from_options(spec.name, {**options, "start": "identity"}, spec.at)
+    try:
+        check_attention(started)
+    except ValueError:  # such as of a `GE` without weights
+        return None
+    return started
 
 
 def check_attention(spec: AttentionSpec) -> None:
@@ -225,9 +237,12 @@ def _check_known(spec):
 
 def _as_block(module):
     if inspect.isclass(module) and issubclass(module, keras.layers.Layer):
-        return _layer_block(module, {})
+        return _layer_block(module, module)
     if isinstance(module, keras.layers.Layer):
-        return _layer_block(type(module), {**module.get_config(), "name": None})
+        config = module.get_config()
+        return _layer_block(
+            type(module), lambda **options: type(module).from_config({**config, **options})
+        )
     if callable(module):
         return module
     raise ValueError(
@@ -237,15 +252,32 @@ def _as_block(module):
     )
 
 
-def _layer_block(layer_class, config):
+def _layer_block(layer_class, make):
     """A block that makes a new layer, with weights of its own, at every place it is called."""
 
     def block(x, name=None, **options):
-        return layer_class.from_config({**config, **options, "name": name})(x)
+        try:
+            layer = make(**options, name=name)
+        except (TypeError, ValueError) as error:
+            raise _cannot_be_made(layer_class, options, error) from None
+        return layer(x)
 
     block.__name__ = layer_class.__name__
     block.ranks = getattr(layer_class, "ranks", (4,))  # type: ignore[attr-defined]
     return block
+
+
+def _cannot_be_made(layer_class, options, error):
+    """The error of a layer class that refuses its options."""
+    # `from_config` makes a TypeError of every error, which is the context
+    reason = (error.__context__ if isinstance(error, TypeError) else None) or error
+    if issubclass(layer_class, AttentionLayer) and isinstance(reason, ValueError):
+        return reason  # says all that there is to say
+    given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "no options"
+    known = ", ".join(_options_of(layer_class)) or "none of its own"
+    return ValueError(
+        f"{layer_class.__name__} cannot be made with {given}: {reason}. Its options: {known}"
+    )
 
 
 def _options_of(module):

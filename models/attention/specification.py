@@ -4,7 +4,7 @@ Nothing here needs Keras, so that the command line can check text before a backe
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..specification import (
@@ -50,13 +50,33 @@ class AttentionSpec:
         Args:
             text: string such as `"cbam_block(ratio=4)"`; `None` is `"none"`.
             at: string or sequence of strings, where the module goes.
-            **options: further options; they stand over those in the text.
+            **options: further options; they stand over those in the text. For a module's own
+                `text` or `at` there is `from_options`.
 
         Raises:
             ValueError: the text is neither a name nor a name with literal options, or there are
                 options without a module.
         """
-        name, given = parse_specification(text or NONE)
+        return cls.from_options(text, options, at)
+
+    @classmethod
+    def from_options(
+        cls,
+        text: str | None,
+        options: Mapping[str, Any],
+        at: str | Sequence[str] = DEFAULT_PLACES,
+    ) -> "AttentionSpec":
+        """Reads a specification as `parse` does, with options of any name, such as `at`.
+
+        Args:
+            text: string such as `"cbam_block(ratio=4)"`; `None` is `"none"`.
+            options: dictionary of further options; they stand over those in the text.
+            at: string or sequence of strings, where the module goes.
+
+        Raises:
+            ValueError: as `parse`.
+        """
+        name, given = parse_specification(NONE if text is None else text)
         name = NONE if name.lower() == NONE else name
         given.update(options)
         if name == NONE and given:

@@ -1,7 +1,7 @@
 """How gates start: as published, or so that they change nothing at first."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras import ops
@@ -27,9 +27,14 @@ class Start:
     gamma: Any = "ones"
     gain: float = 1.0
 
-    def gate(self, logits: Any) -> Any:
-        """Returns the gate: `gain * sigmoid(logits)`."""
-        gate = ops.sigmoid(logits)
+    def gate(self, logits: Any, sigmoid: Callable[[Any], Any] = ops.sigmoid) -> Any:
+        """Returns the gate: `gain * sigmoid(logits)`.
+
+        Args:
+            logits: tensor.
+            sigmoid: function whose value at zero is 0.5. Defaults to `ops.sigmoid`.
+        """
+        gate = sigmoid(logits)
         return gate if self.gain == 1.0 else self.gain * gate
 
     def conv_before(self, norm: bool) -> Any:
@@ -38,7 +43,7 @@ class Start:
         Zeros before a normalization would be divided by a deviation of zero. There, the scale of
         the normalization is what starts at zero.
         """
-        return Start.conv if norm and self.conv == "zeros" else self.conv
+        return PUBLISHED.conv if norm and self.conv == "zeros" else self.conv
 
 
 PUBLISHED = Start()

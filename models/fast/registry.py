@@ -41,7 +41,7 @@ FORMS = [
         "call",
         attention_forms.channel_attention,
         suits=attention_forms.suits_channel_attention,
-        inherited=("call", "attend", "build"),  # SE and CSE
+        inherited=("call", "attend", "build", "gated"),  # SE and CSE
         fuses_normalization=True,
     ),
     Form(
@@ -49,7 +49,7 @@ FORMS = [
         "call",
         attention_forms.cbam,
         suits=attention_forms.suits_cbam,
-        inherited=("call", "attend", "build"),
+        inherited=("call", "attend", "build", "gated"),
         fuses_normalization=True,
     ),
     Form(AttentionLayer, "gated", attention_forms.gated, inherited=("gated",)),

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 from models import architecture, build_model
@@ -99,6 +100,29 @@ def test_signature_of_a_text_has_its_options_as_defaults():
 def test_refuses(name, message):
     with pytest.raises(ValueError, match=message):
         build_model(name)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("at", [None, 5, [["block"]], ["block", 3]])
+@pytest.mark.parametrize("weights", [None, "imagenet"])
+def test_refuses_places_that_are_no_strings(at, weights):
+    message = "attention_at must be a string or several: 'block', 'stage', 'head', or a place of"
+    with pytest.raises(ValueError, match=f"{message} .*; received {re.escape(repr(at))}"):
+        build_model("mobilenet", attention_at=at, weights=weights)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("name", "depth"),
+    [("resnet_v1", 8), ("resnet_v1", 11), ("resnet_v2", 11), ("densenet", 10), ("densenet", 121)],
+)
+@pytest.mark.usefixtures("without_values")
+def test_depths_of_numpy(name, depth):
+    model, wanted = (build_model(name, depth=d) for d in (np.int64(depth), depth))
+    assert model.name == wanted.name == f"{name}_{depth}"
+    assert [w.path for w in model.weights] == [w.path for w in wanted.weights]
+    with pytest.raises(ValueError, match=r"nearest are .*; received depth=np\.int64\(3\)"):
+        build_model(name, depth=np.int64(3))
 
 
 @pytest.mark.once  # JAX compiles every operation by itself

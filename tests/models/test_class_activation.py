@@ -145,6 +145,10 @@ def test_of_one_of_several_outputs(output, rng):
     [
         ({"class_index": 3}, "class_index must be from 0 to 2, received"),
         ({"class_index": [0, -1]}, "class_index must be from 0 to 2, received"),
+        ({"class_index": "cat"}, "class_index must be None, an integer, .* received 'cat'"),
+        ({"class_index": 1.5}, "class_index must be None, an integer, .* received 1.5"),
+        ({"class_index": [1, 2, 0]}, r"one for each of the 2 images; received \[1, 2, 0\]"),
+        ({"class_index": [[1, 2]]}, r"one for each of the 2 images; received \[\[1, 2\]\]"),
         ({"output": "left"}, "no output of .* is 'left'; it has"),
         ({"output": 1}, "no output of .* is 1; it has"),
         ({"layer": "third"}, "no layer of .* is called 'third'; it has"),
@@ -175,3 +179,9 @@ def test_overlay():
     np.testing.assert_array_equal(overlay(images, cams, 0.0), np.full((2, 2, 2, 3), 100))
     with pytest.raises(ValueError, match=r"received \(2, 2, 2, 1\) and \(1, 2, 2\)"):
         overlay(images, cams[:1])
+    np.testing.assert_array_equal(overlay(images, cams.tolist()), pictures)
+    for strength in (2, -0.1, "half", None, float("nan")):
+        with pytest.raises(ValueError, match="strength must be a number from 0 to 1, received"):
+            overlay(images, cams, strength)
+    with pytest.raises(ValueError, match="of 1 or 3 channels"):
+        overlay(images.repeat(2, axis=-1), cams)

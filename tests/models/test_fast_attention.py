@@ -15,7 +15,6 @@ from models.attention_module import (
     SE,
     AttentionLayer,
     ChannelAttention,
-    SpatialAttention,
     attach_attention_module,
     list_attention,
 )
@@ -314,52 +313,6 @@ def test_integers_and_adapters_run_the_plain_form(layer_class, changed, any_size
     assert layer_class not in classes(used)
     with fast.disabled():
         np.testing.assert_allclose(y, keras.ops.convert_to_numpy(model(x)), rtol=1e-5)
-
-
-class Inheriting(CBAM):
-    """Computes what `CBAM` does."""
-
-
-class Attending(CBAM):
-    def attend(self, inputs, training=None):
-        return 2 * inputs, {}
-
-
-class Calling(CBAM):
-    def call(self, inputs, training=None, return_maps=False):
-        return 2 * inputs
-
-
-@pytest.mark.parametrize("subclass", [Inheriting, Attending, Calling])
-def test_a_subclass_that_computes_otherwise_has_no_fast_form(subclass, any_size, rng):
-    image = keras.Input((4, 4, 8))
-    model = keras.Model(image, subclass()(image))
-    x = rng.normal(size=(2, 4, 4, 8)).astype("float32")
-    with fast.recorded() as used:
-        y = model.predict_on_batch(x)
-    assert classes(used) == ({CBAM} if subclass is Inheriting else set())
-    if subclass is not Inheriting:
-        np.testing.assert_array_equal(y, 2 * x)
-
-
-class Darker(SpatialAttention):
-    def _describe(self, inputs):
-        return super()._describe(inputs) - 5
-
-
-def test_a_subclass_with_a_half_of_its_own_has_no_fast_form(any_size, rng):
-    layer = CBAM(kernel_size=3)
-    layer.spatial = Darker(3, name="spatial")
-    image = keras.Input((4, 4, 8))
-    model = keras.Model(image, layer(image))
-    x = rng.normal(size=(2, 4, 4, 8)).astype("float32")
-    with fast.recorded() as used:
-        y = model.predict_on_batch(x)
-    assert CBAM not in classes(used)
-    between = keras.ops.convert_to_numpy(layer.channel(x))
-    maps = np.stack([between.mean(axis=-1), between.max(axis=-1)], axis=-1) - 5
-    gate = keras.ops.convert_to_numpy(keras.ops.sigmoid(layer.spatial.conv(maps)))
-    np.testing.assert_allclose(y, between * gate, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("normalized", [False, pytest.param(True, marks=pytest.mark.long)])

@@ -10,7 +10,7 @@ from keras import layers, ops
 from models import build_model
 from models.attention_module import list_attention
 from models.precision import precision_of
-from models.preprocessing import preprocessing_layers
+from models.preprocessing import ReverseChannels, preprocessing_layers
 from models.saving import load_model, save_model
 
 SMALL = "keras.applications/MobileNetV2(alpha=0.35)"
@@ -62,6 +62,23 @@ def test_preprocessing_layers_compute_what_the_function_does(name, images):
 def test_preprocessing_of_another_kind_is_refused():
     with pytest.raises(ValueError, match="mixes the channels"):
         preprocessing_layers(lambda x, data_format: x @ np.ones((3, 3), "float32"))
+
+
+@pytest.mark.once
+def test_reversed_channels_stay_those_of_their_image_format(images, tmp_path):
+    path = saved(keras.Sequential([keras.Input(SHAPE), ReverseChannels()]), tmp_path)
+    keras.config.set_image_data_format("channels_first")
+    np.testing.assert_array_equal(numpy(load_model(path)(images)), images[..., ::-1])
+    first = ReverseChannels()
+    keras.config.set_image_data_format("channels_last")
+    np.testing.assert_array_equal(numpy(first(images)), images[:, ::-1])
+    # files of earlier versions do not say it
+    old = {name: value for name, value in first.get_config().items() if name != "data_format"}
+    np.testing.assert_array_equal(
+        numpy(ReverseChannels.from_config(old)(images)), images[..., ::-1]
+    )
+    with pytest.raises(ValueError, match="data_format must be one of 'channels_last', 'channels_f"):
+        ReverseChannels(data_format="first")
 
 
 @pytest.mark.once
@@ -230,6 +247,12 @@ def test_in_half_precision_pixels_stay_in_float32(tmp_path, images):
         ("{file}(preprocess='other')", {}, "preprocess must be one of convnext"),
         ("{file}", {"attention_module": "se_block", "attention_at": "third"}, "no layer is called"),
         ("{pair}", {}, "one input and one output"),
+        (
+            "{file}",
+            {"attention_at": 5},
+            "attention_at must be a string or several: 'auto', or name",
+        ),
+        ("{file}", {"input_shape": 32}, "input_shape must be three positive sizes .* received 32"),
     ],
 )
 def test_refusals(name, options, says, tmp_path):

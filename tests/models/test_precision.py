@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models import build_model
-from models.attention_module import cbam_block
+from models.attention_module import SE, IdentityStart, cbam_block
 from models.precision import FLOAT32_LAYERS, as_float32, in_precision, precision_of
 from models.private_api import all_layers
 from models.saving import load_model, save_model
@@ -127,3 +127,40 @@ def test_a_model_of_plain_layers_in_float32(rng):
     converted = in_precision(mixed, "float32")
     np.testing.assert_allclose(converted.predict(images), plain.predict(images), atol=1e-6)
     assert in_precision(plain, "float32") is plain
+
+
+def nested_network():
+    """Models in a model, in a wrapper and in an `IdentityStart`; the first scales pixels."""
+    image = keras.Input((8, 8, 3))
+    conv, scale = keras.layers.Conv2D(4, 3, padding="same"), keras.layers.Rescaling(1 / 255)
+    x = keras.Sequential([keras.Input((8, 8, 3)), scale, conv], name="inner")(image)
+    x = IdentityStart(SE(2, name="gate"), name="start")(x)
+    own_input = keras.Input((8, 8, 4))
+    own = keras.Model(own_input, keras.layers.Conv2D(4, 1, name="own")(own_input))
+    x = IdentityStart(own, name="start_of_own")(x)
+    film = keras.layers.Reshape((2, 4, 8, 4))(x)
+    frame = keras.Input((4, 8, 4))
+    each = keras.Model(frame, keras.layers.Conv2D(4, 3, name="frame_conv")(frame))
+    return keras.Model(image, keras.layers.TimeDistributed(each)(film))
+
+
+@pytest.mark.parametrize(
+    ("policy", "other"), [("float32", "mixed_bfloat16"), ("mixed_bfloat16", "float32")]
+)
+def test_models_and_layers_inside_others(policy, other, rng):
+    keras.config.set_dtype_policy(policy)
+    model = nested_network()
+    keras.config.set_dtype_policy("float32")
+    for weight in model.trainable_weights:
+        weight.assign(weight + 0.3 * rng.normal(size=weight.shape))
+    converted = in_precision(model, other)
+    found = dict(policies(converted))
+    of_gates = {"reduce", "expand"} | {name for name in found if name.startswith("rescaling")}
+    assert {found.pop(name) for name in of_gates} == {"float32"}
+    assert set(found.values()) == {other}
+    for ours, theirs in zip(converted.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    x = 255 * rng.uniform(size=(2, 8, 8, 3)).astype("float32")
+    wanted = np.asarray(model.predict(x, verbose=0), "float32")
+    got = np.asarray(converted.predict(x, verbose=0), "float32")
+    assert 0 < np.abs(got - wanted).max() < 0.05 * np.abs(wanted).max()

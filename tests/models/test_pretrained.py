@@ -94,6 +94,40 @@ def test_weights_that_do_not_fit_are_refused(options):
         build_model("resnet_v1", depth=20, weights="cifar10", **options)
 
 
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [
+        (
+            "ImageNet",
+            "must be None, 'cifar10', 'imagenet' or .*received 'ImageNet'; did you mean 'im",
+        ),
+        ("cifar-10", "received 'cifar-10'; did you mean 'cifar10'"),
+        ("weights.h5", r"the path of a \.keras file .*received 'weights\.h5'$"),
+        ("missing.keras", r"received 'missing\.keras', a file that is not there$"),
+        (5, "must be None, .* received 5$"),
+    ],
+)
+def test_other_weights_are_refused_before_a_network_is_built(weights, says, monkeypatch):
+    monkeypatch.setattr("models.resnet_v1.cifar_stem", lambda *args: pytest.fail("it is built"))
+    with pytest.raises(ValueError, match=f"weights.*{says}"):
+        build_model("resnet_v1", depth=8, weights=weights)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("weights", ["cifar10", "imagenet"])
+def test_a_network_of_ones_own_has_no_weights_by_name(weights, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from models.builder import Builder, takes_common_options\n"
+        "@takes_common_options\n"
+        "def mine(input_shape=None, **common):\n"
+        "    net = Builder(input_shape, **common)\n"
+        "    return net.model(net.input)\n"
+    )
+    with pytest.raises(ValueError, match=f"weights='{weights}' are for .*; mine takes the path of"):
+        build_model(f"{tmp_path}/own.py:mine", weights=weights)
+
+
 def test_unknown_names():
     for function in (trained_model, class_names):
         with pytest.raises(ValueError, match=r"no weights 'cifar10/other'; known: cifar10/"):

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from models import build_model
 from models.attention_module import cbam_block
 from models.saving import load_model
 from tests.processes import run_python
@@ -160,3 +161,38 @@ def test_more_layers_than_a_network_has(tmp_path):
         archive.write(archive_member, "model.weights.h5")
     with pytest.raises(ValueError, match="it has more than 10000 layers"):
         load_model(path)
+
+
+def weights_from(path, attention):
+    return build_model("resnet_v1", depth=8, attention_module=attention, weights=path)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("attention", "message"),
+    [
+        ("se_block(ratio=4, start='identity')", "has start='identity' here and start='published'"),
+        ("channel_attention(ratio=4)", "is ChannelAttention here and SE there"),
+        (
+            "se_block(ratio=4, activation='gelu')",
+            "has activation='gelu' here and activation='relu'",
+        ),
+    ],
+)
+def test_weights_that_would_mean_something_else(attention, message, tmp_path):
+    """All weights have the same names and shapes."""
+    build_model("resnet_v1", depth=8, attention_module="se_block(ratio=4)").save(
+        tmp_path / "small.keras"
+    )
+    with pytest.raises(ValueError, match=rf"small\.keras .*stage1_block1_attention {message}"):
+        weights_from(tmp_path / "small.keras", attention)
+
+
+@pytest.mark.once
+def test_weights_that_mean_the_same(tmp_path, rng):
+    attention = "se_block(ratio=4, start='half', kernel_regularizer='l2')"
+    model = build_model("resnet_v1", depth=8, attention_module=attention)
+    model.save(tmp_path / "small.keras")
+    again = weights_from(tmp_path / "small.keras", "se_block(ratio=4)")
+    x = rng.random((2, 32, 32, 3)).astype("float32")
+    np.testing.assert_array_equal(*(m.predict(x, verbose=0) for m in (model, again)))

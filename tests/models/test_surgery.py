@@ -218,6 +218,25 @@ def test_mixed_precision(policy, rng):
     assert keras.config.dtype_policy().name == "float32"
 
 
+@pytest.mark.once
+@pytest.mark.parametrize("start", ["identity", "standard"])
+def test_a_pattern_takes_the_settings_of_the_layer_it_follows(start):
+    """It was made in float32 and channels last; the model is neither."""
+    pattern = SE(2)
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    image = keras.Input((3, 12, 10))
+    old = keras.Model(image, layers.Conv2D(8, 3, name="conv")(image))
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_dtype_policy("float32")
+    layer = add_attention(old, pattern, at="conv", start=start).get_layer("conv_attention")
+    module = layer.module if start == "identity" else layer
+    assert (module.data_format, module.channels) == ("channels_first", 8)
+    assert module.dtype_policy.name == layer.dtype_policy.name == "mixed_bfloat16"
+    assert module.ratio == 2
+    assert (pattern.data_format, pattern.dtype_policy.name) == ("channels_last", "float32")
+
+
 class Subclassed(keras.Model):
     def __init__(self):
         super().__init__()

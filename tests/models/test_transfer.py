@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from models import build_model
-from models.transfer import transfer_weights
+from models.attention_module import CBAM, SCSE, SE, ChannelAttention, IdentityStart, SimAM
+from models.transfer import attention_differences, transfer_weights
 
 pytestmark = pytest.mark.once
 
@@ -50,6 +51,11 @@ def test_attention_and_classes_are_new(rng):
             {"attention": "se_block"},
             "stage1_block1_attention is 16x4, 4, 4x16, 16 here and 16x2, 2, 2x16, 16 there",
         ),
+        (
+            {"attention": "se_block(start='identity')"},
+            {"attention": "se_block"},
+            "stage1_block1_attention has start='identity' here and start='published' there",
+        ),
     ],
 )
 def test_refuses_other_networks(own, other, message):
@@ -59,3 +65,53 @@ def test_refuses_other_networks(own, other, message):
         transfer_weights(model, source)
     for now, then in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def attended(layer):
+    image = keras.Input((4, 4, 8))
+    return keras.Model(image, layer(image))
+
+
+def own_model(activation, image=(4, 4, 8)):
+    """A user's module of two layers, whose names Keras numbers."""
+    x = keras.Input(image)
+    return keras.Model(x, keras.layers.Activation(activation)(keras.layers.Conv2D(8, 1)(x)))
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "text"),
+    [
+        (CBAM, lambda **names: CBAM(start="authors", **names), ""),
+        (CBAM, lambda **names: CBAM(dtype="mixed_bfloat16", trainable=False, **names), ""),
+        (CBAM, lambda **names: CBAM(pools=["avg", "max"], **names), ""),
+        (CBAM, lambda **names: CBAM(bias_initializer="ones", **names), ""),
+        (
+            CBAM,
+            lambda **names: CBAM(order="parallel", **names),
+            "has order='channel_first' here and",
+        ),
+        (SCSE, lambda **names: SCSE(combine="max", start="half", **names), ""),
+        (SimAM, lambda **names: SimAM(e_lambda=0.1, **names), "and e_lambda=0.1 there"),
+        (SimAM, lambda **names: IdentityStart(SimAM(), **names), "is SimAM here and IdentityStart"),
+        (
+            lambda **names: IdentityStart(SE(name="module"), **names),
+            lambda **names: IdentityStart(ChannelAttention(name="module"), **names),
+            "is SE here and ChannelAttention there",
+        ),
+        (
+            lambda **names: IdentityStart(own_model("relu"), **names),
+            lambda **names: IdentityStart(own_model("relu", (None, None, 8)), **names),
+            "",
+        ),
+        (
+            lambda **names: IdentityStart(own_model("relu"), **names),
+            lambda **names: IdentityStart(own_model("tanh"), **names),
+            "has activation='relu' here and activation='tanh' there",
+        ),
+    ],
+)
+def test_what_attention_computes_from_the_same_weights(own, other, text):
+    model, source = (attended(layer(name="attention")) for layer in (own, other))
+    found = attention_differences(model, source)
+    assert len(found) == bool(text)
+    assert text in "".join(found)

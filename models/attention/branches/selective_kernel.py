@@ -78,10 +78,11 @@ class SK(AttentionLayer):
         numbers = range(1, self.branches + 1)
         self.convs = [self._conv(number) for number in numbers]
         self.norms = [
-            batch_norm(self.channels, f"norm{number}", self.dtype_policy) for number in numbers
+            batch_norm(self, self.channels, f"norm{number}", self.dtype_policy)
+            for number in numbers
         ]
         self.reduce = self._dense(self.channels, width, "reduce")
-        self.reduce_norm = batch_norm(width, "reduce_norm", self.gate_policy)
+        self.reduce_norm = batch_norm(self, width, "reduce_norm", self.gate_policy)
         self.select = self._dense(width, self.branches * self.channels, "select")
 
     def _conv(self, number):

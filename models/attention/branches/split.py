@@ -84,10 +84,10 @@ class SplitAttention(AttentionLayer):
             groups=largest_divisor(channels, self.radix * groups),
             use_bias=False,
         )
-        self.norm = batch_norm(filters, "norm", self.dtype_policy)
+        self.norm = batch_norm(self, filters, "norm", self.dtype_policy)
         shared = {"dtype": self.gate_policy, "groups": groups}
         self.reduce = conv2d(self, channels, hidden, 1, "reduce", **shared)
-        self.reduce_norm = batch_norm(hidden, "reduce_norm", self.gate_policy)
+        self.reduce_norm = batch_norm(self, hidden, "reduce_norm", self.gate_policy)
         self.select = conv2d(self, hidden, filters, 1, "select", **shared)
 
     def attend(self, inputs, training=None):

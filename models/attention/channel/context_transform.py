@@ -161,7 +161,7 @@ class GCT(_ContextTransform):
         super().__init__(data_format=data_format, **kwargs)
         self.learnable = bool(learnable)
         self.c = require_number("c", c)
-        if self.learnable and not C_LEAST < c < C_MOST:
+        if self.learnable and not C_LEAST < self.c < C_MOST:
             raise ValueError(
                 f"c must be between {C_LEAST} and {C_MOST} where it is learned, received {c!r}"
             )

@@ -8,6 +8,7 @@ from keras import ops
 from ..base import AttentionLayer, pool
 from ..parts import dense, per_channel
 from ..registry import register_attention
+from ..starts import start_named
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -18,6 +19,9 @@ class ESE(AttentionLayer):
     `hard_sigmoid(v)` is `min(max(v + 3, 0), 6) / 6`.
 
     Args:
+        start: how the gate starts. `"published"` (default): with random weights. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * hard_sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -42,15 +46,33 @@ class ESE(AttentionLayer):
       which the hard sigmoid comes; the paper writes a sigmoid.
     """
 
+    def __init__(
+        self, data_format: str | None = None, start: str = "published", **kwargs: Any
+    ) -> None:
+        super().__init__(data_format=data_format, **kwargs)
+        self.start = start
+        self.starting = start_named(start)
+
     def build(self, input_shape):
         super().build(input_shape)
-        self.excite = dense(self, self.channels, self.channels, "excite", self.gate_policy)
+        self.excite = dense(
+            self,
+            self.channels,
+            self.channels,
+            "excite",
+            self.gate_policy,
+            kernel_initializer=self.starting.dense,
+        )
 
     def attend(self, inputs, training=None):
         pooled = ops.reshape(pool(inputs, "avg", self.spatial_axes), (-1, self.channels))
-        gate = ops.hard_sigmoid(self.excite(ops.cast(pooled, self.gate_dtype)))
+        logits = self.excite(ops.cast(pooled, self.gate_dtype))
+        gate = self.starting.gate(logits, ops.hard_sigmoid)
         gate = per_channel(gate, self.channels, self.data_format)
         return self.gated(inputs, gate), {"channel": gate}
+
+    def get_config(self):
+        return {**super().get_config(), "start": self.start}
 
 
 @register_attention("ese_block", layer=ESE)

@@ -17,6 +17,7 @@ from ..parts import (
     to_channels_last,
 )
 from ..registry import register_attention
+from ..starts import start_named
 
 # frequencies along height and width on a grid of 7x7, the authors' by the accuracy that each alone
 # had on ImageNet, from the best on
@@ -47,6 +48,9 @@ class FCA(AttentionLayer):
             divide the channels, the largest divisor below it is taken.
         ratio: int, reduction of the hidden layer: `max(1, channels // ratio)` units. Defaults to
             16, as in the authors' code.
+        start: how the gate starts. `"published"` (default): with random weights. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -76,6 +80,7 @@ class FCA(AttentionLayer):
         frequencies: int = 16,
         ratio: int = 16,
         data_format: str | None = None,
+        start: str = "published",
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
@@ -83,6 +88,8 @@ class FCA(AttentionLayer):
         if self.frequencies > len(BEST):
             raise ValueError(f"frequencies must be at most {len(BEST)}, received {frequencies!r}")
         self.ratio = require_int("ratio", ratio)
+        self.start = start
+        self.starting = start_named(start)
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -90,7 +97,7 @@ class FCA(AttentionLayer):
         self.used_frequencies = BEST[:number]
         hidden = max(1, self.channels // self.ratio)
         self.reduce, self.expand = bottleneck(
-            self, self.channels, hidden, self.gate_policy, use_bias=False
+            self, self.channels, hidden, self.gate_policy, use_bias=False, start=self.starting
         )
 
     def attend(self, inputs, training=None):
@@ -104,13 +111,17 @@ class FCA(AttentionLayer):
         )
         sums = ops.einsum("bhwfc,fh,fw->bfc", x, rows, columns)
         sums = ops.cast(ops.reshape(sums, (-1, 1, 1, self.channels)), self.gate_dtype)
-        gate = ops.sigmoid(self.expand(self.reduce(sums)))
+        gate = self.starting.gate(self.expand(self.reduce(sums)))
         gate = from_channels_last(gate, self.data_format)
         return self.gated(inputs, gate), {"channel": gate}
 
     def get_config(self):
-        options = {"frequencies": self.frequencies, "ratio": self.ratio}
-        return {**super().get_config(), **options}
+        return {
+            **super().get_config(),
+            "frequencies": self.frequencies,
+            "ratio": self.ratio,
+            "start": self.start,
+        }
 
 
 def _cosines(frequencies, side, dtype):

@@ -16,6 +16,7 @@ from ..parts import (
     to_channels_last,
 )
 from ..registry import register_attention
+from ..starts import start_named
 
 EXTENTS = (0, 2, 4, 8)
 
@@ -43,6 +44,11 @@ class GE(AttentionLayer):
         use_mlp: bool, two 1x1 convolutions with biases before the sigmoid. Defaults to `False`.
         ratio: int, reduction between these two: `max(1, channels // ratio)` channels. Defaults to
             16, as in the authors' models.
+        start: how the gate starts. `"published"` (default): with random weights. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * sigmoid`, between 0 and 2. Without
+            `extra_params` and `use_mlp` there are no weights to start so, and `"published"` alone
+            is allowed.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -53,7 +59,8 @@ class GE(AttentionLayer):
         height, width, channels)}`, for the whole map `(batch, 1, 1, channels)`.
 
     Raises:
-        ValueError: another extent, `ratio` below 1, an input that is not of rank 4.
+        ValueError: another extent, `ratio` below 1, a `start` without weights, an input that is not
+            of rank 4.
 
     Example:
 
@@ -77,6 +84,7 @@ class GE(AttentionLayer):
         use_mlp: bool = False,
         ratio: int = 16,
         data_format: str | None = None,
+        start: str = "published",
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
@@ -84,13 +92,28 @@ class GE(AttentionLayer):
         self.extra_params = bool(extra_params)
         self.use_mlp = bool(use_mlp)
         self.ratio = require_int("ratio", ratio)
+        self.start = start
+        self.starting = start_named(start)
+        if start != "published" and not (self.extra_params or self.use_mlp):
+            raise ValueError(
+                f"GE has no weights that could start otherwise than published, received "
+                f"start={start!r}; give extra_params=True or use_mlp=True"
+            )
 
     def build(self, input_shape):
         super().build(input_shape)
         steps = (self.extent or max(EXTENTS)).bit_length() - 1 if self.extra_params else 0
         self.convs = [self._depthwise(f"conv{step}") for step in range(1, steps + 1)]
+        # what comes last before the sigmoid starts as `start` has it
+        last = 0 if self.use_mlp else steps
         self.norms = [
-            batch_norm(self.channels, f"norm{step}", self.dtype_policy)
+            batch_norm(
+                self,
+                self.channels,
+                f"norm{step}",
+                self.dtype_policy,
+                self.starting.gamma if step == last else "ones",
+            )
             for step in range(1, steps + 1)
         ]
         self.reduce: Any = None
@@ -98,7 +121,9 @@ class GE(AttentionLayer):
         if self.use_mlp:
             hidden = max(1, self.channels // self.ratio)
             self.reduce = self._pointwise(self.channels, hidden, "reduce")
-            self.expand = self._pointwise(hidden, self.channels, "expand")
+            self.expand = self._pointwise(
+                hidden, self.channels, "expand", zero=self.start != "published"
+            )
 
     def _depthwise(self, name):
         return depthwise_conv2d(
@@ -112,8 +137,8 @@ class GE(AttentionLayer):
             use_bias=False,
         )
 
-    def _pointwise(self, inputs, filters, name):
-        start = keras.initializers.RandomNormal(stddev=0.01)
+    def _pointwise(self, inputs, filters, name, zero=False):
+        start = "zeros" if zero else keras.initializers.RandomNormal(stddev=0.01)
         return conv2d(self, inputs, filters, 1, name, self.gate_policy, kernel_initializer=start)
 
     def attend(self, inputs, training=None):
@@ -122,7 +147,7 @@ class GE(AttentionLayer):
         if self.use_mlp:
             gate = ops.relu(gate) if self.extra_params else gate
             gate = self.expand(ops.relu(self.reduce(gate)))
-        gate = ops.sigmoid(gate)
+        gate = self.starting.gate(gate)
         if self.extent:
             height, width = ops.shape(x)[1:3]
             gate = _enlarge(_enlarge(gate, height, 1), width, 2)
@@ -147,6 +172,7 @@ class GE(AttentionLayer):
             "extra_params": self.extra_params,
             "use_mlp": self.use_mlp,
             "ratio": self.ratio,
+            "start": self.start,
         }
 
 

@@ -9,6 +9,7 @@ from ...checks import require_finite, require_int, require_number
 from ..base import AttentionLayer
 from ..parts import at_least_float32, averaging, from_channels_last, to_channels_last
 from ..registry import register_attention
+from ..starts import start_named
 from .eca import adaptive_kernel_size, along_channels
 
 
@@ -29,6 +30,10 @@ class MLCA(AttentionLayer):
             the authors' code.
         gamma: number above 0, of the adaptive kernel size, as in `ECA`. Defaults to 2.
         b: number, of the adaptive kernel size. Defaults to 1.
+        start: how the gates of the windows and of the map start. `"published"` (default):
+            with random weights. `"half"`: at 0.5 everywhere. `"identity"`: at 1 everywhere, so
+            that the layer returns its input until it learns; the gates are then `2 * sigmoid`,
+            between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -62,6 +67,7 @@ class MLCA(AttentionLayer):
         gamma: float = 2,
         b: float = 1,
         data_format: str | None = None,
+        start: str = "published",
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
@@ -69,12 +75,23 @@ class MLCA(AttentionLayer):
         self.local_weight = require_number("local_weight", local_weight, most=1)
         self.gamma = require_number("gamma", gamma)
         self.b = require_finite("b", b)
+        self.start = start
+        self.starting = start_named(start)
 
     def build(self, input_shape):
         super().build(input_shape)
         size = adaptive_kernel_size(self.channels, self.gamma, self.b)
         self.local, self.whole = (
-            along_channels(self, 1, 1, size, name, self.gate_policy, use_bias=False)
+            along_channels(
+                self,
+                1,
+                1,
+                size,
+                name,
+                self.gate_policy,
+                use_bias=False,
+                kernel_initializer=self.starting.conv,
+            )
             for name in ("local", "whole")
         )
 
@@ -92,7 +109,7 @@ class MLCA(AttentionLayer):
     def _gate(self, conv, windows):
         """The gates of the windows, whose channels the kernel slides along."""
         rows = ops.reshape(ops.cast(windows, self.gate_dtype), (-1, self.channels, 1))
-        gates = at_least_float32(ops.sigmoid(conv(rows)))
+        gates = at_least_float32(self.starting.gate(conv(rows)))
         return ops.reshape(gates, (-1, *windows.shape[1:3], self.channels))
 
     def get_config(self):
@@ -102,6 +119,7 @@ class MLCA(AttentionLayer):
             "local_weight": self.local_weight,
             "gamma": self.gamma,
             "b": self.b,
+            "start": self.start,
         }
 
 

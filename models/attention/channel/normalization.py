@@ -47,7 +47,7 @@ class NAM(AttentionLayer):
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.norm = batch_norm(self.channels, "norm", self.dtype_policy)
+        self.norm = batch_norm(self, self.channels, "norm", self.dtype_policy)
 
     def attend(self, inputs, training=None):
         normalized = self.norm(to_channels_last(inputs, self.data_format), training=training)

@@ -52,10 +52,10 @@ class ParNetAttention(AttentionLayer):
             for size, name in ((3, "conv3"), (1, "conv1"))
         ]
         self.norms = [
-            batch_norm(self.channels, name, self.dtype_policy)
+            batch_norm(self, self.channels, name, self.dtype_policy)
             for name in ("conv3_norm", "conv1_norm")
         ]
-        self.norm = batch_norm(self.channels, "norm", self.dtype_policy)
+        self.norm = batch_norm(self, self.channels, "norm", self.dtype_policy)
         self.excite = conv2d(self, self.channels, self.channels, 1, "excite", self.gate_policy)
 
     def attend(self, inputs, training=None):

@@ -70,7 +70,7 @@ class SRM(AttentionLayer):
             use_bias=False,
             depthwise_initializer="zeros",
         )
-        self.norm = batch_norm(self.channels, "norm", self.gate_policy)
+        self.norm = batch_norm(self, self.channels, "norm", self.gate_policy)
 
     def attend(self, inputs, training=None):
         style = ops.cast(self._style(inputs), self.gate_dtype)

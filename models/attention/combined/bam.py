@@ -3,12 +3,13 @@
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from ...checks import require_int, require_one_of
 from ..base import AttentionLayer, pool
 from ..parts import batch_norm, conv2d, dense, from_channels_last, per_channel, to_channels_last
 from ..registry import register_attention
+from ..starts import PUBLISHED, start_named
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -35,6 +36,10 @@ class BAM(AttentionLayer):
             and the code.
         combine: how the outputs of both branches are combined before the sigmoid: `"product"`
             (default), as in the authors' code, or `"sum"`, as in equation 2 of the paper.
+        start: how the gate starts. `"published"` (default): with random weights. `"half"`:
+            at 0.5 everywhere, so that the layer multiplies by 1.5. `"identity"`: at 1 everywhere,
+            so that the layer returns its input until it learns; the gate is then
+            `2 * sigmoid`, between 0 and 2, in the place of `1 + sigmoid`.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     The batch normalizations have momentum 0.9 and epsilon 1e-5, PyTorch's defaults. Those of the
@@ -46,7 +51,8 @@ class BAM(AttentionLayer):
 
     Returns:
         A tensor of the input's shape; called with `return_maps=True`, also
-        `{"attention": (batch, height, width, channels)}`, the sigmoid.
+        `{"attention": (batch, height, width, channels)}`, the sigmoid, with `start="identity"`
+        twice the sigmoid.
 
     Raises:
         ValueError: a number below 1, an unknown `combine`, an input that is not of rank 4.
@@ -70,6 +76,7 @@ class BAM(AttentionLayer):
         num_layers: int = 1,
         combine: str = "product",
         data_format: str | None = None,
+        start: str = "published",
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
@@ -78,6 +85,8 @@ class BAM(AttentionLayer):
         self.dilated_convs = require_int("dilated_convs", dilated_convs)
         self.num_layers = require_int("num_layers", num_layers)
         self.combine = require_one_of("combine", combine, ("product", "sum"))
+        self.start = start
+        self.starting = start_named(start)
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -92,17 +101,18 @@ class BAM(AttentionLayer):
             self.channel_hidden.append(
                 dense(self, width, hidden, f"channel_hidden{number}", self.gate_policy)
             )
-            # the `batch_norm` of `parts.py` is for feature maps; these are vectors
-            norm = layers.BatchNormalization(
-                momentum=0.9,
-                epsilon=1e-5,
-                name=f"channel_norm{number}",
-                dtype=self.gate_policy,
+            self.channel_norms.append(
+                batch_norm(self, hidden, f"channel_norm{number}", self.gate_policy, rank=2)
             )
-            norm.build((None, hidden))
-            self.channel_norms.append(norm)
             width = hidden
-        self.channel_out = dense(self, hidden, self.channels, "channel_out", self.gate_policy)
+        self.channel_out = dense(
+            self,
+            hidden,
+            self.channels,
+            "channel_out",
+            self.gate_policy,
+            kernel_initializer=self.starting.dense,
+        )
 
     def _build_spatial(self, hidden):
         names = ["reduce", *(f"dilated{number}" for number in range(self.dilated_convs))]
@@ -121,16 +131,23 @@ class BAM(AttentionLayer):
                     dilation_rate=dilation,
                 )
             )
-            self.spatial_norms.append(batch_norm(hidden, f"spatial_{name}_norm", self.dtype_policy))
+            self.spatial_norms.append(
+                batch_norm(self, hidden, f"spatial_{name}_norm", self.dtype_policy)
+            )
             width = hidden
-        self.spatial_out = conv2d(self, hidden, 1, 1, "spatial_out", self.gate_policy)
+        # of a product one factor starts at zero: with both, neither would have a gradient
+        start = self.starting if self.combine == "sum" else PUBLISHED
+        self.spatial_out = conv2d(
+            self, hidden, 1, 1, "spatial_out", self.gate_policy, kernel_initializer=start.conv
+        )
 
     def attend(self, inputs, training=None):
         channel = self._channel_logits(inputs, training)
         spatial = self._spatial_logits(inputs, training)
         logits = channel * spatial if self.combine == "product" else channel + spatial
-        gate = ops.sigmoid(logits)
-        return self.gated(inputs, 1 + gate), {"attention": gate}
+        gate = self.starting.gate(logits)
+        factor = gate if self.start == "identity" else 1 + gate
+        return self.gated(inputs, factor), {"attention": gate}
 
     def _channel_logits(self, inputs, training):
         values = ops.reshape(pool(inputs, "avg", self.spatial_axes), (-1, self.channels))
@@ -153,6 +170,7 @@ class BAM(AttentionLayer):
             "dilated_convs": self.dilated_convs,
             "num_layers": self.num_layers,
             "combine": self.combine,
+            "start": self.start,
         }
 
 

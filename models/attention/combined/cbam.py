@@ -91,17 +91,12 @@ class CBAM(AttentionLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
-        shared = {
-            "data_format": self.data_format,
-            "dtype": self.dtype_policy,
-            **self.weight_options,
-        }
         self.order = require_one_of("order", order, ("channel_first", "spatial_first", "parallel"))
         self.channel = ChannelAttention(
-            ratio, pools, use_bias, start, activation, name="channel", **shared
+            ratio, pools, use_bias, start, activation, name="channel", **self.options_of_parts
         )
         self.spatial = SpatialAttention(
-            kernel_size, descriptor, batch_norm, start, name="spatial", **shared
+            kernel_size, descriptor, batch_norm, start, name="spatial", **self.options_of_parts
         )
 
     def build(self, input_shape):

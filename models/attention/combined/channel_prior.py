@@ -52,12 +52,9 @@ class CPCA(AttentionLayer):
 
     def __init__(self, ratio: int = 4, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(data_format=data_format, **kwargs)
-        shared = {
-            "data_format": self.data_format,
-            "dtype": self.dtype_policy,
-            **self.weight_options,
-        }
-        self.channel = ChannelAttention(require_int("ratio", ratio), name="channel", **shared)
+        self.channel = ChannelAttention(
+            require_int("ratio", ratio), name="channel", **self.options_of_parts
+        )
 
     def build(self, input_shape):
         super().build(input_shape)

@@ -19,6 +19,7 @@ from ..parts import (
     to_channels_last,
 )
 from ..registry import register_attention
+from ..starts import start_named
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -34,6 +35,9 @@ class EMA(AttentionLayer):
         groups: int, groups of channels. Defaults to 32, as in the authors' code (there `factor`).
             If it does not divide the channels, the largest divisor of the channels below it is
             taken. For few channels take fewer, such as 8.
+        start: how the gate starts. `"published"` (default): with random weights. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -57,23 +61,33 @@ class EMA(AttentionLayer):
       [code](https://github.com/YOLOonMe/EMA-attention-module).
     """
 
-    def __init__(self, groups: int = 32, data_format: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        groups: int = 32,
+        data_format: str | None = None,
+        start: str = "published",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.groups = require_int("groups", groups)
+        self.start = start
+        self.starting = start_named(start)
 
     def build(self, input_shape):
         super().build(input_shape)
         self.used_groups = largest_divisor(self.channels, self.groups)
         width = self.channels // self.used_groups
         self.strips = conv2d(self, width, width, 1, "strips", self.dtype_policy)
-        self.local = conv2d(self, width, width, 3, "local", self.dtype_policy)
-        self.norm = group_norm(width, width, "norm", self.dtype_policy)
+        # logits of zero need both branches at zero; the other's even weights let either learn
+        local = {"kernel_initializer": self.starting.conv}
+        self.local = conv2d(self, width, width, 3, "local", self.dtype_policy, **local)
+        self.norm = group_norm(self, width, width, "norm", self.dtype_policy, self.starting.gamma)
 
     def attend(self, inputs, training=None):
         x = groups_as_images(to_channels_last(inputs, self.data_format), self.used_groups)
         gated, local = self.norm(self._gate_strips(x)), self.local(x)
         logits = _weighed(gated, local) + _weighed(local, gated)
-        gate = ops.cast(ops.sigmoid(logits), self.compute_dtype)
+        gate = ops.cast(self.starting.gate(logits), self.compute_dtype)
         gate = images_as_groups(ops.broadcast_to(gate, ops.shape(x)), self.used_groups)
         gate = from_channels_last(gate, self.data_format)
         return self.gated(inputs, gate), {"attention": gate}
@@ -85,7 +99,7 @@ class EMA(AttentionLayer):
         return x * ops.sigmoid(height) * ops.sigmoid(width)
 
     def get_config(self):
-        return {**super().get_config(), "groups": self.groups}
+        return {**super().get_config(), "groups": self.groups, "start": self.start}
 
 
 def _weighed(weighing, x):

@@ -9,6 +9,7 @@ from ...checks import require_int
 from ..base import AttentionLayer
 from ..parts import batch_norm, conv2d, dense, from_channels_last, to_channels_last
 from ..registry import register_attention
+from ..starts import start_named
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -23,6 +24,9 @@ class GAM(AttentionLayer):
         ratio: int, reduction of the MLP and of the convolutions: `max(1, channels // ratio)`
             channels between. Defaults to 4, as in the PyTorch code in use (there `rate`).
         kernel_size: int, odd, of the convolutions. Defaults to 7, as in the paper.
+        start: how both gates start. `"published"` (default): with random weights. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gates are then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -51,32 +55,44 @@ class GAM(AttentionLayer):
         ratio: int = 4,
         kernel_size: int = 7,
         data_format: str | None = None,
+        start: str = "published",
         **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.ratio = require_int("ratio", ratio)
         self.kernel_size = require_int("kernel_size", kernel_size, odd=True)
+        self.start = start
+        self.starting = start_named(start)
 
     def build(self, input_shape):
         super().build(input_shape)
         channels, hidden = self.channels, max(1, self.channels // self.ratio)
         self.reduce = dense(self, channels, hidden, "reduce", self.dtype_policy)
-        self.expand = dense(self, hidden, channels, "expand", self.dtype_policy)
+        self.expand = dense(
+            self,
+            hidden,
+            channels,
+            "expand",
+            self.dtype_policy,
+            kernel_initializer=self.starting.dense,
+        )
         self.convs = [
             conv2d(self, channels, hidden, self.kernel_size, "conv1", self.dtype_policy),
             conv2d(self, hidden, channels, self.kernel_size, "conv2", self.dtype_policy),
         ]
         self.norms = [
-            batch_norm(conv.filters, f"norm{number}", self.dtype_policy)
-            for number, conv in enumerate(self.convs, 1)
+            batch_norm(self, conv.filters, f"norm{number}", self.dtype_policy, gamma)
+            for number, (conv, gamma) in enumerate(
+                zip(self.convs, ("ones", self.starting.gamma), strict=True), 1
+            )
         ]
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)
-        channel = ops.sigmoid(self.expand(ops.relu(self.reduce(x))))
+        channel = self.starting.gate(self.expand(ops.relu(self.reduce(x))))
         spatial = x * channel
         for conv, norm, activation in zip(
-            self.convs, self.norms, (ops.relu, ops.sigmoid), strict=True
+            self.convs, self.norms, (ops.relu, self.starting.gate), strict=True
         ):
             spatial = activation(norm(conv(spatial), training=training))
         maps = {
@@ -86,8 +102,12 @@ class GAM(AttentionLayer):
         return self.gated(inputs, maps["channel"], maps["spatial"]), maps
 
     def get_config(self):
-        options = {"ratio": self.ratio, "kernel_size": self.kernel_size}
-        return {**super().get_config(), **options}
+        return {
+            **super().get_config(),
+            "ratio": self.ratio,
+            "kernel_size": self.kernel_size,
+            "start": self.start,
+        }
 
 
 @register_attention("gam_block", layer=GAM)

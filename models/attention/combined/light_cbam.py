@@ -77,7 +77,7 @@ class LightCBAM(AttentionLayer):
             self, self.channels, hidden, self.gate_policy, use_bias=False, start=self.starting
         )
         self.conv = gate_conv(self, 1, self.kernel_size, "conv", self.gate_policy)
-        self.norm = batch_norm(1, "norm", self.gate_policy, self.starting.gamma)
+        self.norm = batch_norm(self, 1, "norm", self.gate_policy, self.starting.gamma)
 
     def attend(self, inputs, training=None):
         logits = self.expand(self.reduce(self._mid(inputs, self.spatial_axes)))

@@ -3,12 +3,21 @@
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from ...checks import require_one_of
 from ..base import AttentionLayer, pool
-from ..parts import at_least_float32, conv2d, from_channels_last, rows, softmax, to_channels_last
+from ..parts import (
+    at_least_float32,
+    conv2d,
+    flatten_positions,
+    from_channels_last,
+    layer_norm,
+    softmax,
+    to_channels_last,
+)
 from ..registry import register_attention
+from ..starts import start_named
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -26,6 +35,10 @@ class PolarizedAttention(AttentionLayer):
 
     Args:
         order: `"parallel"` (default) or `"sequential"`, the paper's two layouts.
+        start: how both gates start. `"published"` (default): with random weights. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gates are then `2 * sigmoid`, between 0 and 2. In parallel they
+            start at 0.5, and their sum at 1.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -54,25 +67,31 @@ class PolarizedAttention(AttentionLayer):
     """
 
     def __init__(
-        self, order: str = "parallel", data_format: str | None = None, **kwargs: Any
+        self,
+        order: str = "parallel",
+        data_format: str | None = None,
+        start: str = "published",
+        **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.order = require_one_of("order", order, ("parallel", "sequential"))
+        self.start = start
+        self.starting = start_named("half" if (order, start) == ("parallel", "identity") else start)
 
     def build(self, input_shape):
         super().build(input_shape)
         half = max(1, self.channels // 2)
 
-        def conv(inputs, filters, name, dtype=self.dtype_policy):
-            return conv2d(self, inputs, filters, 1, name, dtype, use_bias=False)
+        def conv(inputs, filters, name, dtype=self.dtype_policy, **options):
+            return conv2d(self, inputs, filters, 1, name, dtype, use_bias=False, **options)
 
         self.channel_query = conv(self.channels, 1, "channel_query")
         self.channel_value = conv(self.channels, half, "channel_value")
         self.expand = conv(half, self.channels, "expand", self.gate_policy)
-        self.norm = layers.LayerNormalization(epsilon=1e-5, name="norm", dtype=self.gate_policy)
-        self.norm.build((None, None, None, self.channels))
+        self.norm = layer_norm(self, self.channels, "norm", self.gate_policy, self.starting.gamma)
         self.spatial_query = conv(self.channels, half, "spatial_query")
-        self.spatial_value = conv(self.channels, half, "spatial_value")
+        initial = {"kernel_initializer": self.starting.conv}
+        self.spatial_value = conv(self.channels, half, "spatial_value", **initial)
 
     def attend(self, inputs, training=None):
         channel = self._channel_gate(to_channels_last(inputs, self.data_format))
@@ -87,19 +106,19 @@ class PolarizedAttention(AttentionLayer):
         return outputs, {"channel": channel, "spatial": spatial}
 
     def _channel_gate(self, x):
-        weights = softmax(at_least_float32(rows(self.channel_query(x))), 1)
-        values = at_least_float32(rows(self.channel_value(x)))
+        weights = softmax(at_least_float32(flatten_positions(self.channel_query(x))), 1)
+        values = at_least_float32(flatten_positions(self.channel_value(x)))
         vector = ops.sum(weights * values, axis=1)[:, None, None, :]
-        return ops.sigmoid(self.norm(self.expand(ops.cast(vector, self.gate_dtype))))
+        return self.starting.gate(self.norm(self.expand(ops.cast(vector, self.gate_dtype))))
 
     def _spatial_gate(self, x):
         query = pool(self.spatial_query(x), "avg", (1, 2))
         value = at_least_float32(self.spatial_value(x))
         logits = ops.sum(softmax(query, -1) * value, axis=-1, keepdims=True)
-        return ops.cast(ops.sigmoid(logits), self.gate_dtype)
+        return ops.cast(self.starting.gate(logits), self.gate_dtype)
 
     def get_config(self):
-        return {**super().get_config(), "order": self.order}
+        return {**super().get_config(), "order": self.order, "start": self.start}
 
 
 @register_attention("polarized_block", layer=PolarizedAttention)

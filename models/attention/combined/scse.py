@@ -189,15 +189,12 @@ class SCSE(AttentionLayer):
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.combine = require_one_of("combine", combine, ("max", "add"))
-        shared = {
-            "data_format": self.data_format,
-            "dtype": self.dtype_policy,
-            **self.weight_options,
-        }
         self.start = start
         of_each = "half" if (combine, start) == ("add", "identity") else start
-        self.channel = CSE(ratio, use_bias, of_each, activation, name="channel", **shared)
-        self.spatial = SSE(use_bias, of_each, name="spatial", **shared)
+        self.channel = CSE(
+            ratio, use_bias, of_each, activation, name="channel", **self.options_of_parts
+        )
+        self.spatial = SSE(use_bias, of_each, name="spatial", **self.options_of_parts)
 
     def build(self, input_shape):
         super().build(input_shape)

@@ -73,7 +73,7 @@ class ShuffleAttention(AttentionLayer):
         self.norm: Any = None
         if second:
             self.spatial = self._scale_and_shift("spatial", second)
-            self.norm = group_norm(second, second, "norm", self.dtype_policy)
+            self.norm = group_norm(self, second, second, "norm", self.dtype_policy)
         # the channels of the first half of the map and those of the second in turn
         half = self.channels - self.channels // 2
         pairs = [(i, half + i) for i in range(half)]

@@ -3,11 +3,11 @@
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from ...checks import require_int
 from ..base import AttentionLayer, pool
-from ..parts import gate_conv
+from ..parts import batch_norm, gate_conv
 from ..registry import register_attention
 from ..starts import start_named
 
@@ -87,14 +87,14 @@ class TripletAttention(AttentionLayer):
                 self, 2, self.kernel_size, f"{branch}_conv", self.gate_policy
             )
             # momentum 0.01 in PyTorch's convention
-            self.norms[branch] = layers.BatchNormalization(
+            self.norms[branch] = batch_norm(
+                self,
+                1,
+                f"{branch}_norm",
+                self.gate_policy,
+                self.starting.gamma,
                 momentum=0.99,
-                epsilon=1e-5,
-                gamma_initializer=self.starting.gamma,
-                name=f"{branch}_norm",
-                dtype=self.gate_policy,
             )
-            self.norms[branch].build((None, None, None, 1))
 
     def attend(self, inputs, training=None):
         maps = {branch: self._gate(branch, inputs, training) for branch in self.convs}

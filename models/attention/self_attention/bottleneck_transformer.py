@@ -159,7 +159,10 @@ class BoTNet(AttentionLayer):
 
 
 def _height_and_width(size):
-    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
+    try:
+        sides = tuple(size)
+    except TypeError:  # a number
+        sides = (size, size)
     if len(sides) != 2:
         raise ValueError(f"size must be a height and a width, received {size!r}")
     return tuple(require_int("size", side) for side in sides)

@@ -84,14 +84,19 @@ class CoT(AttentionLayer):
         )
         self.squeeze = self._conv(2 * channels, half, 1, "squeeze")
         self.weigh = conv2d(self, half, weights, 1, "weigh", self.dtype_policy)
-        self.weigh_norm = group_norm(weights, self.shares, "weigh_norm", self.dtype_policy)
+        self.weigh_norm = group_norm(self, weights, self.shares, "weigh_norm", self.dtype_policy)
         self.value = self._conv(channels, channels, 1, "value")
         hidden = max(LEAST_HIDDEN, channels // 2)
-        self.reduce = conv2d(self, channels, hidden, 1, "reduce", self.dtype_policy)
-        self.select = conv2d(self, hidden, 2 * channels, 1, "select", self.dtype_policy)
+        self.reduce = conv2d(self, channels, hidden, 1, "reduce", self.gate_policy)
+        self.select = conv2d(self, hidden, 2 * channels, 1, "select", self.gate_policy)
         widths = {"key": channels, "squeeze": half, "value": channels, "reduce": hidden}
         self.norms = {
-            name: batch_norm(width, f"{name}_norm", self.dtype_policy)
+            name: batch_norm(
+                self,
+                width,
+                f"{name}_norm",
+                self.gate_policy if name == "reduce" else self.dtype_policy,
+            )
             for name, width in {**widths, "dynamic": channels}.items()
         }
 
@@ -113,11 +118,11 @@ class CoT(AttentionLayer):
         dynamic = ops.silu(self.norms["dynamic"](dynamic, training=training))
         # the mean of the sum, as a sum of means
         pooled = pool(static, "avg", (1, 2)) + pool(dynamic, "avg", (1, 2))
-        pooled = ops.relu(normalized(self.reduce, ops.cast(pooled, self.compute_dtype)))
+        pooled = ops.relu(normalized(self.reduce, ops.cast(pooled, self.gate_dtype)))
         shares = ops.reshape(self.select(pooled), (-1, 1, 1, self.channels, 2))
         shares = ops.softmax(shares, axis=-1)
         maps = {"dynamic": shares[..., 0], "static": shares[..., 1]}
-        outputs = maps["dynamic"] * dynamic + maps["static"] * static
+        outputs = self.gated(dynamic, maps["dynamic"]) + self.gated(static, maps["static"])
         maps = {name: from_channels_last(m, self.data_format) for name, m in maps.items()}
         return from_channels_last(outputs, self.data_format), maps
 

@@ -7,7 +7,13 @@ from keras import ops
 
 from ...checks import require_int
 from ..base import AttentionLayer
-from ..parts import at_least_float32, conv2d, from_channels_last, to_channels_last
+from ..parts import (
+    at_least_float32,
+    conv2d,
+    flatten_positions,
+    from_channels_last,
+    to_channels_last,
+)
 from ..registry import register_attention
 
 
@@ -82,15 +88,14 @@ class DoubleAttention(AttentionLayer):
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)
-        batch, height, width = ops.shape(x)[:3]
-
-        def rows(conv):
-            """The convolution's map as `(batch, positions, filters)`, in at least float32."""
-            return at_least_float32(ops.reshape(conv(x), (batch, -1, conv.filters)))
-
-        gather = ops.softmax(rows(self.gather), axis=1)
-        distribute = ops.softmax(rows(self.distribute), axis=2)
-        descriptors = ops.matmul(ops.swapaxes(gather, 1, 2), rows(self.features))
+        height, width = ops.shape(x)[1:3]
+        gather, distribute, features = (
+            at_least_float32(flatten_positions(conv(x)))
+            for conv in (self.gather, self.distribute, self.features)
+        )
+        gather = ops.softmax(gather, axis=1)
+        distribute = ops.softmax(distribute, axis=2)
+        descriptors = ops.matmul(ops.swapaxes(gather, 1, 2), features)
         y = ops.cast(ops.matmul(distribute, descriptors), self.compute_dtype)
         y = self.reconstruct(ops.reshape(y, (-1, height, width, self.features.filters)))
         y = from_channels_last(y, self.data_format)

@@ -11,13 +11,13 @@ from ..base import AttentionLayer, require_pools
 from ..parts import (
     at_least_float32,
     conv2d,
+    flatten_positions,
     from_channels_last,
     per_channel,
-    rows,
     to_channels_last,
 )
 from ..registry import register_attention
-from .pairs import mix, mix_by
+from .pairs import mix, weighted_sum
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -96,14 +96,18 @@ class DANet(AttentionLayer):
         shape = (-1, *ops.shape(x)[1:3])
         outputs, maps = inputs, {}
         if "position" in self.parts:
-            y, mass = mix(rows(self.query(x)), rows(self.key(x)), rows(self.value(x)))
+            y, mass = mix(
+                flatten_positions(self.query(x)),
+                flatten_positions(self.key(x)),
+                flatten_positions(self.value(x)),
+            )
             outputs = outputs + self._scaled("position", ops.reshape(y, (*shape, self.channels)))
             mass = ops.cast(ops.reshape(mass, (*shape, 1)), self.compute_dtype)
             maps["spatial"] = from_channels_last(mass, self.data_format)
         if "channel" in self.parts:
-            channels = ops.swapaxes(rows(x), 1, 2)
+            channels = ops.swapaxes(flatten_positions(x), 1, 2)
             exact = at_least_float32(channels)
-            y, mass = mix_by(-ops.matmul(exact, ops.swapaxes(exact, 1, 2)), channels)
+            y, mass = weighted_sum(-ops.matmul(exact, ops.swapaxes(exact, 1, 2)), channels)
             y = ops.reshape(ops.swapaxes(y, 1, 2), (*shape, self.channels))
             outputs = outputs + self._scaled("channel", y)
             mass = ops.cast(mass, self.compute_dtype)

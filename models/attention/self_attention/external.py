@@ -11,8 +11,8 @@ from ..parts import (
     at_least_float32,
     batch_norm,
     conv2d,
+    flatten_positions,
     from_channels_last,
-    rows,
     softmax,
     to_channels_last,
 )
@@ -70,12 +70,12 @@ class ExternalAttention(AttentionLayer):
         self.key = conv(self.channels, self.memory, "key")
         self.value = conv(self.memory, self.channels, "value")
         self.project = conv(self.channels, self.channels, "project")
-        self.norm = batch_norm(self.channels, "norm", self.dtype_policy)
+        self.norm = batch_norm(self, self.channels, "norm", self.dtype_policy)
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)
         shape = (-1, *ops.shape(x)[1:3])
-        logits = at_least_float32(rows(self.key(self.query(x))))
+        logits = at_least_float32(flatten_positions(self.key(self.query(x))))
         weights = softmax(logits, 1)
         # the share of each entry, from logarithms: in a large map all weights of a position are
         # small

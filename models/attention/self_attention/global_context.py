@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from ...checks import require_int
 from ..base import AttentionLayer, require_pools
@@ -13,6 +13,7 @@ from ..parts import (
     conv,
     dense,
     from_channels_last,
+    layer_norm,
     per_channel,
     softmax,
     to_channels_last,
@@ -90,8 +91,7 @@ class GlobalContext(AttentionLayer):
         hidden = max(1, self.channels // self.ratio)
         policy = self.gate_policy
         reduce = dense(self, self.channels, hidden, f"{name}_reduce", policy)
-        norm = layers.LayerNormalization(epsilon=1e-5, name=f"{name}_norm", dtype=policy)
-        norm.build((None, hidden))
+        norm = layer_norm(self, hidden, f"{name}_norm", policy)
         expand = dense(
             self, hidden, self.channels, f"{name}_expand", policy, kernel_initializer="zeros"
         )

@@ -7,7 +7,14 @@ from keras import layers, ops
 
 from ...checks import require_int, require_one_of
 from ..base import AttentionLayer
-from ..parts import at_least_float32, batch_norm, conv, from_channels_last, rows, to_channels_last
+from ..parts import (
+    at_least_float32,
+    batch_norm,
+    conv,
+    flatten_positions,
+    from_channels_last,
+    to_channels_last,
+)
 from ..registry import register_attention
 from .pairs import mix
 
@@ -131,7 +138,7 @@ class NonLocal(AttentionLayer):
         )
         if self.batch_norm:
             gamma = "zeros" if self.zero_init else "ones"
-            self.norm = batch_norm(self.channels, "norm", self.dtype_policy, gamma, self.rank)
+            self.norm = batch_norm(self, self.channels, "norm", self.dtype_policy, gamma, self.rank)
         pooling, pool_size = POOLS[self.rank]
         self.pool = pooling(
             pool_size,
@@ -158,10 +165,10 @@ class NonLocal(AttentionLayer):
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)
         seen = self.pool(x) if self.subsample else x
-        query = rows(x if self.theta is None else self.theta(x))
-        key = rows(seen if self.phi is None else self.phi(seen))
+        query = flatten_positions(x if self.theta is None else self.theta(x))
+        key = flatten_positions(seen if self.phi is None else self.phi(seen))
         weigh = self._mix_linearly if self.mode == "dot_product" else self._mix
-        y, mass = weigh(query, key, rows(self.g(seen)))
+        y, mass = weigh(query, key, flatten_positions(self.g(seen)))
         size = ops.shape(x)[1:-1]
         y = ops.reshape(ops.cast(y, self.compute_dtype), (-1, *size, y.shape[-1]))
         y = self.project(y)

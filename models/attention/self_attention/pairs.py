@@ -23,11 +23,19 @@ def mix(query, key, value, bias=None):
     """
     query, key = (at_least_float32(part) for part in (query, key))
     logits = ops.matmul(query, ops.swapaxes(key, -1, -2))
-    return mix_by(logits if bias is None else logits + bias, value)
+    return weighted_sum(logits if bias is None else logits + bias, value)
 
 
-def mix_by(logits, value):
-    """The same from logits `(..., queries, keys)`."""
+def weighted_sum(logits, value):
+    """Sums values for each query, weighted by a softmax of its logits over the keys.
+
+    Args:
+        logits: tensor `(..., queries, keys)`.
+        value: tensor `(..., keys, width)`.
+
+    Returns:
+        As `mix` does, the sums `(..., queries, width)` and the weight of each key `(..., keys)`.
+    """
     weights = ops.softmax(logits, axis=-1)
     count = ops.cast(ops.shape(value)[-2], weights.dtype)
     mass = ops.mean(weights, axis=-2) * count

@@ -3,19 +3,20 @@
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from ...checks import require_int
 from ..base import AttentionLayer
-from ..hooks import announce
 from ..parts import (
     at_least_float32,
+    batch_norm,
     conv2d,
     depthwise_conv2d,
     from_channels_last,
     to_channels_last,
 )
 from ..registry import register_attention
+from ..starts import start_named
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -29,6 +30,9 @@ class CAA(AttentionLayer):
     Args:
         kernel_size: int, odd, length of both strips. Defaults to 11, as in the authors' code, whose
             deeper blocks have longer ones.
+        start: how the gate starts. `"published"` (default): with random weights. `"half"`:
+            at 0.5 everywhere. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     The batch normalizations have momentum 0.97 and epsilon 1e-3, as in the authors' code (there
@@ -55,20 +59,28 @@ class CAA(AttentionLayer):
     """
 
     def __init__(
-        self, kernel_size: int = 11, data_format: str | None = None, **kwargs: Any
+        self,
+        kernel_size: int = 11,
+        data_format: str | None = None,
+        start: str = "published",
+        **kwargs: Any,
     ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.kernel_size = require_int("kernel_size", kernel_size, odd=True)
+        self.start = start
+        self.starting = start_named(start)
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.convs, self.norms = map(list, zip(self._block(1), self._block(2), strict=True))
+        self.convs, self.norms = map(
+            list, zip(self._block(1, "ones"), self._block(2, self.starting.gamma), strict=True)
+        )
         self.row, self.column = (
             depthwise_conv2d(self, self.channels, kernel, name, self.dtype_policy)
             for name, kernel in (("row", (1, self.kernel_size)), ("column", (self.kernel_size, 1)))
         )
 
-    def _block(self, number):
+    def _block(self, number, gamma):
         conv = conv2d(
             self,
             self.channels,
@@ -78,11 +90,16 @@ class CAA(AttentionLayer):
             self.dtype_policy,
             use_bias=False,
         )
-        norm = layers.BatchNormalization(
-            momentum=0.97, epsilon=1e-3, name=f"norm{number}", dtype=self.dtype_policy
+        norm = batch_norm(
+            self,
+            self.channels,
+            f"norm{number}",
+            self.dtype_policy,
+            gamma,
+            momentum=0.97,
+            epsilon=1e-3,
         )
-        norm.build((None, None, None, self.channels))
-        return conv, announce(norm)
+        return conv, norm
 
     def attend(self, inputs, training=None):
         x = at_least_float32(to_channels_last(inputs, self.data_format))
@@ -90,14 +107,14 @@ class CAA(AttentionLayer):
         x = ops.average_pool(x, 7, 1, data_format="channels_last")
         x = self._apply_block(0, ops.cast(x, self.compute_dtype), training)
         x = self._apply_block(1, self.column(self.row(x)), training)
-        gate = from_channels_last(ops.sigmoid(x), self.data_format)
+        gate = from_channels_last(self.starting.gate(x), self.data_format)
         return self.gated(inputs, gate), {"attention": gate}
 
     def _apply_block(self, number, x, training):
         return ops.silu(self.norms[number](self.convs[number](x), training=training))
 
     def get_config(self):
-        return {**super().get_config(), "kernel_size": self.kernel_size}
+        return {**super().get_config(), "kernel_size": self.kernel_size, "start": self.start}
 
 
 @register_attention("caa_block", layer=CAA)

@@ -69,7 +69,7 @@ class CoordinateAttention(AttentionLayer):
         super().build(input_shape)
         hidden = max(LEAST_HIDDEN, self.channels // self.ratio)
         self.reduce = self._conv(self.channels, hidden, "reduce", self.starting.hidden)
-        self.norm = batch_norm(hidden, "norm", self.gate_policy)
+        self.norm = batch_norm(self, hidden, "norm", self.gate_policy)
         self.height = self._conv(hidden, self.channels, "height", self.starting.conv)
         self.width = self._conv(hidden, self.channels, "width", self.starting.conv)
 

@@ -15,6 +15,7 @@ from ..parts import (
     to_channels_last,
 )
 from ..registry import register_attention
+from ..starts import start_named
 
 
 @keras.saving.register_keras_serializable(package="attention_zoo")
@@ -32,6 +33,9 @@ class SGE(AttentionLayer):
         groups: int, groups of channels. Defaults to 64, as in the authors' code. If it does not
             divide the channels, the largest divisor of the channels below it is taken. For few
             channels take fewer, such as 8.
+        start: how the gate starts. `"published"` (default): at 0.73, as in the authors' code.
+            `"half"`: at 0.5. `"identity"`: at 1 everywhere, so that the layer returns its input
+            until it learns; the gate is then `2 * sigmoid`, between 0 and 2.
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's setting.
 
     Input: `(batch, height, width, channels)` of any floating dtype; `(batch, channels, height,
@@ -57,9 +61,17 @@ class SGE(AttentionLayer):
 
     has_kernels = False
 
-    def __init__(self, groups: int = 64, data_format: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        groups: int = 64,
+        data_format: str | None = None,
+        start: str = "published",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format=data_format, **kwargs)
         self.groups = require_int("groups", groups)
+        self.start = start
+        self.starting = start_named(start)
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -67,7 +79,8 @@ class SGE(AttentionLayer):
         # not cast to half precision, as they are applied to normalized sums in float32
         shared = {"shape": (self.used_groups,), "autocast": False}
         self.w = self.add_weight(name="w", initializer="zeros", **shared)
-        self.b = self.add_weight(name="b", initializer="ones", **shared)
+        b = "ones" if self.start == "published" else "zeros"
+        self.b = self.add_weight(name="b", initializer=b, **shared)
 
     def attend(self, inputs, training=None):
         x = at_least_float32(to_channels_last(inputs, self.data_format))
@@ -78,13 +91,13 @@ class SGE(AttentionLayer):
         likeness = ops.sum(products, axis=-1)
         centered = likeness - pool(likeness, "avg", (1, 2))
         w, b = (ops.cast(weight, x.dtype) for weight in (self.w, self.b))
-        gate = ops.sigmoid(centered / (deviation(likeness, (1, 2)) + 1e-5) * w + b)
+        gate = self.starting.gate(centered / (deviation(likeness, (1, 2)) + 1e-5) * w + b)
         gate = ops.repeat(ops.cast(gate, self.compute_dtype), group, axis=-1)
         gate = from_channels_last(gate, self.data_format)
         return self.gated(inputs, gate), {"attention": gate}
 
     def get_config(self):
-        return {**super().get_config(), "groups": self.groups}
+        return {**super().get_config(), "groups": self.groups, "start": self.start}
 
 
 @register_attention("sge_block", layer=SGE)

@@ -92,7 +92,9 @@ class ELA(AttentionLayer):
             use_bias=False,
         )
         norm_groups = largest_divisor(channels, self.norm_groups)
-        self.norm = group_norm(channels, norm_groups, "norm", self.gate_policy, self.starting.gamma)
+        self.norm = group_norm(
+            self, channels, norm_groups, "norm", self.gate_policy, self.starting.gamma
+        )
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)

@@ -65,7 +65,7 @@ class SimpleCoordinateAttention(AttentionLayer):
         super().build(input_shape)
         hidden = divisible(self.channels * 2 / (3 * self.ratio), 8)
         self.reduce = dense(
-            self, self.channels, hidden, "reduce", self.dtype_policy, activation="silu"
+            self, self.channels, hidden, "reduce", self.gate_policy, activation="silu"
         )
         self.height, self.width = (
             dense(
@@ -73,7 +73,7 @@ class SimpleCoordinateAttention(AttentionLayer):
                 hidden,
                 self.channels,
                 name,
-                self.dtype_policy,
+                self.gate_policy,
                 kernel_initializer=self.starting.dense,
             )
             for name in ("height", "width")
@@ -81,7 +81,7 @@ class SimpleCoordinateAttention(AttentionLayer):
 
     def attend(self, inputs, training=None):
         x = to_channels_last(inputs, self.data_format)
-        rows, columns = (ops.cast(pool(x, "avg", axis), self.compute_dtype) for axis in (2, 1))
+        rows, columns = (ops.cast(pool(x, "avg", axis), self.gate_dtype) for axis in (2, 1))
         logits = self.height(self.reduce(rows)) + self.width(self.reduce(columns))
         gate = from_channels_last(self.starting.gate(logits), self.data_format)
         return self.gated(inputs, gate), {"attention": gate}

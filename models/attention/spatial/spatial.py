@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from ...checks import require_int
 from ..base import AttentionLayer, pool, require_pools
-from ..parts import from_channels_last, gate_conv, to_channels_last
+from ..parts import batch_norm, from_channels_last, gate_conv, to_channels_last
 from ..registry import register_attention
 from ..starts import CBAM_STARTS, start_named
 
@@ -98,14 +98,15 @@ class SpatialAttention(AttentionLayer):
         self.norm = None
         if self.batch_norm:
             # momentum 0.01 in PyTorch's convention
-            self.norm = layers.BatchNormalization(
+            self.norm = batch_norm(
+                self,
+                1,
+                "norm",
+                self.gate_policy,
+                self.starting.gamma,
+                self.rank,
                 momentum=0.99,
-                epsilon=1e-5,
-                gamma_initializer=self.starting.gamma,
-                name="norm",
-                dtype=self.gate_policy,
             )
-            self.norm.build((*[None] * (self.rank - 1), 1))
 
     def attend(self, inputs, training=None):
         logits = self.conv(self._describe(inputs))

@@ -66,7 +66,7 @@ class StripPooling(AttentionLayer):
                 self.gate_policy,
                 use_bias=False,
             )
-            self.norms[name] = batch_norm(self.channels, f"{name}_norm", self.gate_policy)
+            self.norms[name] = batch_norm(self, self.channels, f"{name}_norm", self.gate_policy)
         initial = {"kernel_initializer": self.starting.conv}
         self.mix = conv2d(
             self, self.channels, self.channels, 1, "mix", self.dtype_policy, **initial

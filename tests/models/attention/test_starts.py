@@ -8,14 +8,19 @@ import numpy as np
 import pytest
 
 from models import build_model
-from models.attention.registry import attention_options
+from models.attention.registry import at_identity, attention_options
 from models.attention_module import (
+    BAM,
     CBAM,
     CBAM_OFFICIAL,
     ECA,
+    EMA,
+    GE,
     SCSE,
     SE,
+    AttentionSpec,
     ChannelAttention,
+    PolarizedAttention,
     SpatialAttention,
     attach_attention_module,
     list_attention,
@@ -25,6 +30,8 @@ from models.saving import load_model
 pytestmark = pytest.mark.once
 
 MODULES = [name for name in list_attention() if "start" in (attention_options(name) or [])]
+# a GE without weights has no other start; gates in parallel start at a half, and their sum at one
+OPTIONS = {"ge_block": {"use_mlp": True}, "polarized_block": {"order": "sequential"}}
 
 
 def numpy(x):
@@ -33,6 +40,7 @@ def numpy(x):
 
 def attended(module, x, **options):
     image = keras.Input(x.shape[1:])
+    options = {**OPTIONS.get(module, {}), **options}
     y = attach_attention_module(image, module, name="attention", **options)
     model = keras.Model(image, y)
     return model, model.get_layer("attention")
@@ -46,6 +54,10 @@ def test_identity_returns_its_input_and_learns(module, rng):
     _, maps = layer(x, return_maps=True)
     for gate in maps.values():
         np.testing.assert_allclose(numpy(gate), 1.0, rtol=1e-6)
+    check_learns(model, x)
+
+
+def check_learns(model, x):
     model.compile(keras.optimizers.Adam(0.02), "mse")
     losses = [model.train_on_batch(x, 0.2 * x) for _ in range(30)]
     assert losses[-1] < 0.99 * losses[0]
@@ -60,13 +72,34 @@ def test_half(module, rng):
         np.testing.assert_allclose(numpy(gate), 0.5, rtol=1e-6)
 
 
-@pytest.mark.parametrize("layer", [CBAM(batch_norm=True, start="identity"),
-                                   SCSE(combine="add", start="identity"),
-                                   CBAM(order="parallel", start="identity")])  # fmt: skip
-def test_identity_with_other_options(layer, rng):
-    x = rng.normal(size=(2, 6, 5, 8)).astype("float32")
+@pytest.mark.parametrize(
+    ("layer_class", "options"),
+    [
+        (CBAM, {"batch_norm": True}),
+        (CBAM, {"order": "parallel"}),
+        (SCSE, {"combine": "add"}),
+        (BAM, {"combine": "sum"}),
+        (EMA, {"groups": 2}),
+        (GE, {"extra_params": True, "extent": 2}),
+        (GE, {"extra_params": True, "use_mlp": True}),
+        (PolarizedAttention, {"order": "parallel"}),
+    ],
+)
+def test_identity_with_other_options(layer_class, options, rng):
+    x = rng.normal(size=(4, 6, 5, 8)).astype("float32")
+    layer = layer_class(**options, start="identity")
     for training in (False, True):
         np.testing.assert_allclose(numpy(layer(x, training=training)), x, rtol=1e-6)
+    check_learns(keras.Sequential([keras.Input(x.shape[1:]), layer]), x)
+
+
+@pytest.mark.parametrize("start", ["half", "identity"])
+def test_without_weights_there_is_no_other_start(start):
+    with pytest.raises(ValueError, match=f"received start='{start}'; give extra_params=True or"):
+        GE(start=start)
+    assert at_identity(AttentionSpec.parse("ge_block")) is None
+    started = at_identity(AttentionSpec.parse("ge_block(use_mlp=True)", at="stage"))
+    assert started == AttentionSpec.parse("ge_block(use_mlp=True, start='identity')", at="stage")
 
 
 def test_a_network_starts_as_the_one_without_attention(rng):

@@ -21,6 +21,11 @@ from tests.published_figures import (
 pytestmark = pytest.mark.once
 
 HALF, IDENTITY = (f"\"cbam_block(start='{start}')\"" for start in ("half", "identity"))
+MOBILENETS = {
+    "none": "none",
+    "cbam_block": "cbam_block",
+    IDENTITY: "cbam_block-start_identity",
+}
 PUBLISHED = ("none", "se_block", "cbam_block")  # whose 6 epochs are in results/precision.csv
 # row of the table of docs/recipe.md -> flags of its runs in results/recipe.csv
 SMALL = "--batch-size 64 --learning-rate"
@@ -156,9 +161,26 @@ def test_single_changes():
         (IDENTITY, "cbam_block", "with gates at one"),
         (HALF, "none", "from a half"),
         (IDENTITY, "none", "from one"),
+        (f"{IDENTITY} --attention-rate 0.25", "none", "over them"),
     ):
         own, other = (list(runs[f"--attention {each}"].values()) for each in (flags, of_flags))
         assert f"{printed_interval(own, other)} {words}" in text
+
+
+def test_changes_in_mobilenet():
+    runs = {
+        f"--attention {module}": [100 * summary["test_accuracy"]]
+        for module, variant in MOBILENETS.items()
+        for summary in read_runs("cifar10-mobilenet-3epochs", variant).values()
+    }
+    with open(RESULTS / "mobilenet_changes.csv", newline="") as file:
+        for run in csv.DictReader(file):
+            assert run["seed"] == "0"
+            runs.setdefault(run["flags"], []).append(100 * float(run["test_accuracy"]))
+    rows = read_table(page("docs/does-attention-help.md"), "MobileNet")
+    assert {row["flags"].strip("`") for row in rows} == runs.keys()
+    for row in rows:
+        check_figures(row["test accuracy"], runs[row["flags"].strip("`")])
 
 
 def test_mirror_images():

@@ -1,5 +1,7 @@
 """CoT against the authors' formulation in PyTorch."""
 
+import keras
+import numpy as np
 import pytest
 from torch_reference import batch_norm, check_sizes, compare_with_torch, weights_of
 
@@ -71,6 +73,14 @@ def reference(layer, x):
 def test_equals_the_authors_code(kernel_size, rng):
     # sums over a neighborhood reach hundreds, of which float32 rounds the fifth digit
     compare_with_torch(lambda: CoT(kernel_size), reference, rng, atol=1e-4)
+
+
+def test_shares_have_the_digits_of_float32(rng):
+    """Under mixed precision the maps alone are in half precision."""
+    x = rng.normal(size=(2, 6, 5, 64)).astype("float32")
+    _, maps = CoT(dtype="mixed_bfloat16")(x, return_maps=True)
+    shares = [keras.ops.convert_to_numpy(keras.ops.cast(s, "float32")) for s in maps.values()]
+    np.testing.assert_allclose(sum(shares), 1.0, rtol=1e-6)
 
 
 def test_sizes(rng):

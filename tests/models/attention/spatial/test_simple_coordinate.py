@@ -1,5 +1,7 @@
 """Simple coordinate attention against timm's formulation in PyTorch."""
 
+import keras
+import numpy as np
 import pytest
 from torch_reference import check_sizes, compare_with_torch, weights_of
 
@@ -48,6 +50,21 @@ def reference(layer, x):
 @pytest.mark.parametrize("ratio", [4, 1])
 def test_equals_timms_formulation(ratio, rng):
     compare_with_torch(lambda: SimpleCoordinateAttention(ratio), reference, rng)
+
+
+def test_gates_have_the_digits_of_float32(rng):
+    """Under mixed precision the map alone is in half precision."""
+    x = (rng.integers(-64, 64, (2, 8, 4, 16)) / 32).astype("float32")  # exact in half precision
+    exact = SimpleCoordinateAttention()
+    exact.build(x.shape)
+    layer = SimpleCoordinateAttention(dtype="mixed_bfloat16")
+    layer.build(x.shape)
+    layer.set_weights(exact.get_weights())
+    gate, expected = (
+        keras.ops.convert_to_numpy(made(x, return_maps=True)[1]["attention"])
+        for made in (layer, exact)
+    )
+    np.testing.assert_allclose(gate, expected, rtol=1e-6)
 
 
 def test_sizes(rng):

@@ -1,0 +1,40 @@
+"""A module that is added to a map by what it has learned."""
+
+import keras
+import numpy as np
+import pytest
+
+from models.attention_module import CBAM, IdentityStart
+from models.saving import load_model
+
+pytestmark = pytest.mark.once
+
+
+def test_frozen_it_freezes_its_module(tmp_path):
+    image = keras.Input((6, 5, 16))
+    layer = IdentityStart(CBAM(), trainable=False, name="attention")
+    model = keras.Model(image, layer(image))
+    assert not layer.module.trainable
+    model.save(tmp_path / "model.keras")
+    for copy in (model, load_model(tmp_path / "model.keras"), keras.models.clone_model(model)):
+        assert not copy.trainable_weights
+    layer.trainable = True
+    assert len(model.trainable_weights) == len(CBAM_WEIGHTS)
+
+
+CBAM_WEIGHTS = ("reduce/kernel", "reduce/bias", "expand/kernel", "expand/bias", "conv/kernel")
+
+
+@pytest.mark.parametrize("module", [None, lambda x: x])
+def test_refuses_what_is_no_layer(module):
+    with pytest.raises(ValueError, match="IdentityStart wraps a Keras layer, received"):
+        IdentityStart(module)
+
+
+def test_returns_its_input_until_it_learns(rng):
+    x = rng.normal(size=(4, 6, 5, 8)).astype("float32")
+    model = keras.Sequential([keras.Input(x.shape[1:]), IdentityStart(CBAM())])
+    np.testing.assert_array_equal(model.predict(x, verbose=0), x)
+    model.compile(keras.optimizers.Adam(0.02), "mse")
+    losses = [model.train_on_batch(x, 0.2 * x) for _ in range(10)]
+    assert losses[-1] < losses[0]
