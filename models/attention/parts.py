@@ -62,7 +62,8 @@ def batch_norm(
         trainable=owner.trainable,
     )
     layer.build((*[None] * (rank - 1), channels))
-    return announce(layer)
+    # of a gate's one channel the other way of computing is no faster
+    return announce(layer) if channels > 1 else layer
 
 
 def group_norm(owner, channels, groups, name, dtype, gamma_initializer="ones"):
