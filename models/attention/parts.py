@@ -193,7 +193,7 @@ def depthwise_conv2d(owner, channels, kernel_size, name, dtype, **options):
         **{"padding": "same", **options},
     )
     layer.build((None, None, None, channels))
-    return layer
+    return announce(layer)
 
 
 def gate_conv(owner, inputs, kernel_size, name, dtype, rank=4, **options):

@@ -31,8 +31,8 @@ FORMS = [
     Form(
         layers.DepthwiseConv2D,
         "call",
-        keras_forms.strided_depthwise_convolution,
-        suits=keras_forms.suits_strided_depthwise_convolution,
+        keras_forms.depthwise_convolution,
+        suits=keras_forms.suits_depthwise_convolution,
     ),
     Form(layers.Add, "call", keras_forms.addition),
     Form(layers.Activation, "call", keras_forms.rectifier, suits=keras_forms.is_rectifier),

@@ -107,7 +107,7 @@ DEPTHWISE = {
 @pytest.mark.once
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("options", DEPTHWISE.values(), ids=DEPTHWISE)
-def test_strided_depthwise_convolution_is_the_plain_one(options, policy, rng):
+def test_depthwise_convolution_is_the_plain_one(options, policy, rng):
     def make():
         return layers.DepthwiseConv2D(3, strides=2, **options)
 
@@ -116,6 +116,20 @@ def test_strided_depthwise_convolution_is_the_plain_one(options, policy, rng):
     # there is nothing to gain in float32
     if keras.backend.backend() == "tensorflow":
         assert bool(used) == (policy == "mixed_bfloat16")
+
+
+@pytest.mark.once
+def test_depthwise_convolution_of_long_strips_in_float16(rng):
+    """TensorFlow's own kernel never ends on some processors."""
+    x = rng.normal(size=(1, 32, 32, 4)).astype("float32")
+    exact = layers.DepthwiseConv2D((1, 21), padding="same")
+    exact.build(x.shape)
+    half = install(layers.DepthwiseConv2D((1, 21), padding="same", dtype="mixed_float16"))
+    half.build(x.shape)
+    half.set_weights(exact.get_weights())
+    y, expected = (keras.ops.convert_to_numpy(layer(x)) for layer in (half, exact))
+    assert y.dtype == "float16"
+    np.testing.assert_allclose(y, expected, atol=5e-3)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="XLA in TensorFlow's graph")
