@@ -191,7 +191,7 @@ def _options_it_has(module, given):
 
 
 def _with_options(module, options, place):
-    return AttentionSpec.parse(module.name, place, **{**dict(module.options), **options})
+    return AttentionSpec.from_options(module.name, {**dict(module.options), **options}, place)
 
 
 def _places(module, settings):

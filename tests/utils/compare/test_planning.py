@@ -73,6 +73,15 @@ def test_options_of_a_module_of_ones_own(monkeypatch):
     ]
 
 
+def test_an_option_of_any_name(monkeypatch):
+    for name in ("_REGISTRY", "_LAYERS"):
+        monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
+    register_attention("mine")(lambda x, at="a", text="", name=None: x)
+    (variant,) = plan_variants(settings_of(attention="mine(at='b', text='c')"))
+    assert dict(variant.spec.options) == {"at": "b", "text": "c"}
+    assert variant.spec.at == ("block",)
+
+
 def test_settings_of_the_recipe_with_several_values(tmp_path):
     """They are compared in every combination, and each variant with none of the same settings."""
     settings = settings_of(
