@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 
 from models.attention_module import AttentionLayer
-from models.fast import disabled
+from models.fast import disabled, for_any_size
 from utils.evaluation.counting import without_values
 
 
@@ -54,6 +54,13 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="runs with --everything"))
         elif item.get_closest_marker("once") and not here:
             item.add_marker(pytest.mark.skip(reason="runs once, on TensorFlow"))
+
+
+@pytest.fixture
+def any_size():
+    """The fast forms of attention compute small maps too."""
+    with for_any_size():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,13 @@ import pytest
 
 from models import attach_attention_module
 from models.attention_module import CBAM
-from models.fast import disabled, for_any_size, install
+from models.fast import disabled, install
 from models.saving import load_model, save_model
 from tests.processes import ROOT
 
-pytestmark = [pytest.mark.once, pytest.mark.fast_attention]
+pytestmark = [
+    pytest.mark.once, pytest.mark.fast_attention, pytest.mark.usefixtures("any_size")
+]  # fmt: skip
 
 FILE = ROOT / "configs" / "attention-study" / "variants.py"
 
@@ -18,12 +20,6 @@ FILE = ROOT / "configs" / "attention-study" / "variants.py"
 def model_with(block):
     image = keras.Input((8, 7, 16))
     return install(keras.Model(image, attach_attention_module(image, f"{FILE}:{block}")))
-
-
-@pytest.fixture(autouse=True)
-def any_size():
-    with for_any_size():
-        yield
 
 
 @pytest.mark.parametrize("block", ["reflected_block", "doubled_block"])

@@ -193,7 +193,7 @@ def test_weights_that_keras_does_not_have(cifar10_dir, tmp_path, capsys):
 
 def test_random_weights_are_not_frozen(cifar10_dir, tmp_path, capsys):
     frozen = ["--freeze", "backbone", "--model", "resnet_v1"]
-    assert "these begin at random; give --init RUN" in refused(
+    assert "freeze would keep random weights; give trained ones with --init RUN" in refused(
         capsys, *training(cifar10_dir, tmp_path / "run", *frozen)
     )
     assert not (tmp_path / "run").exists()

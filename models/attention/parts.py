@@ -62,7 +62,7 @@ def batch_norm(
         trainable=owner.trainable,
     )
     layer.build((*[None] * (rank - 1), channels))
-    # of a gate's one channel the other way of computing is no faster
+    # for the one channel of a gate, a fast form gains nothing
     return announce(layer) if channels > 1 else layer
 
 

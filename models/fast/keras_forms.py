@@ -25,9 +25,8 @@ def normalization(layer, inputs, training=None, mask=None):
         return None
     trains = training and layer.trainable
     # the kernel computes in float32 from either, and float16 has a kernel on GPUs only
-    takes_bfloat16 = not trains or inputs.shape[-1] % VECTOR == 0  # else up to 20 times as slow
-    is_half = inputs.dtype == "bfloat16" and takes_bfloat16
-    x = inputs if is_half else ops.cast(inputs, "float32")
+    takes_half = inputs.dtype == "bfloat16" and not (trains and _is_slow_in_bfloat16(inputs))
+    x = inputs if takes_half else ops.cast(inputs, "float32")
     if trains:
         y, mean, variance = _fused_kernel(layer, x, is_training=True)
         count = ops.cast(ops.size(x) // x.shape[-1], "float32")
@@ -70,6 +69,11 @@ def suits_normalization(layer):
 def _is_plain_map(inputs, mask):
     dtype = backend.standardize_dtype(inputs.dtype)
     return len(inputs.shape) == 4 and mask is None and dtype != "float64"
+
+
+def _is_slow_in_bfloat16(x):
+    """Whether the kernel of a CPU trains several times as long on a map in bfloat16."""
+    return is_tensorflow_on_cpu() and x.shape[-1] % VECTOR != 0
 
 
 def _fuses_normalization(operation):
@@ -153,11 +157,11 @@ def suits_grouped_convolution(layer):
 
 
 def depthwise_convolution(layer, inputs):
-    """The fast form of `DepthwiseConv2D` in half precision on a CPU: parts of it are float32's.
+    """The fast form of `DepthwiseConv2D` on a CPU, in half precision.
 
-    In bfloat16, TensorFlow takes three to ten times as long as in float32 for the gradients of a
-    strided one. In float16, a kernel of 1x21 on a map of 32x32 never ends on processors with
-    AVX512-FP16.
+    In bfloat16, the gradients of a strided convolution are computed in float32: TensorFlow takes 3
+    to 10 times as long for them otherwise. In float16, all is: with a kernel of 1x21 on a map of
+    32x32, TensorFlow did not return on a processor with AVX512-FP16.
     """
     if inputs.dtype != "float16" and not (inputs.dtype == "bfloat16" and max(layer.strides) > 1):
         return None

@@ -18,6 +18,7 @@ from models.attention_module import (
     attach_attention_module,
     list_attention,
 )
+from tests.models.fast_forms import layers_of
 
 pytestmark = [
     pytest.mark.fast_attention,
@@ -49,17 +50,6 @@ MODULES = [
     pytest.param(name, marks=[] if name in ALWAYS else pytest.mark.long)
     for name in list_attention()
 ]
-
-
-@pytest.fixture
-def any_size():
-    with fast.for_any_size():
-        yield
-
-
-def classes(used):
-    """The layers that the recorded forms are registered for."""
-    return {form.layer for _, form in used}
 
 
 def network(attend, ending, shape, norm=None):
@@ -113,7 +103,7 @@ def check_same_step(attend, ending, shape, rng, **options):
         after_step = plain.get_weights()
         plain.set_weights(quick.get_weights())
         wanted_outputs = plain.predict_on_batch(x)
-    assert classes(used_by_plain) <= {layers.BatchNormalization, layers.Conv2D}
+    assert layers_of(used_by_plain) <= {layers.BatchNormalization, layers.Conv2D}
     for ours, wanted, before in zip(
         quick.get_weights(), after_step, start, strict=True
     ):  # the step taken is the gradient
@@ -132,7 +122,7 @@ def check_same_step(attend, ending, shape, rng, **options):
 )
 def test_numbers_are_the_plain_layers(options, shape, any_size, rng):
     used = check_same_step(lambda x: CBAM(**options)(x), "nonlinear", shape, rng)
-    assert classes(used) == {CBAM}
+    assert layers_of(used) == {CBAM}
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
@@ -147,7 +137,7 @@ def test_gates_up_to_two(batch_norm, any_size, rng):
         return y
 
     used = check_same_step(attend, "residual block", (8, 6, 8), rng, norm={})
-    assert CBAM in classes(used)
+    assert CBAM in layers_of(used)
 
 
 OTHERS = ("se_block", "simam_block")
@@ -249,7 +239,7 @@ def check_bfloat16(module, norm, rng):
     finally:
         keras.config.set_dtype_policy("float32")
     if module in ("cbam_block", "se_block", "eca_block"):
-        assert layers.Add in classes(used)
+        assert layers.Add in layers_of(used)
     np.testing.assert_allclose(found, wanted, rtol=2**-7, atol=2**-6)
     most = 0.2 if module in HALF_PRECISION_INSIDE else 0.02
     for ours, right, before in zip(quick.get_weights(), plain.get_weights(), start, strict=True):
@@ -294,7 +284,7 @@ def test_what_has_no_fast_form_runs_the_plain_one(options, any_size, rng):
     x = rng.normal(size=(2, 8, 8, 8)).astype("float32")
     with fast.recorded() as used:
         assert np.isfinite(model.train_on_batch(x, np.zeros((2, 3))))
-    assert CBAM not in classes(used)
+    assert CBAM not in layers_of(used)
 
 
 @pytest.mark.parametrize("changed", ["int8", "lora"])
@@ -310,7 +300,7 @@ def test_integers_and_adapters_run_the_plain_form(layer_class, changed, any_size
         dense.enable_lora(2)
     with fast.recorded() as used:
         y = model.predict_on_batch(x)
-    assert layer_class not in classes(used)
+    assert layer_class not in layers_of(used)
     with fast.disabled():
         np.testing.assert_allclose(y, keras.ops.convert_to_numpy(model(x)), rtol=1e-5)
 

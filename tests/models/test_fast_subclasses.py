@@ -6,6 +6,7 @@ import pytest
 
 from models import fast
 from models.attention_module import CBAM, SE, ChannelAttention, SpatialAttention
+from tests.models.fast_forms import layers_of
 
 pytestmark = [
     pytest.mark.fast_attention,
@@ -13,17 +14,6 @@ pytestmark = [
         keras.backend.backend() != "tensorflow", reason="the fast forms are TensorFlow's on a CPU"
     ),
 ]
-
-
-@pytest.fixture
-def any_size():
-    with fast.for_any_size():
-        yield
-
-
-def classes(used):
-    """The layers that the recorded forms are registered for."""
-    return {form.layer for _, form in used}
 
 
 class Inheriting(CBAM):
@@ -47,7 +37,7 @@ def test_a_subclass_that_computes_otherwise_has_no_fast_form(subclass, any_size,
     x = rng.normal(size=(2, 4, 4, 8)).astype("float32")
     with fast.recorded() as used:
         y = model.predict_on_batch(x)
-    assert classes(used) == ({CBAM} if subclass is Inheriting else set())
+    assert layers_of(used) == ({CBAM} if subclass is Inheriting else set())
     if subclass is not Inheriting:
         np.testing.assert_array_equal(y, 2 * x)
 
@@ -65,7 +55,7 @@ def test_a_subclass_with_a_half_of_its_own_has_no_fast_form(any_size, rng):
     x = rng.normal(size=(2, 4, 4, 8)).astype("float32")
     with fast.recorded() as used:
         y = model.predict_on_batch(x)
-    assert CBAM not in classes(used)
+    assert CBAM not in layers_of(used)
     between = keras.ops.convert_to_numpy(layer.channel(x))
     maps = np.stack([between.mean(axis=-1), between.max(axis=-1)], axis=-1) - 5
     gate = keras.ops.convert_to_numpy(keras.ops.sigmoid(layer.spatial.conv(maps)))
@@ -97,7 +87,7 @@ def test_a_subclass_with_a_product_of_its_own_has_no_fast_form(subclass, any_siz
     x = rng.normal(size=(2, 4, 4, 8)).astype("float32")
     with fast.recorded() as used:
         y = model.predict_on_batch(x)
-    assert not {ChannelAttention, CBAM} & classes(used)
+    assert not {ChannelAttention, CBAM} & layers_of(used)
     _, maps = layer(x, return_maps=True)
     expected = x * keras.ops.convert_to_numpy(maps["channel"])
     if subclass is HalvingCBAM:  # whose halves take the products, but where they are in parallel

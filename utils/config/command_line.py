@@ -109,8 +109,9 @@ def _refuse_without_effect(flags: dict[str, Any]) -> None:
     """
     if flags.get("augment") is False:
         for name in sorted({"crop", "crop_padding"} & flags.keys()):
-            named = "--" + name.replace("_", "-")
-            raise UserError(f"{named} has no effect with --no-augment; leave one of them out")
+            raise UserError(
+                f"{_flag_of(name)} has no effect with --no-augment; leave one of them out"
+            )
 
 
 def _refuse_contradictions(values: dict[str, Any]) -> None:
@@ -198,9 +199,13 @@ def _group_of(settings_class: type[Settings], name: str) -> str:
     return owners[-1].group
 
 
+def _flag_of(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
 def _add_argument(group: Any, field: dataclasses.Field, default: Any) -> None:
     kind, many = field.metadata["kind"], field.metadata["many"]
-    flag = "--" + field.name.replace("_", "-")
+    flag = _flag_of(field.name)
     nargs = {"nargs": "+"} if many else {}
     # several values are checked together, by the settings class
     check: dict[str, Any] = {} if many else {"type": kind}

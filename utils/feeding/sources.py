@@ -18,15 +18,14 @@ def image_source(dataset: Dataset) -> ImageSource:
 
 
 def refuse_settings_of_others(settings: TrainSettings, source: ImageSource) -> None:
-    """Refuses settings that only another kind of source has, or that images are too small for.
+    """Refuses settings that only another kind of source has.
 
     Args:
         settings: a `TrainSettings`.
         source: what `image_source` returns.
 
     Raises:
-        UserError: such a setting differs from its default, or a crop or a cutout would leave
-            nothing of an image.
+        UserError: such a setting differs from its default.
     """
     defaults = {field.name: field.default for field in dataclasses.fields(settings)}
     for place, kind in KINDS.items():
@@ -36,10 +35,3 @@ def refuse_settings_of_others(settings: TrainSettings, source: ImageSource) -> N
                     f"{name} is for data {place}, not for {source.dataset.name}; "
                     f"received {getattr(settings, name)}"
                 )
-    side = min(source.dataset.image_shape[:2])
-    for name in ("crop_padding", "cutout"):
-        if (getattr(settings, name) or 0) >= side:
-            raise UserError(
-                f"{name} must be less than the {side} pixels of an image; received "
-                f"{getattr(settings, name)}"
-            )

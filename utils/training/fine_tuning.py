@@ -59,8 +59,8 @@ def frozen_layers(network: keras.Model, settings: TrainSettings) -> list[keras.l
         return []
     if _begins_at_random(settings):
         raise UserError(
-            "freeze keeps the weights of layers as they begin, and these begin at random; give "
-            "--init RUN, or --weights imagenet"
+            "freeze would keep random weights; give trained ones with --init RUN or --weights "
+            "imagenet"
         )
     layers = backbone(network)
     if until is None:

@@ -72,9 +72,9 @@ def open_logs(
     """
     with contextlib.ExitStack() as stack:
         logs: list[RunLog] = []
-        for name, opened in OPENED.items():
+        for name, opener in OPENERS.items():
             if writes and name in settings.logs:
-                log = stack.enter_context(opened(settings, run_dir))
+                log = stack.enter_context(opener(settings, run_dir))
                 logs.append(_UnfailingLog(name, log, announce))
         yield logs
 
@@ -213,7 +213,7 @@ def _mlflow_run(client: Any, settings: TrainSettings, run_dir: Path) -> str:
 
 
 # name of `--log` -> context that opens it; TensorBoard is a callback of Keras
-OPENED = {"wandb": _weights_and_biases, "mlflow": _mlflow}
+OPENERS = {"wandb": _weights_and_biases, "mlflow": _mlflow}
 
 
 def _numbers(summary: Mapping[str, Any]) -> dict[str, float]:

@@ -95,7 +95,7 @@ def make_setup(
     source = image_source(dataset)
     mean, variance = pixel_statistics(source.images_for_statistics(training))
     network = build_network(settings, dataset, mean, variance)
-    if settings.init and _begins(settings):
+    if settings.init and not _has_checkpoint(settings):
         for line in initialize(network, settings.init):
             announce(line)
     params = trainable_params(network)
@@ -148,9 +148,9 @@ def build_network(
     return network
 
 
-def _begins(settings):
-    """Whether a run has no checkpoint yet, whose weights it would continue with."""
-    return settings.resume is None or not checkpoints(Path(settings.resume) / CHECKPOINTS)
+def _has_checkpoint(settings):
+    """Whether a run continues with the weights of a checkpoint, and needs no others."""
+    return settings.resume is not None and bool(checkpoints(Path(settings.resume) / CHECKPOINTS))
 
 
 def _network_from_pixels(settings, dataset, mean, variance):
@@ -161,7 +161,8 @@ def _network_from_pixels(settings, dataset, mean, variance):
     if is_keras_model(name):  # has its own preprocessing
         if settings.weights == "imagenet" and not name.startswith(APPLICATIONS):
             raise UserError(f"weights imagenet: {name} has its own weights; leave --weights out")
-        weights = settings.weights if settings.weights != "none" and _begins(settings) else None
+        given = settings.weights != "none" and not _has_checkpoint(settings)
+        weights = settings.weights if given else None
         options = {"weights": weights, "trained": settings.weights == "imagenet"}
         return network_from_settings(
             settings,
@@ -198,7 +199,7 @@ def _with_imagenet(settings, image, classes):
         settings.attention_spec,
         input_tensor=pixels,
         classes=classes,
-        weights=settings.weights if _begins(settings) else None,
+        weights=None if _has_checkpoint(settings) else settings.weights,
     )
 
 

@@ -234,6 +234,8 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
     source = image_source(dataset)
     refuse_settings_of_others(settings, source)
     _check_patience(settings)
+    if settings.resume is None:
+        _check_augmentation(settings, min(dataset.image_shape[:2]))
     settings = with_model(settings, dataset.image_shape)
     if (settings.init or settings.weights == "imagenet") and settings.resume is None:
         settings = with_identity_start(settings)
@@ -260,6 +262,16 @@ def with_defaults(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
 def _check_patience(settings):
     if settings.patience is not None and not settings.validation_split:
         raise UserError("patience needs images to validate on; give a --validation-split above 0")
+
+
+def _check_augmentation(settings, side):
+    """Refuses a crop or a cutout that could leave nothing of an image."""
+    for name in ("crop_padding", "cutout"):
+        value = getattr(settings, name)
+        if value is not None and value >= side:
+            raise UserError(
+                f"{name} must be less than the {side} pixels of an image; received {value}"
+            )
 
 
 def describe(settings: TrainSettings, dataset: Dataset, setup: Setup, run_dir: Path) -> str:
