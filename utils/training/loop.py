@@ -60,37 +60,19 @@ def fit(
     Returns:
         The `Progress` at the end.
     """
-    steps = setup.steps
     averages = [WeightAverages()] if settings.ema else []
     with StopSignals() as signals:
         progress, values = Progress(), None
         if settings.resume is not None:
-            progress, values = resume(settings, run_dir, steps, state, devices.is_chief, announce)
+            progress, values = resume(
+                settings, run_dir, setup.steps, state, devices.is_chief, announce
+            )
             devices.check_same({"checkpoint": vars(progress)})
-        recorder = RunRecorder(
-            run_dir,
-            setup.network,
-            progress,
-            settings.epochs,
-            steps,
-            setup.batches.batch_size,
-            functools.partial(learning_rate_at, schedule_of(settings, steps)),
-            saving_context=lambda: _saving_context(setup.network, devices, averages),
-            write_files=devices.is_chief,
-        )
-        checkpointer = Checkpointer(
-            run_dir,
-            progress,
-            steps,
-            settings.checkpoint_every,
-            state,
-            received_signal=lambda: devices.max_over_hosts(signals.received or 0),
-            constant_layers=[setup.model.get_layer("images")],
-            write_files=devices.is_chief,
-        )
+        recorder = _recorder(settings, setup, run_dir, progress, devices, averages)
+        checkpointer = _checkpointer(settings, setup, run_dir, progress, state, devices, signals)
         callbacks = [
             SetEpoch(setup.batches),
-            CountSteps(progress, setup.batches, steps, started),
+            CountSteps(progress, setup.batches, setup.steps, started),
             FiniteLoss(progress),
             *averages,
             recorder,
@@ -101,6 +83,35 @@ def fit(
         with contextlib.closing(recorder), setup.source.reading(setup.batches, setup.validation):
             _fit_from(progress, values, setup, devices, settings, callbacks, checkpointer)
     return progress
+
+
+def _recorder(settings, setup, run_dir, progress, devices, averages):
+    """What writes the run's metrics, curves and best network."""
+    return RunRecorder(
+        run_dir,
+        setup.network,
+        progress,
+        settings.epochs,
+        setup.steps,
+        setup.batches.batch_size,
+        functools.partial(learning_rate_at, schedule_of(settings, setup.steps)),
+        saving_context=lambda: _saving_context(setup.network, devices, averages),
+        write_files=devices.is_chief,
+    )
+
+
+def _checkpointer(settings, setup, run_dir, progress, state, devices, signals):
+    """What writes the run's checkpoints: regularly, and when a signal stops it."""
+    return Checkpointer(
+        run_dir,
+        progress,
+        setup.steps,
+        settings.checkpoint_every,
+        state,
+        received_signal=lambda: devices.max_over_hosts(signals.received or 0),
+        constant_layers=[setup.model.get_layer("images")],
+        write_files=devices.is_chief,
+    )
 
 
 def _optional_callbacks(settings, run_dir, progress, devices):
