@@ -5,6 +5,8 @@ import hashlib
 import json
 from pathlib import Path
 
+import keras
+
 from models.saving import save_model
 from utils.config.settings import TrainSettings
 from utils.data.pixel_statistics import pixel_statistics
@@ -20,6 +22,7 @@ def write_run(folder, dataset, data_dir=None, **options):
     )
     folder.mkdir(parents=True)
     write_json(folder / "config.json", settings.config())
+    keras.utils.set_random_seed(0)  # a fixture of a module comes before that of a test
     network = build_network(settings, dataset, *pixel_statistics(dataset.x_train))
     save_model(network, folder / "best.keras")
     return folder

@@ -9,6 +9,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PATIENCE = 600  # seconds; the defaults are too short for a machine with much else to do
 
 pytestmark = pytest.mark.once
 
@@ -19,7 +20,12 @@ pytestmark = pytest.mark.once
 def test_every_cell_runs(name, count, tmp_path):
     (tmp_path / "attention_zoo").symlink_to(ROOT / "models")  # as it is when installed
     notebook = nbformat.read(ROOT / "examples" / f"{name}.ipynb", as_version=4)
-    client = nbclient.NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}})
+    client = nbclient.NotebookClient(
+        notebook,
+        startup_timeout=PATIENCE,
+        iopub_timeout=PATIENCE,
+        resources={"metadata": {"path": str(tmp_path)}},
+    )
     client.execute(env={**os.environ, "PYTHONPATH": str(tmp_path), "IPYTHONDIR": str(tmp_path)})
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert len(code) == count

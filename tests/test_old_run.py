@@ -33,7 +33,7 @@ def run(tmp_path):
 def test_evaluates(run):
     main(["evaluate", str(run)])
     found = json.loads((run / "evaluation.json").read_text())
-    assert found["test_accuracy"] == pytest.approx(0.4194444, abs=1e-6)
+    assert found["test_accuracy"] == pytest.approx(0.4194444, abs=1.01 / 360)  # one image
     assert found["test_loss"] == pytest.approx(2.0389, abs=1e-3)
     assert list(found["class_accuracy"]) == list("0123456789")
 

@@ -2,8 +2,6 @@
 
 import inspect
 import re
-import subprocess
-import sys
 import types
 import typing
 
@@ -17,6 +15,7 @@ from models.signatures import (
     architecture_options,
     architecture_places,
 )
+from tests.processes import run_python
 
 pytestmark = pytest.mark.once
 
@@ -128,7 +127,7 @@ def test_reading_all_imports_nothing_heavy():
         "assert own == {'models', 'models.signatures'}, own\n"
         "assert not {'keras', 'numpy', 'tensorflow', 'jax', 'torch'} & set(sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = run_python("-c", script)
     assert done.returncode == 0, done.stderr
 
 

@@ -22,6 +22,7 @@ from models.specification import (
     reference_checksum,
 )
 from models.surgery import add_attention
+from tests.fuzz.cases import cases
 
 pytestmark = pytest.mark.once
 
@@ -50,6 +51,7 @@ def own(tmp_path):
     return path
 
 
+@cases(100)
 @given(NAMES, st.dictionaries(NAMES, VALUES, max_size=4))
 def test_what_is_written_is_read_back(name, options):
     text = format_specification(name, options)

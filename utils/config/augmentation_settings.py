@@ -16,7 +16,11 @@ class AugmentationSettings(Settings):
     group = "augmentation"
 
     augment: bool = setting(True, boolean, "random crop, and flip if that keeps the class")
-    flip: bool = setting(True, boolean, "mirror half of the images, at random, if --augment flips")
+    flip: bool = setting(
+        True,
+        boolean,
+        "mirror half of the images if --augment flips; of CIFAR, each in every other epoch",
+    )
     crop: float = setting(
         0.08,
         number(0, below=1, above=True),

@@ -188,7 +188,10 @@ class ModelSettings(AttentionSettings, ArchitectureSettings):
         of="attention",
     )
     attention_at: tuple[str, ...] = setting(
-        DEFAULT_PLACES, words, "where attention goes: block, stage, head, or several"
+        DEFAULT_PLACES,
+        words,
+        "where attention goes, with commas: block, stage, head; in mobilenet also conv, in "
+        "inception_resnet_v2 addition; in a network of Keras auto, or names of layers",
     )
 
 

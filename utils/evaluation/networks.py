@@ -11,7 +11,7 @@ from models.attention.specification import AttentionSpec
 from models.attention_module import check_attention
 from models.builder import check_options, check_places
 from models.saving import load_model
-from models.signatures import architecture_places
+from models.signatures import architecture_options, architecture_places
 from models.specification import is_keras_model, is_reference, parse_specification
 
 from ..config.default_model import LARGE, default_model
@@ -21,8 +21,15 @@ from ..data.dataset import Dataset
 from ..system.backend_precision import chosen_precision
 from ..system.errors import UserError
 
-SMALL_IMAGES = ("resnet_v1", "resnet_v2")  # their three stages keep a large image large
 CIFAR_SIZE = 32  # pixels
+# networks whose defaults are for small images -> flags for large ones
+FLAGS_FOR_LARGE = {
+    "resnet_v1": "--model resnet --stem imagenet",
+    "resnet_v2": "--model resnet --stem imagenet",
+    "resnet": "--stem imagenet",
+    "resnext": "--depth 50",
+    "densenet": "--depth 121",
+}
 
 
 def network_from_settings(
@@ -95,14 +102,28 @@ def hint_of_size(settings: ModelSettings, size: int) -> str:
         settings: a `ModelSettings`.
         size: int, height and width of the images in pixels.
     """
-    name, _ = parse_specification(settings.model or default_model(size))
-    if name not in SMALL_IMAGES or size < LARGE:
+    name, options = parse_specification(settings.model or default_model(size))
+    if size < LARGE or not _is_for_small(name, {**settings.architecture_options(), **options}):
         return ""
     return (
-        f"{name} is made for images of {CIFAR_SIZE}x{CIFAR_SIZE} pixels: at {size}x{size} it "
-        f"computes {(size / CIFAR_SIZE) ** 2:.0f} times as much for each; --model resnet is made "
-        f"for this size, and --image-size {CIFAR_SIZE} is for {name}"
+        f"{name} is made here for images of {CIFAR_SIZE}x{CIFAR_SIZE} pixels: at {size}x{size} it "
+        f"computes {(size / CIFAR_SIZE) ** 2:.0f} times as much for each; "
+        f"{FLAGS_FOR_LARGE[name]} makes a network for this size, and --image-size {CIFAR_SIZE} "
+        f"makes images for this network"
     )
+
+
+def _is_for_small(name, given):
+    """Whether an architecture with these options keeps large images large."""
+    if name not in FLAGS_FOR_LARGE:
+        return False
+    known = architecture_options(name)
+    if "stem" not in known:  # three stages, and nothing before them that makes an image smaller
+        return True
+    stem = given.get("stem", known["stem"].default)
+    if stem is None:  # it goes by the depth, whose default is for small images
+        return given.get("depth", known["depth"].default) == known["depth"].default
+    return stem == "cifar"
 
 
 def run_of(source: str | PathLike[str]) -> Path | None:

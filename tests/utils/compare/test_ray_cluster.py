@@ -127,7 +127,10 @@ def test_a_comparison_on_ray(tmp_path, monkeypatch, capsys):
 @with_ray
 @pytest.mark.parametrize("address", ["nonsense", "localhost:1", "auto"])
 def test_an_address_without_a_cluster(address, tmp_path, monkeypatch):
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # another cluster may run on this machine
+    # another cluster may run on this machine
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", set)
     with pytest.raises(UserError, match="HOST:PORT of a Ray cluster, auto or local; received"):
         run_on_ray(address, {"a": python("")}, 1, tmp_path, print, print)
 

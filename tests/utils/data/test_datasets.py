@@ -2,13 +2,13 @@
 
 import dataclasses
 import hashlib
-import subprocess
 import sys
 import types
 
 import numpy as np
 import pytest
 
+from tests.processes import run_python
 from utils.data.dataset import Dataset, ImagesOnDisk
 from utils.data.datasets import DATASETS, DatasetEntry, load_dataset
 from utils.data.images.image_files import ImageFiles
@@ -38,7 +38,8 @@ def test_naming_the_data_sets_imports_nothing_large():
         "import sys; from utils.data.datasets import DATASETS; assert len(DATASETS) > 3\n"
         "assert not {'keras', 'numpy', 'PIL', 'sklearn'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", script], check=True)
+    done = run_python("-c", script)
+    assert done.returncode == 0, done.stderr
 
 
 def test_refuses_unknown_names_and_folders(tmp_path):

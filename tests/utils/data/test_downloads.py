@@ -45,7 +45,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between two tries
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.asked, server.over, server.handle_error = [], threading.Event(), lambda *_: None
     server.url = f"http://127.0.0.1:{server.server_port}"

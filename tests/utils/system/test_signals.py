@@ -63,7 +63,7 @@ def test_a_second_signal_ends_all_where_python_cannot_answer(tmp_path, number):
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
     with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(1)  # the first is deferred
+        process.wait(3)  # the first is deferred
     while process.poll() is None:
         process.send_signal(number)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -43,7 +43,7 @@ def test_a_reader_who_leaves_ends_nothing(tmp_path):
     assert process.stdout.readline() == "0\n"
     process.stdout.close()
     process.stderr.close()
-    assert process.wait(60) == 0
+    assert process.wait(600) == 0
     assert (tmp_path / "end").exists()
 
 

@@ -12,17 +12,22 @@ pytestmark = pytest.mark.once
 SMALL = ["--dataset", "digits", "--depth", "8", "--attention", "none", "--precision", "float32"]
 
 
+@pytest.fixture(autouse=True)
+def no_servers(monkeypatch):
+    """None of the user's servers takes these runs, and a name that the code sets is gone after."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_ALLOW_FILE_STORE"):
+        monkeypatch.setenv(name, "")  # is undone at the end even if it was not set before
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
 def rows_of(run):
     with open(run / "metrics.csv", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_mlflow(tmp_path, monkeypatch):
+def test_mlflow(tmp_path):
     mlflow = pytest.importorskip("mlflow")
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
     run = tmp_path / """it's "my" run"""
     main([*SMALL, "--epochs", "2", "--run-dir", str(run), "--log", "mlflow"])
     client = mlflow.MlflowClient(f"file:{tmp_path / 'mlruns'}")
