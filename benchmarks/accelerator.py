@@ -17,9 +17,9 @@ same round. Then, whole runs:
 
 import dataclasses
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from utils.config.fields import Settings, setting
-from utils.config.parsing import integer, number, several, specification, words
+from utils.config.parsing import choice, integer, number, several, specification
 from utils.config.recipes import DEFAULT_RECIPE, recipe_settings
 from utils.system.backend import choose_backend, device, on_accelerator
 from utils.system.timing import ratios, time_in_turn
@@ -37,7 +37,9 @@ class BenchSettings(Settings):
         ("none", "cbam_block"), several(specification), "modules, with commas"
     )
     precision: tuple[str, ...] = setting(
-        ("mixed_bfloat16", "float32"), words, "of the computation, with commas"
+        "mixed_bfloat16,float32",
+        several(choice("mixed_bfloat16", "mixed_float16", "float32")),
+        "of the computation, with commas",
     )
     batch: int = setting(1024, integer(1), "images per step")
     rounds: int = setting(10, integer(1), "rounds in which every contestant runs once")
@@ -45,6 +47,7 @@ class BenchSettings(Settings):
     bytes: float = setting(3.35, number(0, above=True), "TB/s of the memory")
 
 
+@one_line_errors
 def main():
     settings = parse(BenchSettings, "accelerator", __doc__)
     choose_backend()

@@ -1,11 +1,25 @@
-"""The command line of a benchmark, from the class of its settings."""
+"""The command line of a benchmark: its settings, and errors of its user in one line."""
 
 import dataclasses
+import functools
 import sys
 
 from utils.config.command_line import fail, parse_settings
 from utils.config.parsing import SettingError
-from utils.system.errors import UserError
+from utils.system.errors import RunError, UserError
+
+
+def one_line_errors(main):
+    """Makes a function exit with one line on stderr after a `UserError` or a `RunError`."""
+
+    @functools.wraps(main)
+    def run():
+        try:
+            main()
+        except (UserError, RunError) as error:
+            fail(error, error.code)
+
+    return run
 
 
 def parse(settings_class, name, doc):

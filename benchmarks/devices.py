@@ -12,15 +12,13 @@ CPU (ATTENTION_ZOO_CPU_DEVICES) share its cores: there, N devices cannot be N ti
 import dataclasses
 import statistics
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from benchmarks.training import epoch_of, random_dataset
-from utils.config.command_line import fail
 from utils.config.fields import Settings, setting
 from utils.config.parsing import choice, integer, optional, specification
 from utils.config.recipes import DEFAULT_RECIPE, recipe_settings
 from utils.config.settings import TrainSettings
 from utils.system.backend import CPU_DEVICES, choose_backend, device, on_accelerator
-from utils.system.errors import UserError
 from utils.system.timing import time_in_turn
 
 
@@ -60,16 +58,14 @@ def training(settings, count, batch_size):
     return epoch_of(setup.model, batches, devices.weight(batches), devices.scope)
 
 
+@one_line_errors
 def main():
     settings = parse(BenchSettings, "devices", __doc__)
-    try:
-        backend = choose_backend(settings.backend)
-        count, batch = settings.devices, settings.batch_size
-        # (devices, images per step) of each contestant
-        contestants = [(1, batch), (count, batch), (count, count * batch)]
-        runs = {each: training(settings, *each) for each in contestants}
-    except UserError as error:
-        fail(error, error.code)
+    backend = choose_backend(settings.backend)
+    count, batch = settings.devices, settings.batch_size
+    # (devices, images per step) of each contestant
+    contestants = [(1, batch), (count, batch), (count, count * batch)]
+    runs = {each: training(settings, *each) for each in contestants}
     seconds = time_in_turn(runs, settings.rounds)
     print(f"ResNet20 + {settings.attention}, {backend} on {device()}, {settings.rounds} rounds")
     for devices, images in contestants:

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from benchmarks.networks import network, steps_of
 from utils.config.fields import Settings, setting
 from utils.config.parsing import integer, optional, specification, text
@@ -89,6 +89,7 @@ def timed(step):
     return time.perf_counter() - started
 
 
+@one_line_errors
 def main():
     settings = parse(BenchSettings, "end_to_end", __doc__)
     choose_backend(settings.backend)

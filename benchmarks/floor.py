@@ -12,7 +12,7 @@ import dataclasses
 
 import numpy as np
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from benchmarks.networks import NETWORKS, PLAIN, compared_network, steps_of
 from utils.config.fields import Settings, setting
 from utils.config.parsing import choice, integer, several
@@ -67,6 +67,7 @@ def convolutions_of(model, batch):
     return lambda: forward()[-1].numpy(), lambda: backward()[-1].numpy()
 
 
+@one_line_errors
 def main():
     settings = parse(BenchSettings, "floor", __doc__)
     choose_backend("tensorflow")

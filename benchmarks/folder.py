@@ -14,7 +14,7 @@ import statistics
 
 import numpy as np
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from utils.config.fields import Settings, setting
 from utils.config.parsing import integer, text
 from utils.config.settings import TrainSettings
@@ -58,6 +58,7 @@ def our_batches(dataset, settings, **options):
     return image_source(dataset).training_batches(recipe, np.arange(len(dataset.x_train)))
 
 
+@one_line_errors
 def main():
     settings = parse(BenchSettings, "folder", __doc__)
     choose_backend("tensorflow")

@@ -11,14 +11,17 @@ import argparse
 import json
 from pathlib import Path
 
+from benchmarks.command import one_line_errors
 from utils.config.parsing import integer, path, specification
 from utils.system.backend import choose_backend
+from utils.system.files import write_json
 
 ROOT = Path(__file__).parents[1]
 NETWORK = "resnet_v1(depth=20)"
 FORMS = ("none", "cbam_block", "cbam_block(start='half')", "cbam_block(start='identity')")
 
 
+@one_line_errors
 def main():
     # `--forms` may stand alone: a flag of `Settings` takes one word or more
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -40,10 +43,10 @@ def main():
     for form in arguments.forms:
         gates = gates_while_training(form, arguments.steps, arguments.data_dir)
         found["steps"][form] = gates
-        results.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        write_json(results, found)
     for name in trained_weights():
         found["trained"][name] = gates_of_trained(name, arguments.data_dir)
-    results.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    write_json(results, found)
     ends = {
         entry.attention: {"end": found["trained"][name]}
         for name, entry in trained_weights().items()

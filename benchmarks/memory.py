@@ -18,7 +18,7 @@ import multiprocessing
 import sys
 from pathlib import Path
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from benchmarks.networks import NETWORKS, PLAIN, compared_network, steps_of
 from utils.config.fields import Settings, setting
 from utils.config.parsing import choice, several
@@ -76,6 +76,7 @@ def process_memory():
     return {key: 1024 * int(sizes[key].split()[0]) for key in ("VmHWM", "VmRSS", "RssAnon")}
 
 
+@one_line_errors
 def main():
     settings = parse(BenchSettings, "memory", __doc__)
     spawn, small = multiprocessing.get_context("spawn"), NETWORKS[settings.network].batch

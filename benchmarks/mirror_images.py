@@ -7,13 +7,13 @@ Evaluates the networks of `list_weights()` on CIFAR-10's test images, and writes
 """
 
 import dataclasses
-import json
 from pathlib import Path
 
-from benchmarks.command import needed, parse
+from benchmarks.command import needed, one_line_errors, parse
 from utils.config.fields import Settings, setting
 from utils.config.parsing import path
 from utils.system.backend import choose_backend
+from utils.system.files import write_json
 
 PATH = Path(__file__).parents[1] / "results" / "mirror_images.json"
 
@@ -23,6 +23,7 @@ class MirrorSettings(Settings):
     data_dir: str = setting(None, needed(path), "folder with CIFAR-10")
 
 
+@one_line_errors
 def main():
     settings = parse(MirrorSettings, "mirror_images", __doc__)
     choose_backend()
@@ -39,7 +40,7 @@ def main():
             "both": evaluate(network, dataset, flip=True).accuracy,
         }
         print(name, found[name], flush=True)
-    PATH.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    write_json(PATH, found)
 
 
 if __name__ == "__main__":

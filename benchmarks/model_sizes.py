@@ -7,7 +7,7 @@ Builds the networks (all of them: a few minutes) and writes `results/model_sizes
 
 import dataclasses
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from models import list_models
 from utils.config.fields import Settings, setting
 from utils.config.parsing import choice, optional, several
@@ -25,6 +25,7 @@ class SizesSettings(Settings):
     )
 
 
+@one_line_errors
 def main():
     settings = parse(SizesSettings, "model_sizes", __doc__)
     choose_backend()

@@ -9,7 +9,7 @@ without, it measures all, which takes some minutes.
 
 import dataclasses
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from utils.config.command_line import fail
 from utils.config.fields import Settings, setting
 from utils.config.parsing import integer, optional, several, text
@@ -24,6 +24,7 @@ class CostsSettings(Settings):
     rounds: int = setting(10, integer(1), "how often each is timed")
 
 
+@one_line_errors
 def main():
     settings = parse(CostsSettings, "module_costs", __doc__)
     choose_backend()

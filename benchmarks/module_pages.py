@@ -12,6 +12,7 @@ import re
 import tomllib
 from pathlib import Path
 
+from benchmarks.command import one_line_errors
 from benchmarks.diagrams import draw
 from models.attention.catalog import ARXIV, CATALOG, TIMM
 from utils.system.backend import choose_backend
@@ -178,6 +179,7 @@ def _relatives(name):
     return ", ".join(f"[`{other}`]({other}.md)" for other in names)
 
 
+@one_line_errors
 def main():
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     missing = [name for name in CATALOG if name not in content()]

@@ -7,13 +7,13 @@ Evaluates the networks of `list_weights()` on the test images that both folders 
 """
 
 import dataclasses
-import json
 from pathlib import Path
 
-from benchmarks.command import needed, parse
+from benchmarks.command import needed, one_line_errors, parse
 from utils.config.fields import Settings, setting
 from utils.config.parsing import path
 from utils.system.backend import choose_backend
+from utils.system.files import write_json
 
 PATH = Path(__file__).parents[1] / "results" / "original_pixels.json"
 
@@ -24,6 +24,7 @@ class PixelsSettings(Settings):
     original: str = setting(None, needed(path), "folder with original images of it")
 
 
+@one_line_errors
 def main():
     settings = parse(PixelsSettings, "original_pixels", __doc__)
     choose_backend()
@@ -49,7 +50,7 @@ def main():
             predicted = in_batches(network.predict_on_batch, in_data_format(images), 500)
             found[name][kind] = float((predicted.argmax(-1) == original.y_test).mean())
         print(name, found[name], flush=True)
-    PATH.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    write_json(PATH, found)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ adds to this project's network as a share of what it adds to the plain one.
 
 import dataclasses
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from benchmarks.networks import NETWORKS, PLAIN, compared_network, least_times, steps_of
 from utils.config.fields import Settings, setting
 from utils.config.parsing import choice, integer, several
@@ -26,6 +26,7 @@ class BenchSettings(Settings):
     backend: str = setting("tensorflow", choice("tensorflow", "jax", "torch"), "Keras backend")
 
 
+@one_line_errors
 def main():
     settings = parse(BenchSettings, "overhead", __doc__)
     choose_backend(settings.backend)

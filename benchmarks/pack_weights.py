@@ -8,7 +8,7 @@ Writes them to `models/trained/` as float16, and evaluates each as it is packed.
 import dataclasses
 from pathlib import Path
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from utils.config.fields import Settings, setting
 from utils.config.parsing import optional, path, run_folder, several
 from utils.system.backend import choose_backend
@@ -24,6 +24,7 @@ class PackSettings(Settings):
     )
 
 
+@one_line_errors
 def main():
     settings = parse(PackSettings, "pack_weights", __doc__)
     choose_backend()

@@ -8,7 +8,7 @@ the time of each, and how many times as fast as this project's float32 it is.
 
 import dataclasses
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from benchmarks.networks import (
     NETWORKS,
     OTHERS,
@@ -52,6 +52,7 @@ def contestants(settings, module):
     return runs, batch
 
 
+@one_line_errors
 def main():
     settings = parse(BenchSettings, "precision", __doc__)
     choose_backend(settings.backend)

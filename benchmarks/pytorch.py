@@ -11,7 +11,7 @@ import importlib.util
 
 import numpy as np
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from benchmarks.networks import least_times, own_network, steps_of
 from utils.config.command_line import fail
 from utils.config.fields import Settings, setting
@@ -80,6 +80,7 @@ def torch_steps(batch, side, classes):
     return train, predict
 
 
+@one_line_errors
 def main():
     settings = parse(BenchSettings, "pytorch", __doc__)
     if importlib.util.find_spec("torch") is None:

@@ -13,7 +13,7 @@ import dataclasses
 import itertools
 import statistics
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from benchmarks.folder import AHEAD, our_batches
 from benchmarks.folder import BenchSettings as FolderSettings
 from benchmarks.networks import network, steps_of
@@ -53,6 +53,7 @@ def training_steps(settings):
     return steps
 
 
+@one_line_errors
 def main():
     settings = parse(BenchSettings, "reading", __doc__)
     choose_backend("tensorflow")

@@ -8,7 +8,7 @@ median over the rounds.
 
 import dataclasses
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from benchmarks.networks import NETWORKS, OTHERS
 from benchmarks.training import our_loop, random_dataset
 from utils.config.fields import Settings, setting
@@ -34,6 +34,7 @@ class BenchSettings(Settings):
     steps: int = setting(10, integer(1), "training steps in a round")
 
 
+@one_line_errors
 def main():
     settings = parse(BenchSettings, "recipes", __doc__)
     choose_backend()

@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from benchmarks.networks import network, steps_of
 from utils.config.fields import Settings, setting
 from utils.config.parsing import choice, integer, several, specification
@@ -59,6 +59,7 @@ def fit_line(of, sizes, rows):
         print(f"  {name:<13}{start:8.2f} + {slope:.4f} per {of}   at most {off:.0%} off the line")
 
 
+@one_line_errors
 def main():
     settings = parse(BenchSettings, "scaling", __doc__)
     print(f"{settings.model}, {settings.attention}, {settings.backend}")

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from utils.config.fields import Settings, setting
 from utils.config.parsing import integer, optional, several, specification, text
 
@@ -55,6 +55,7 @@ def seconds_to_first_step(attention, data_dir):
             process.wait()
 
 
+@one_line_errors
 def main():
     settings = parse(BenchSettings, "startup", __doc__)
     rounds = range(settings.rounds)

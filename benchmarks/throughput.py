@@ -13,7 +13,7 @@ import statistics
 
 import numpy as np
 
-from benchmarks.command import parse
+from benchmarks.command import one_line_errors, parse
 from benchmarks.plain_networks import plain_resnet20
 from benchmarks.training import our_loop, random_dataset
 from utils.config.fields import Settings, setting
@@ -77,6 +77,7 @@ def plain_loop(dataset, steps):
     return run
 
 
+@one_line_errors
 def main():
     settings = parse(BenchSettings, "throughput", __doc__)
     choose_backend(settings.backend)

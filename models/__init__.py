@@ -51,6 +51,8 @@ def __getattr__(name: str) -> Any:
     """Imports a public name at its first use, so that `list_models` works without Keras."""
     # `from models import FILE` asks here first, and is no reason to import Keras
     is_file = importlib.util.find_spec(f"{__name__}.{name}") is not None
+    if name == "__all__":
+        return _public_names()
     if not name.startswith("_") and not is_file:
         module = importlib.import_module(f"{__name__}.{_FILES.get(name, 'attention_module')}")
         importlib.import_module(f"{__name__}.attention_module")  # with all layers
@@ -68,8 +70,7 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec("keras")
         # a file of this package that imports Keras is not whole yet, and cannot be imported again
-        by_user = not any(name.startswith(f"{__name__}.") for name in sys.modules)
-        if spec is not None and spec.loader is not None and by_user:
+        if spec is not None and spec.loader is not None and not _is_being_imported():
             execute = spec.loader.exec_module
 
             def execute_and_register(module: Any) -> None:
@@ -80,15 +81,27 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
         return spec
 
 
+def _is_being_imported() -> bool:
+    """Whether the import of a file of this package has begun and not ended."""
+    files = [file for name, file in sys.modules.items() if name.startswith(f"{__name__}.")]
+    specs = [getattr(file, "__spec__", None) for file in files]
+    return any(getattr(spec, "_initializing", False) for spec in specs)
+
+
 if "keras" in sys.modules:
     importlib.import_module(f"{__name__}.attention_module")
 else:
     sys.meta_path.insert(0, _AfterKeras())
 
 
-def __dir__() -> list[str]:
+def _public_names() -> list[str]:
     attention = importlib.import_module(f"{__name__}.attention_module")
-    return sorted({*globals(), *_FILES, *attention.__all__})
+    return sorted({"architecture", "build_model", "list_models", *_FILES, *attention.__all__})
+
+
+def __dir__() -> list[str]:
+    hidden = [name for name in globals() if name.startswith("_")]
+    return sorted({*hidden, *_public_names()})
 
 
 def list_models() -> list[str]:

@@ -126,6 +126,14 @@ def test_training_of_devices_has_an_image_for_each_row(monkeypatch):
     assert batches.batch_size == 8
 
 
+def test_a_mistake_is_one_line(monkeypatch, capsys, tmp_path):
+    command = importlib.import_module("benchmarks.mirror_images")
+    assert run(monkeypatch, command, "--data-dir", str(tmp_path / "nowhere")) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: the data folder")
+    assert error.count("\n") == 1
+
+
 def test_the_peak_of_memory_is_forgotten():
     if not memory.forget_peak():
         pytest.skip("Linux alone has it, and may forbid it")

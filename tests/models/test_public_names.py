@@ -6,6 +6,7 @@ import pytest
 
 import models
 from models import attention_module, surgery
+from tests.processes import run_python
 
 pytestmark = pytest.mark.once
 
@@ -18,6 +19,31 @@ def test_names_are_those_of_their_files():
         _ = models.cbam
     with pytest.raises(ImportError, match="cannot import name 'keras'"):
         from models import keras  # noqa: F401
+
+
+def test_a_star_imports_the_public_names_alone():
+    names = {}
+    exec("from models import *", names)
+    found = {name for name in names if not name.startswith("_")}
+    assert {"CBAM", "cbam_block", "add_attention", "build_model", "list_models"} <= found
+    assert found == {name for name in dir(models) if not name.startswith("_")}
+    assert not found & {"difflib", "sys", "Any"}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "import models.pretrained",
+        "import contextlib, models\nwith contextlib.suppress(ValueError): models.build_model('no')",
+        "from models import add_attention",
+        "import models.surgery",
+    ],
+)
+def test_keras_knows_the_layers_however_they_are_imported(before):
+    script = "import models\n{}\nimport keras\nprint(keras.saving.get_registered_object({!r}))"
+    done = run_python("-c", script.format(before, "attention_zoo>CBAM"))
+    assert done.stdout.endswith(".CBAM'>\n"), done
 
 
 def test_public_functions_and_layers_have_types():

@@ -1,5 +1,6 @@
 """Downloads that are verified, and leave a whole file or none."""
 
+import errno
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from ..system.files import SizeLimitedFile
 
 TIMEOUT = (5, 20)  # seconds to connect, and between two pieces of the answer
 RETRIES = 1  # of every address
+OF_THIS_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def download(
@@ -34,7 +36,8 @@ def download(
         retries: int, how often an address is tried again. Defaults to 1.
 
     Raises:
-        OSError: none of the addresses has the file; the message says why, for each.
+        OSError: none of the addresses has the file; the message says why, for each. Or the file
+            cannot be written, as when the disk is full.
     """
     import pooch
     import requests
@@ -54,6 +57,8 @@ def download(
             source.fetch(path.name, downloader=_downloader(largest, timeout))
             return
         except Exception as error:  # a network can fail in any way
+            if getattr(error, "errno", None) in OF_THIS_MACHINE:
+                raise  # no other address helps
             has_reason = isinstance(error, (ValueError, requests.HTTPError))
             reason = str(error) if has_reason else type(error).__name__
             failures.append(f"{urlsplit(url).hostname}: {reason}")

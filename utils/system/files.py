@@ -127,11 +127,19 @@ def _is_alive(process: int) -> bool:
 
 
 def flush_folder(path: str | os.PathLike[str]) -> None:
-    """Flushes the file names of a folder to disk, where the system can (Windows cannot)."""
+    """Flushes the file names of a folder to disk, where the system can.
+
+    Windows cannot, nor can some file systems of a network; the files themselves are whole there.
+    """
     if hasattr(os, "O_DIRECTORY"):
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(folder)
-        os.close(folder)
+        try:
+            os.fsync(folder)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(folder)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -1,5 +1,6 @@
 """Downloads from a server on this machine, which fails in every way there is."""
 
+import errno
 import hashlib
 import http.server
 import threading
@@ -12,6 +13,7 @@ import pytest
 from utils.data import cifar
 from utils.data.downloads import _refuse_insecure_redirect, download
 from utils.system.errors import UserError
+from utils.system.files import SizeLimitedFile
 
 pytestmark = pytest.mark.once
 
@@ -109,6 +111,17 @@ def test_says_what_happened_everywhere(server, tmp_path):
             largest=10**6,
             retries=0,
         )
+
+
+def test_a_full_disk_is_no_fault_of_an_address(server, tmp_path, monkeypatch):
+    def write(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(SizeLimitedFile, "write", write)
+    with pytest.raises(OSError, match="No space left on device"):
+        get(server, tmp_path / "file", "good", "good")
+    assert server.asked == ["/good/file"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_never_from_https_to_http():
