@@ -15,6 +15,7 @@ from . import architecture
 from .attention.identity import IdentityStart
 from .attention.registry import _LAYERS, AttentionModule, at_identity
 from .attention.specification import DEFAULT_PLACES, AttentionSpec, places_of
+from .blocks import channel_axis
 from .preprocessing import preprocessing_layers
 from .pretrained import NONE_IS_PUBLISHED, TWINS
 from .specification import parse_specification
@@ -57,6 +58,9 @@ def imagenet_weights(
         )
     options = {**options, "weights": None}
     model = build(**{**options, "attention_module": attention})
+    channels = model.inputs[0].shape[channel_axis()]
+    if channels != 3:  # said before a download, not after it
+        raise ValueError(f"weights='imagenet' are for images of 3 channels; received {channels}")
     features_only = options.get("features_only", False)
     classified = options.get("include_top", True) and options.get("classes") == CLASSES
     own = {"alpha", "depth_multiplier"} & options.keys() if architecture == "mobilenet" else set()

@@ -160,6 +160,12 @@ def test_refusals(name, options, says):
         build_model(name, weights="imagenet", **options)
 
 
+def test_gray_images_are_refused_before_a_download(downloaded):
+    with pytest.raises(ValueError, match="are for images of 3 channels; received 1"):
+        build_model("mobilenet", weights="imagenet", input_shape=(64, 64, 1), classes=5)
+    assert not downloaded
+
+
 @pytest.mark.parametrize("architecture", TWINS)
 def test_every_twin_is_found(architecture):
     for name, options in TWINS[architecture].items():
