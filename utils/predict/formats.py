@@ -29,14 +29,24 @@ def table_lines(found: Iterable[Prediction], class_names: Sequence[str], top: in
 
 def csv_lines(found: Iterable[Prediction], class_names: Sequence[str], top: int) -> Iterator[str]:
     """Yields a CSV file with the columns `COLUMNS`; the rank counts from 1."""
-    yield _csv_line(COLUMNS)
+    yield csv_header()
     for prediction in found:
-        if prediction.probabilities is None:
-            continue
-        path = spreadsheet_text(str(prediction.image.path))
-        for rank, (number, probability) in enumerate(prediction.top(top), start=1):
-            name = spreadsheet_text(class_names[number])
-            yield _csv_line((path, rank, name, f"{probability:.6f}"))
+        yield from csv_rows(prediction, class_names, top)
+
+
+def csv_header() -> str:
+    """Returns the first line of a CSV file."""
+    return _csv_line(COLUMNS)
+
+
+def csv_rows(prediction: Prediction, class_names: Sequence[str], top: int) -> Iterator[str]:
+    """Yields the lines of a CSV file for one image, none for one that cannot be read."""
+    if prediction.probabilities is None:
+        return
+    path = spreadsheet_text(str(prediction.image.path))
+    for rank, (number, probability) in enumerate(prediction.top(top), start=1):
+        name = spreadsheet_text(class_names[number])
+        yield _csv_line((path, rank, name, f"{probability:.6f}"))
 
 
 def _csv_line(row):

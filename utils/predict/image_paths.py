@@ -48,7 +48,8 @@ def find_images(
         A list of `ImagePath`s.
 
     Raises:
-        UserError: nothing has that name, a pattern matches nothing, or a folder has no image.
+        UserError: nothing has that name, a pattern matches nothing, a folder has no image,
+            or standard input has paths that NUL separates.
     """
     found: dict[Path, ImagePath] = {}
     for source in sources:
@@ -62,8 +63,13 @@ def find_images(
 
 
 def _lines(standard_input: Iterable[bytes]) -> Iterator[str]:
-    lines = (os.fsdecode(line.rstrip(b"\r\n")) for line in standard_input)
-    return (line for line in lines if line)
+    for line in standard_input:
+        if b"\0" in line:
+            raise UserError(
+                "images: paths must be one a line; received NUL, as find -print0 writes"
+            )
+        if name := os.fsdecode(line.rstrip(b"\r\n")):
+            yield name
 
 
 def _images_of(

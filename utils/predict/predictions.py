@@ -12,11 +12,11 @@ from ..data.images.decoding import read_file
 from ..system.backend import threads
 from ..system.errors import UserError
 from .image_paths import ImagePath
+from .scores import look_like_probabilities, softmax
 from .trained_network import TrainedNetwork
 
 # at most so many images, of together about so many pixels, are in a batch
 LARGEST_BATCH, BATCH_PIXELS = 128, 2**21
-ALIKE = 1e-3  # probabilities in bfloat16 add up to 1 within less
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,7 @@ def predictions(trained: TrainedNetwork, images: Sequence[ImagePath]) -> Iterato
     """
     height, width, _ = trained.shape
     size = int(np.clip(BATCH_PIXELS // (height * width), 1, LARGEST_BATCH))
+    as_probabilities = _AsProbabilities(trained.are_probabilities)
     batches = [images[first : first + size] for first in range(0, len(images), size)]
     with ThreadPoolExecutor(threads()) as pool:
 
@@ -62,7 +63,7 @@ def predictions(trained: TrainedNetwork, images: Sequence[ImagePath]) -> Iterato
         for number, batch in enumerate(batches):
             read = [each.result() for each in reading]
             reading = start(batches[number + 1]) if number + 1 < len(batches) else []
-            yield from _predict_batch(trained, batch, read)
+            yield from _predict_batch(trained, as_probabilities, batch, read)
 
 
 def _read(path: Path, shape: Sequence[int]) -> np.ndarray | UserError:
@@ -72,7 +73,19 @@ def _read(path: Path, shape: Sequence[int]) -> np.ndarray | UserError:
         return error
 
 
-def _predict_batch(trained, images, read):
+class _AsProbabilities:
+    """Makes probabilities of scores, of all batches in the same way."""
+
+    def __init__(self, given: bool | None) -> None:
+        self.given = given  # `None` until the scores of the first batch tell
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        if self.given is None:
+            self.given = look_like_probabilities(scores)
+        return scores if self.given else softmax(scores)
+
+
+def _predict_batch(trained, as_probabilities, images, read):
     pixels = [each for each in read if not isinstance(each, UserError)]
     scores = iter(())
     if pixels:
@@ -84,16 +97,3 @@ def _predict_batch(trained, images, read):
             yield Prediction(image, None, str(each))
         else:
             yield Prediction(image, next(scores))
-
-
-def as_probabilities(scores: np.ndarray) -> np.ndarray:
-    """Returns scores as probabilities: logits by a softmax, and probabilities as they are.
-
-    Args:
-        scores: float array `(batch, classes)`, of a network that ends in a softmax or without one.
-    """
-    sums = scores.sum(axis=1)
-    if scores.min() >= 0 and np.all(np.abs(sums - 1) < ALIKE):
-        return scores
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)

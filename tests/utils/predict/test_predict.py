@@ -1,10 +1,12 @@
 """`predict`: any image files, as a table, CSV or JSON, from runs and from files."""
 
 import csv
+import gc
 import io
 import json
 import os
 import sys
+import weakref
 
 import keras
 import numpy as np
@@ -16,7 +18,9 @@ from main import main
 from models.saving import load_model, save_model
 from tests.run_folders import write_run
 from utils.data.dataset import Dataset
-from utils.predict.predictions import as_probabilities
+from utils.predict import predict
+from utils.predict.scores import ends_in_softmax, look_like_probabilities, softmax
+from utils.system.errors import UserError
 from utils.system.files import write_json
 
 CLASSES = ("flower", "temple", "=SUM(A1)")
@@ -251,6 +255,7 @@ def test_any_size_and_gray(photos, tmp_path, capsys):
         (["{run}", "{photos}", "--format", "xml"], "must be one of table, csv, json"),
         (["{run}", "{photos}", "--image-size", "20"], "leave --image-size out"),
         (["{map}", "{photos}"], "must return a score for each of two or more classes"),
+        (["{sigmoid}", "{photos}"], "sigmoid.keras returns sigmoid scores, not one class of"),
         (["{run}"], "required: IMAGES"),
     ],
 )
@@ -259,8 +264,9 @@ def test_refusals(words, says, run, photos, tmp_path, capsys):
     image = keras.Input((SIZE, SIZE, 3))
     no_classes = keras.Model(image, keras.layers.Rescaling(1 / 255)(image))
     save_model(no_classes, tmp_path / "map.keras")
+    save_model(small_network("sigmoid"), tmp_path / "sigmoid.keras")
     places = {"run": run, "photos": photos, "empty": tmp_path / "empty"}
-    places["map"] = tmp_path / "map.keras"
+    places |= {name: tmp_path / f"{name}.keras" for name in ("map", "sigmoid")}
     predicted(*(word.format(**places) for word in words), code=2)
     said = capsys.readouterr().err
     assert says in said
@@ -269,6 +275,147 @@ def test_refusals(words, says, run, photos, tmp_path, capsys):
 
 def test_probabilities_stay_and_logits_become_some():
     probabilities = np.array([[0.25, 0.75], [1.0, 0.0]])
-    np.testing.assert_array_equal(as_probabilities(probabilities), probabilities)
+    assert look_like_probabilities(probabilities)
     logits = np.array([[0.0, np.log(3)], [1000.0, 0.0]])
-    np.testing.assert_allclose(as_probabilities(logits), probabilities, atol=1e-12)
+    assert not look_like_probabilities(logits)
+    np.testing.assert_allclose(softmax(logits), probabilities, atol=1e-12)
+
+
+class Own(keras.layers.Dense):
+    """A layer of a user's own, which no graph tells anything of."""
+
+    def call(self, inputs):
+        return keras.ops.softmax(super().call(inputs))
+
+
+def classifier(*layers):
+    """A network that ends in layers after a dense one."""
+    image = keras.Input((8,))
+    x = keras.layers.Dense(3)(image)
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(image, x)
+
+
+def nested(activation):
+    """A network whose last layer is a model with a Sequential model in it."""
+    inner = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3, activation=activation)])
+    features = keras.Input((8,))
+    outer = keras.Model(features, [keras.layers.Dense(2)(features), inner(features)])
+    image = keras.Input((8,))
+    return keras.Model(image, outer(image)[1])
+
+
+def ensemble(*activations):
+    """The mean of the scores of several layers."""
+    image = keras.Input((8,))
+    scores = [keras.layers.Dense(3, activation=activation)(image) for activation in activations]
+    return keras.Model(image, keras.layers.Average()(scores))
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        (lambda: classifier(), False),
+        (lambda: classifier(keras.layers.Softmax()), True),
+        (lambda: classifier(keras.ops.softmax), True),
+        (lambda: classifier(keras.layers.Activation("softmax", dtype="float32")), True),
+        (lambda: classifier(keras.layers.Activation("linear", dtype="float32")), False),
+        (lambda: classifier(keras.layers.Dropout(0.5), keras.layers.Reshape((3,))), False),
+        (lambda: classifier(keras.layers.Dense(3, activation="log_softmax")), False),
+        (
+            lambda: classifier(
+                keras.layers.Dense(3, activation="softmax"), keras.layers.Activation("linear")
+            ),
+            True,
+        ),
+        (lambda: nested("softmax"), True),
+        (lambda: nested(None), False),
+        (lambda: ensemble("softmax", "softmax"), True),
+        (lambda: ensemble("softmax", None), None),
+        (lambda: classifier(Own(3)), None),
+        (lambda: classifier(keras.layers.Dense(3, activation=lambda x: x)), None),
+        (lambda: classifier(keras.layers.LayerNormalization()), None),
+    ],
+)
+def test_the_graph_tells_probabilities_from_logits(network, expected):
+    assert ends_in_softmax(network(), "it") is expected
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda: classifier(keras.layers.Dense(3, activation="sigmoid")),
+        lambda: classifier(keras.layers.Activation("sigmoid", dtype="float32")),
+        lambda: classifier(keras.ops.sigmoid),
+        lambda: nested("sigmoid"),
+        lambda: ensemble("sigmoid", "sigmoid"),
+    ],
+)
+def test_other_scores_are_refused(network):
+    with pytest.raises(UserError, match=r"^it returns sigmoid scores, not one class of several; "):
+        ends_in_softmax(network(), "it")
+
+
+def test_what_looks_like_probabilities_by_chance_is_not(photos, tmp_path, capsys):
+    """Logits that are never negative and add up to 1 are logits all the same."""
+    network = small_network()
+    weights = [np.zeros((3, 4)), np.array([0.1, 0.2, 0.3, 0.4])]
+    network.layers[-1].set_weights(weights)
+    save_model(network, tmp_path / "network.keras")
+    predicted(tmp_path / "network.keras", photos / "flower" / "0.png", "--format", "json")
+    (found,) = json.loads(capsys.readouterr().out)
+    powers = np.exp([0.4, 0.3, 0.2, 0.1])
+    said = [each["probability"] for each in found["predictions"]]
+    np.testing.assert_allclose(said, powers / powers.sum(), atol=2e-6)
+
+
+@pytest.mark.once
+def test_predictions_are_not_kept(run, photos, tmp_path, monkeypatch, capsys):
+    """Their number is not limited by the memory, with or without `--output`."""
+    alive, most = [], 0
+    all_predictions = predict.predictions
+
+    def watched(*arguments):
+        nonlocal most
+        for prediction in all_predictions(*arguments):
+            alive.append(weakref.ref(prediction))
+            gc.collect()
+            most = max(most, sum(each() is not None for each in alive))
+            yield prediction
+
+    monkeypatch.setattr(predict, "predictions", watched)
+    predicted(run, photos, "--output", tmp_path / "result")
+    assert len(alive) == 6
+    assert most <= 3
+
+
+@pytest.mark.once
+def test_an_output_that_cannot_be_made_is_refused_before_the_work(
+    run, photos, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(predict, "predictions", lambda *_: pytest.fail("it predicts"))
+    predicted(run, photos, "--output", tmp_path / "file" / "new", code=2)
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: --output must be a folder; {tmp_path / 'file' / 'new'}: ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.once
+def test_a_mistake_leaves_no_output(run, photos, tmp_path, capsys):
+    predicted(run, "missing.png", "--output", tmp_path / "new", code=2)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.once
+def test_nul_on_standard_input(run, photos, capsys, monkeypatch):
+    listed = io.BytesIO(b"a.png\0b.png\0")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(listed))
+    predicted(run, "-", code=2)
+    said = capsys.readouterr().err
+    assert said == (
+        "error: images: paths must be one a line; received NUL, as find -print0 writes\n"
+    )
