@@ -1,7 +1,9 @@
 """Counted costs of a network: parameters, multiply-adds, memory of activations."""
 
 import contextlib
+import functools
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -10,7 +12,12 @@ from keras import layers
 
 from models.private_api import all_layers
 
-_WITH_KERNEL = (layers.Conv1D, layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
+from .kernels import MULTIPLY_ADDS, multiplies_by_kernel
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def without_values() -> contextlib.AbstractContextManager[object]:
@@ -30,16 +37,23 @@ def trainable_params(model: keras.Model) -> int:
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
-def multiply_adds(model: keras.Model, input_shape: tuple[int, int, int] | None = None) -> int:
+def multiply_adds(
+    model: keras.Model,
+    input_shape: tuple[int, int, int] | None = None,
+    announce: Callable[[str], object] = _say_once,
+) -> int:
     """Counts the multiply-adds of a network for one image, as papers do.
 
     Convolutions and dense layers count, including those inside attention layers. Additions of
-    biases, normalization, activations and pooling do not count.
+    biases, normalization, activations, pooling and products of two maps with each other do not
+    count. What another layer computes with a kernel of its own is left out, and `announce` is told.
 
     Args:
         model: a `keras.Model` of one input, a batch of images.
         input_shape: tuple of three ints, the shape of an image. Defaults to that of the model's
             input.
+        announce: function that takes a line of text for each class of layers that is left out.
+            Defaults to a line on standard error, once in a process.
 
     Returns:
         An int.
@@ -52,10 +66,23 @@ def multiply_adds(model: keras.Model, input_shape: tuple[int, int, int] | None =
     >>> multiply_adds(build_model("resnet_v1", depth=20))
     41214720
     """
-    model_layers = [
-        layer for layer in all_layers(model, include_self=False) if isinstance(layer, _WITH_KERNEL)
-    ]
-    return sum(_per_call(model, model_layers, _multiply_adds_of, input_shape))
+    found = all_layers(model)
+    counted = [layer for layer in found if isinstance(layer, tuple(MULTIPLY_ADDS))]
+    total = sum(_per_call(model, counted, _multiply_adds_of, input_shape))
+    for line in _left_out(found):  # after a call, which builds what was not built
+        announce(line)
+    return total
+
+
+def _left_out(model_layers: Iterable[keras.Layer]) -> Iterator[str]:
+    """Yields a line for each class of layers that have a kernel and are not counted."""
+    found: dict[str, list[str]] = {}
+    for layer in model_layers:
+        if multiplies_by_kernel(layer) and not isinstance(layer, tuple(MULTIPLY_ADDS)):
+            found.setdefault(type(layer).__name__, []).append(layer.name)
+    for name, of_class in found.items():
+        more = f" and {len(of_class) - 1} more of its class" if len(of_class) > 1 else ""
+        yield f"not counted in multiply-adds: {min(of_class)} ({name}){more}"
 
 
 def activation_bytes(model: keras.Model, input_shape: tuple[int, int, int] | None = None) -> int:
@@ -87,10 +114,10 @@ def activation_bytes(model: keras.Model, input_shape: tuple[int, int, int] | Non
 def _per_call(
     model: keras.Model,
     model_layers: Iterable[keras.Layer],
-    measure: Callable[[keras.Layer, Any], int],
+    measure: Callable[[keras.Layer, Any, Any], int],
     input_shape: tuple[int, int, int] | None,
 ) -> list[int]:
-    """Returns `measure(layer, outputs)` for every call of every one of the layers."""
+    """Returns `measure(layer, first_input, outputs)` for every call of every one of the layers."""
     shape = tuple(input_shape or model.inputs[0].shape[1:])
     if None in shape:
         raise ValueError(
@@ -118,12 +145,13 @@ class _SymbolicCall(layers.Layer):
 
 @contextlib.contextmanager
 def _measuring_calls(layer, measure, measured) -> Iterator[None]:
-    """A context in which every call of `layer` appends `measure(layer, outputs)` to `measured`."""
+    """A context in which every call of `layer` appends what `measure` returns to `measured`."""
     call, is_own = layer.call, "call" in vars(layer)
 
     def measured_call(*args, **kwargs):
         y = call(*args, **kwargs)
-        measured.append(measure(layer, y))
+        x = next(iter(keras.tree.flatten((args, kwargs))), None)
+        measured.append(measure(layer, x, y))
         return y
 
     layer.call = measured_call
@@ -136,13 +164,13 @@ def _measuring_calls(layer, measure, measured) -> Iterator[None]:
             del layer.call
 
 
-def _multiply_adds_of(layer, y):
-    channels_first = getattr(layer, "data_format", "channels_last") == "channels_first"
-    channels = y.shape[1 if channels_first else -1]
-    return math.prod(y.shape) // channels * math.prod(layer.kernel.shape)
+def _multiply_adds_of(layer, x, y):
+    return next(count for kind, count in MULTIPLY_ADDS.items() if isinstance(layer, kind))(
+        layer, x, y
+    )
 
 
-def _bytes_of(layer, outputs):
+def _bytes_of(layer, x, outputs):
     # not that of the outputs: in symbolic calls, PyTorch computes half precision in float32
     width = {"float64": 8, "float16": 2, "bfloat16": 2}.get(layer.compute_dtype, 4)
     tensors = [y for y in keras.tree.flatten(outputs) if hasattr(y, "shape")]

@@ -24,6 +24,7 @@ from ..system.files import spreadsheet_text
 from ..system.timing import ratios, time_in_turn
 from .counting import activation_bytes, multiply_adds, trainable_params
 from .networks import CIFAR_SIZE, network_from_settings, precision_of_network
+from .outputs import require_folder_of
 
 NOTE = (
     "multiply-adds, activations (estimated): for one image; latency of a prediction, time of a "
@@ -81,10 +82,7 @@ def profile(
         raise UserError("plot shows what modules add to none; name one with --attention")
     networks = {str(spec): _network(settings, spec) for spec in specs}
     announce(_conditions(settings, networks["none"], precision))
-    counts = {
-        name: (trainable_params(network), multiply_adds(network), activation_bytes(network))
-        for name, network in networks.items()
-    }
+    counts = _counts(networks, announce)
     times = _times(settings, networks) if settings.rounds else ({}, {})
     return {
         name: Cost(*counted, *(ratio.get(name) for ratio in times))
@@ -109,6 +107,19 @@ def _conditions(settings, network, precision):
     if not settings.rounds:
         return line
     return f"{line}, batches of {settings.batch_size}, on {keras.backend.backend()} in {precision}"
+
+
+def _counts(networks, announce):
+    """Counts parameters, multiply-adds and bytes; announces once what cannot be counted."""
+    announce_once = functools.cache(announce)
+    return {
+        name: (
+            trainable_params(network),
+            multiply_adds(network, announce=announce_once),
+            activation_bytes(network),
+        )
+        for name, network in networks.items()
+    }
 
 
 def _times(settings, networks):
@@ -160,8 +171,7 @@ def plot_format(path: str | None) -> None:
         return
     if Path(path).suffix not in FIGURE_ENDINGS:
         raise UserError(f"plot must end in {', '.join(FIGURE_ENDINGS)}; received {path!r}")
-    if not Path(path).absolute().parent.is_dir():
-        raise UserError(f"plot: there is no folder {Path(path).parent}")
+    require_folder_of(path, "plot")
 
 
 def cost_table(costs: Mapping[str, Cost]) -> str:

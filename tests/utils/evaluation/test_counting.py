@@ -5,7 +5,7 @@ import pytest
 from keras import layers
 
 from models import build_model
-from models.attention_module import cbam_block
+from models.attention_module import attach_attention_module, cbam_block, list_attention
 from utils.evaluation.counting import activation_bytes, multiply_adds, trainable_params
 
 pytestmark = pytest.mark.once
@@ -73,3 +73,97 @@ def test_half_precision_takes_half_the_memory():
     image = keras.Input((8, 8, 3))
     model = keras.Model(image, layers.Conv2D(4, 3, dtype="mixed_bfloat16")(image))
     assert activation_bytes(model) == 2 * 6 * 6 * 4
+
+
+def counted(shape, *stack):
+    """The multiply-adds of layers one after the other, every one of which must be counted."""
+    said = []
+    model = keras.Sequential([keras.Input(shape), *stack])
+    found = multiply_adds(model, shape, said.append)
+    assert not said
+    return found
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer", "expected"),
+    [
+        # a depthwise kernel and one of 1x1, at 16 x 16 positions
+        ((32, 32, 32), layers.SeparableConv2D(64, 3, 2, padding="same"),
+         16 * 16 * (9 * 32 + 32 * 64)),
+        ((10, 4), layers.SeparableConv1D(6, 3, depth_multiplier=2), 8 * (3 * 4 * 2 + 8 * 6)),
+        ((10, 4), layers.DepthwiseConv1D(3, depth_multiplier=2), 8 * 3 * 4 * 2),
+        ((6, 5, 4, 2), layers.Conv3D(3, 2), 5 * 4 * 3 * 8 * 2 * 3),
+        # each of the input's positions is multiplied by the whole kernel
+        ((5, 3), layers.Conv1DTranspose(7, 4, strides=2), 5 * 4 * 3 * 7),
+        ((5, 6, 3), layers.Conv2DTranspose(7, 3, strides=2, padding="same"), 5 * 6 * 9 * 3 * 7),
+        ((2, 3, 4, 3), layers.Conv3DTranspose(2, 2), 2 * 3 * 4 * 8 * 3 * 2),
+        ((5, 6), layers.EinsumDense("abc,cde->abde", (None, 2, 4)), 5 * 6 * 2 * 4),
+        ((5, 2, 4), layers.EinsumDense("...de,def->...f", (3,)), 5 * 2 * 4 * 3),
+    ],
+)  # fmt: skip
+def test_every_kind_of_convolution(shape, layer, expected):
+    assert counted(shape, layer) == expected
+
+
+def test_transposed_channels_first():
+    layer = layers.Conv2DTranspose(7, 3, strides=2, data_format="channels_first")
+    assert counted((3, 5, 6), layer) == 5 * 6 * 9 * 3 * 7
+
+
+def test_projections_of_self_attention():
+    words = keras.Input((5, 8))
+    attended = layers.MultiHeadAttention(num_heads=2, key_dim=3, value_dim=4)(words, words)
+    # queries, keys, values, and what leads back to 8 channels
+    assert multiply_adds(keras.Model(words, attended)) == 5 * 8 * 2 * (3 + 3 + 4 + 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "precision"),
+    [
+        ("Xception", 8400, 50),  # timm's table of the same network: 8.40 G
+        ("NASNetMobile", 564, 5),  # the NASNet paper, Table 2
+    ],
+)
+@pytest.mark.usefixtures("without_values")
+def test_published_networks_of_separable_convolutions(name, millions, precision):
+    said = []
+    model = getattr(keras.applications, name)(weights=None)
+    assert multiply_adds(model, announce=said.append) / 1e6 == pytest.approx(
+        millions, abs=precision
+    )
+    assert not said
+
+
+class Projection(layers.Layer):
+    """A layer of a user's own, with a matrix that nobody has told us how it is used."""
+
+    def build(self, input_shape):
+        self.gain = self.add_weight(shape=(1, 1, input_shape[-1]), name="gain")
+        self.matrix = self.add_weight(shape=(input_shape[-1], 4), name="matrix")
+
+    def call(self, x):
+        return keras.ops.matmul(x * self.gain, self.matrix)
+
+
+def test_what_is_not_counted_is_announced(capsys):
+    inner = [layers.Conv2D(4, 1), Projection(name="one"), Projection(name="two")]
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.Sequential(inner)])
+    said = []
+    assert multiply_adds(model, announce=said.append) == 8 * 8 * 3 * 4
+    line = "not counted in multiply-adds: one (Projection) and 1 more of its class"
+    assert said == [line]
+    for _ in range(2):  # by default, it is said once
+        multiply_adds(model)
+    assert capsys.readouterr().err == f"{line}\n"
+
+
+def test_embeddings_and_normalizations_count_nothing():
+    stack = [layers.Embedding(20, 6), layers.LayerNormalization(axis=(1, 2)), layers.PReLU()]
+    assert counted((5,), *stack) == 0
+
+
+@pytest.mark.parametrize("name", list_attention())
+def test_every_module_is_counted(name):
+    image = keras.Input((8, 8, 16))
+    model = keras.Model(image, attach_attention_module(image, name))
+    multiply_adds(model, announce=pytest.fail)

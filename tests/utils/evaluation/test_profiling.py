@@ -20,6 +20,26 @@ from utils.evaluation.profiling import Cost, cost_table, profile
 from utils.plots import costs as pictures
 from utils.system.errors import UserError
 
+OWN_NETWORK = """
+import keras
+from models.builder import Builder, takes_common_options
+
+
+class Mixing(keras.layers.Layer):
+    def build(self, input_shape):
+        self.matrix = self.add_weight(shape=(4, 4))
+
+    def call(self, x):
+        return keras.ops.matmul(x, self.matrix)
+
+
+@takes_common_options
+def mine(input_shape=None, name="mine", **common):
+    net = Builder(input_shape, name=name, **common)
+    x = Mixing(name="mixed")(keras.layers.Conv2D(4, 1)(net.input))
+    return net.model(net.attend(x, "stage1_block1"))
+"""
+
 
 @pytest.mark.once  # JAX compiles every operation by itself
 def test_profile_of_modules():
@@ -59,6 +79,19 @@ def test_the_size_of_the_image_in_channels_first():
     said = []
     assert profile(settings, said.append) == last
     assert said == ["resnet_v1_8, images of 3x16x16"]
+
+
+@pytest.mark.once
+def test_what_a_profile_cannot_count_is_said_once(tmp_path, monkeypatch):
+    """A network of a user's own, with a layer that nobody knows, is profiled all the same."""
+    (tmp_path / "mine.py").write_text(OWN_NETWORK)
+    settings = ProfileSettings(
+        model=f"{tmp_path / 'mine.py'}:mine", attention="se_block", rounds=0, input_size=8
+    )
+    said = []
+    costs = profile(settings, said.append)
+    assert costs["none"].multiply_adds == 8 * 8 * 3 * 4 + 4 * 10
+    assert said[1:] == ["not counted in multiply-adds: mixed (Mixing)"]
 
 
 @pytest.mark.once
