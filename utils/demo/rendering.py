@@ -119,7 +119,10 @@ def _pictures(
     if attention is not None and attention.spatial is not None:
         yield _spatial_picture(explanation, attention.spatial[0])
     if attention is not None and attention.channel is not None:
-        yield _channel_picture(explanation, attention.channel[0])
+        yield _channel_picture(explanation, "gates", attention.channel[0])
+    if attention is not None:
+        for branch, shares in attention.branches.items():
+            yield _channel_picture(explanation, f"shares of {branch}", shares[0])
 
 
 def _cam_picture(
@@ -158,13 +161,13 @@ def _spatial_picture(explanation: ImageExplanation, spatial: np.ndarray) -> dict
     }
 
 
-def _channel_picture(explanation: ImageExplanation, gates: np.ndarray) -> dict[str, str]:
+def _channel_picture(explanation: ImageExplanation, what: str, gates: np.ndarray) -> dict[str, str]:
     at, highest = _at(explanation), max(1.0, float(gates.max()))
     return {
         "source": _draw_to_uri(lambda axes: draw_channel_gates(axes, [gates], highest)),
-        "alt": f"Channel attention of {explanation.name} {at}: gates from {gates.min():.2f} to "
+        "alt": f"Channel attention of {explanation.name} {at}: {what} from {gates.min():.2f} to "
         f"{gates.max():.2f}",
-        "caption": f"Channel attention {at}: a bar for each of {len(gates)} gates, "
+        "caption": f"Channel attention {at}: a bar for each of {len(gates)} {what}, "
         f"0 to {highest:.3g}",
     }
 

@@ -1,6 +1,7 @@
 """The attention maps of a network: how strongly it weighs each position and each channel."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -8,6 +9,9 @@ from keras import ops
 
 from models.attention_module import AttentionLayer, IdentityStart
 from models.graphs import deep_graphs
+
+# names of maps that attention layers return, of what weighs positions
+BY_POSITION = ("spatial", "height", "width", "channel_height", "channel_width")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,13 +24,17 @@ class AttentionMaps:
         spatial: float array `(n, height, width)`, a weight for each position; `None` if the layer
             has none.
         channel: float array `(n, channels)`, a weight for each channel; `None` if the layer has
-            none.
+            none, or several.
+        branches: dictionary from the names of a layer's branches, such as `"branch1"`, to float
+            arrays `(n, channels)`, the share that each channel takes from it; empty for a layer
+            without branches.
     """
 
     layer: str
     size: tuple[int, int]
     spatial: np.ndarray | None
     channel: np.ndarray | None
+    branches: dict[str, np.ndarray]
 
 
 def attention_maps(network: keras.Model, images: np.ndarray) -> list[AttentionMaps]:
@@ -66,9 +74,23 @@ class AttentionMapExtractor:
         inputs = inputs if isinstance(inputs, list) else [inputs]
         pairs = zip(self._layers.items(), inputs, strict=True)
         return [
-            AttentionMaps(layer.name, size, *_spatial_and_channel(attention, x))
+            AttentionMaps(layer.name, size, *_by_kind(attention, x))
             for (size, (layer, attention)), x in pairs
         ]
+
+
+def attention_layers(
+    network: keras.Model,
+) -> Iterator[tuple[keras.layers.Layer, AttentionLayer]]:
+    """Yields the layers of a network with attention, each with the layer that it is or wraps.
+
+    Args:
+        network: Functional Keras model.
+    """
+    for layer in network.layers:
+        attention = layer.module if isinstance(layer, IdentityStart) else layer
+        if isinstance(attention, AttentionLayer):
+            yield layer, attention
 
 
 def _last_of_each_size(
@@ -76,27 +98,32 @@ def _last_of_each_size(
 ) -> dict[tuple[int, int], tuple[keras.layers.Layer, AttentionLayer]]:
     """The last layer with attention at each size, and the attention layer that it is or wraps."""
     last = {}
-    for layer in network.layers:
-        attention = layer.module if isinstance(layer, IdentityStart) else layer
-        if isinstance(attention, AttentionLayer):
-            height, width = (layer.output.shape[axis] for axis in attention.spatial_axes)
-            last[height, width] = (layer, attention)
+    for layer, attention in attention_layers(network):
+        height, width = (layer.output.shape[axis] for axis in attention.spatial_axes)
+        last[height, width] = (layer, attention)
     return last
 
 
-def _spatial_and_channel(
+def _by_kind(
     attention: AttentionLayer, x: np.ndarray
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    _, maps = attention(ops.convert_to_tensor(x), training=False, return_maps=True)
-    maps = [ops.convert_to_numpy(ops.cast(m, "float32")) for m in maps.values()]
+) -> tuple[np.ndarray | None, np.ndarray | None, dict[str, np.ndarray]]:
+    """The maps of a layer for its inputs: by position, by channel, and by branch and channel."""
+    _, found = attention(ops.convert_to_tensor(x), training=False, return_maps=True)
+    maps = {kind: ops.convert_to_numpy(ops.cast(m, "float32")) for kind, m in found.items()}
     if attention.data_format == "channels_first":
-        maps = [m.transpose(0, 2, 3, 1) for m in maps]
-    spatial_maps = [m for m in maps if m.shape[1:3] != (1, 1)]
-    channel_maps = [m for m in maps if m.shape[1:3] == (1, 1)]
+        maps = {kind: m.transpose(0, 2, 3, 1) for kind, m in maps.items()}
+    by_position = [m for kind, m in maps.items() if _is_by_position(kind, m)]
     spatial = None
-    if spatial_maps:
+    if by_position:
         # coordinate attention has two: a weight for each row and one for each column
-        product = np.prod(np.broadcast_arrays(*spatial_maps), axis=0)
+        product = np.prod(np.broadcast_arrays(*by_position), axis=0)
         spatial = product.mean(axis=-1)
-    channel = channel_maps[0][:, 0, 0] if channel_maps else None
-    return spatial, channel
+    others = {kind: m[:, 0, 0] for kind, m in maps.items() if not _is_by_position(kind, m)}
+    if len(others) > 1:
+        return spatial, None, others
+    return spatial, next(iter(others.values()), None), {}
+
+
+def _is_by_position(kind: str, values: np.ndarray) -> bool:
+    """Whether a map weighs positions; if there is one position alone, its name says so."""
+    return kind in BY_POSITION or values.shape[1:3] != (1, 1)

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from models.attention_module import AttentionLayer
 from models.graphs import deep_graphs
 from models.pretrained import trained_model
 
@@ -20,6 +19,7 @@ from ..system.backend import synchronize
 from ..system.backend_batches import keras_input
 from ..training.setup import make_setup
 from ..training.train import with_defaults
+from .attention_maps import attention_layers
 
 IMAGES = 256
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -128,15 +128,16 @@ def gate_quantiles(network: keras.Model, images: np.ndarray) -> dict[str, Any]:
         5, 25, 50, 75 and 95 %; and from `"border"` to the mean of the spatial gates at the border
         and inside, in the last block. Empty for a network without attention.
     """
-    layers = [layer for layer in network.layers if isinstance(layer, AttentionLayer)]
+    layers = list(attention_layers(network))
     if not layers:
         return {}
     with deep_graphs():
-        inputs = keras.Model(network.inputs, [layer.input for layer in layers])
+        inputs = keras.Model(network.inputs, [layer.input for layer, _ in layers])
     maps: dict[str, list[np.ndarray]] = {}
     found = inputs.predict_on_batch(images)
-    for layer, x in zip(layers, found if len(layers) > 1 else [found], strict=True):
-        _, gates = layer(x, return_maps=True)
+    found = found if len(layers) > 1 else [found]
+    for (_, attention), x in zip(layers, found, strict=True):
+        _, gates = attention(x, return_maps=True)
         for kind, gate in gates.items():
             values = ops.convert_to_numpy(ops.cast(gate, "float32"))
             maps.setdefault(kind, []).append(values)

@@ -1,10 +1,13 @@
 """The demo's HTML: what changed, and where, in words."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from utils.demo.explainer import ImageExplanation, Query
 from utils.demo.rendering import render
+from utils.explain.attention_maps import AttentionMaps
 from utils.explain.selection import SelectedImage
 
 pytestmark = pytest.mark.once
@@ -49,3 +52,13 @@ def test_the_explained_class_is_in_the_table():
     rows = render([explanation("x", shares, (0, 2), 7)], [None], "", CLASSES).count("<tr><th")
     assert rows == 1 + 5 + 1  # the head, five classes, and the explained one
     assert render([explanation("x", shares, (0, 2), 1)], [None], "", CLASSES).count("<tr><th") == 6
+
+
+def test_branches_are_named():
+    shares = {"branch1": np.array([[0.25, 0.5]]), "branch2": np.array([[0.75, 0.5]])}
+    maps = AttentionMaps("layer", (3, 3), None, None, shares)
+    shown = dataclasses.replace(explanation("x", [0.6, 0.4], (1, 1)), attention=maps)
+    page = render([shown], [None], "", CLASSES)
+    assert page.count("<figure>") == 1 + 2
+    assert "Channel attention of x at 3×3: shares of branch1 from 0.25 to 0.50" in page
+    assert "Channel attention of x at 3×3: shares of branch2 from 0.50 to 0.75" in page

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from models import build_model
+from models.attention_module import CBAM, IdentityStart, cbam_block, sk_block, split_block
 from models.class_activation import GradCAM, grad_cam, stage_layers
 from models.surgery import add_attention
 from tests.models.transfer import randomize
@@ -107,3 +108,54 @@ def test_every_architecture_can_be_explained(name, rng):
     for layer in layers.values():
         cams = GradCAM(network, layer)(images, np.array([0, 3]))
         assert cams.shape == (2, 32, 32)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("block", "options", "names"),
+    [
+        (sk_block, {"branches": 3}, ["branch1", "branch2", "branch3"]),
+        (split_block, {}, ["split1", "split2"]),
+    ],
+)
+def test_branches_are_kept_by_name_and_are_no_gate(block, options, names, rng):
+    image = keras.Input((6, 5, 8))
+    network = keras.Model(image, block(image, **options))
+    randomize(network, rng, 0.5)
+    (found,) = attention_maps(network, rng.normal(size=(2, 6, 5, 8)).astype("float32"))
+    assert found.channel is None
+    assert found.spatial is None
+    assert list(found.branches) == names
+    shares = np.stack(list(found.branches.values()))
+    assert shares.shape == (len(names), 2, 8)
+    np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-5)  # as the papers have it
+    assert np.ptp(shares, axis=0).min() > 1e-4
+
+
+@pytest.mark.once
+def test_the_only_split_is_the_gate_of_the_channels(rng):
+    image = keras.Input((6, 5, 8))
+    network = keras.Model(image, split_block(image, radix=1))
+    (found,) = attention_maps(network, rng.normal(size=(2, 6, 5, 8)).astype("float32"))
+    assert found.channel.shape == (2, 8)
+    assert found.branches == {}
+
+
+@pytest.mark.once
+def test_maps_of_one_position_are_told_apart_by_their_names(rng):
+    image = keras.Input((1, 1, 8))
+    network = keras.Model(image, cbam_block(image))
+    pixels = rng.normal(size=(2, 1, 1, 8)).astype("float32")
+    (found,) = attention_maps(network, pixels)
+    assert found.channel.shape == (2, 8)
+    assert found.spatial.shape == (2, 1, 1)
+    gates = found.channel[:, None, None, :] * found.spatial[..., None]
+    np.testing.assert_allclose(pixels * gates, network.predict(pixels, verbose=0), atol=1e-5)
+
+
+@pytest.mark.once
+def test_a_module_that_starts_as_the_identity_has_maps(rng):
+    image = keras.Input((6, 5, 8))
+    network = keras.Model(image, IdentityStart(CBAM())(image))
+    (found,) = attention_maps(network, rng.normal(size=(2, 6, 5, 8)).astype("float32"))
+    assert found.channel.shape == (2, 8)
