@@ -1,6 +1,7 @@
 """The command `demo`: a page that explains trained networks, served by this machine."""
 
 import contextlib
+import errno
 import importlib.util
 import ipaddress
 import os
@@ -10,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..config.command_settings import DemoSettings
 from ..system.errors import Interrupted, UserError
@@ -60,20 +61,32 @@ def free_port(host: str, port: int | None = None) -> int:
         port: int, the port to check. By default the first free one from 7860 on.
 
     Raises:
-        UserError: the port is in use, or the address is not this machine's.
+        UserError: the port is in use, or the host is unknown or not this machine.
     """
     ports = [port] if port else range(FIRST_PORT, FIRST_PORT + PORTS)
+    family, address = _resolved(host, ports[0])
     reason: object = None
     for candidate in ports:
         try:
-            family = socket.getaddrinfo(host, candidate)[0][0]
-            socket.create_server((host, candidate), family=family).close()
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or error
+            socket.create_server((address[0], candidate, *address[2:]), family=family).close()
+        except OSError as error:
+            reason = error.strerror or error
+            if error.errno != errno.EADDRINUSE:
+                break  # what keeps this host from one port keeps it from all
         else:
             return candidate
     tried = port or f"any of {ports[0]} to {ports[-1]}"
     raise UserError(f"the demo cannot listen on --host {host}, --port {tried}: {reason}")
+
+
+def _resolved(host: str, port: int) -> tuple[int, Any]:
+    """The family and the address of a host, which is asked for once: a name server can be slow."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"the demo cannot listen on --host {host}: {reason}") from None
+    return family, address
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,6 +1,7 @@
 """The command `demo` without a browser: what it loads, where it listens, and what it refuses."""
 
 import dataclasses
+import errno
 import json
 import re
 import shutil
@@ -78,6 +79,35 @@ def test_takes_the_next_port_that_is_free():
     first = free_port("127.0.0.1")
     with socket.create_server(("127.0.0.1", first)):
         assert free_port("127.0.0.1") > first
+
+
+def test_a_host_is_resolved_once_and_its_own_error_is_said(monkeypatch):
+    asked = []
+
+    def unknown(host, *arguments, **options):
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(UserError) as error:
+        free_port("no.such.host")
+    said = "the demo cannot listen on --host no.such.host: Name or service not known"
+    assert str(error.value) == said
+    assert asked == ["no.such.host"]
+
+
+@pytest.mark.parametrize(("number", "tried"), [(errno.EADDRNOTAVAIL, 1), (errno.EADDRINUSE, 100)])
+def test_only_a_port_in_use_is_followed_by_the_next(number, tried, monkeypatch):
+    ports = []
+
+    def fail(address, **options):
+        ports.append(address[1])
+        raise OSError(number, "it fails")
+
+    monkeypatch.setattr(socket, "create_server", fail)
+    with pytest.raises(UserError, match=r"--host 127.0.0.1, --port any of 7860 to 7959: it fails$"):
+        free_port("127.0.0.1")
+    assert ports == list(range(7860, 7860 + tried))
 
 
 def test_networks_of_several_kinds_are_refused(runs, run_without_data, tmp_path):
