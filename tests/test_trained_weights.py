@@ -1,6 +1,7 @@
 """Trained weights on the command line: in the place of a run, and where none is given."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from main import main
+from models import saving
 from models.pretrained import list_weights
 from models.saving import load_model
 from utils.data import cifar
@@ -53,6 +55,39 @@ def test_a_folder_of_other_weights_is_made_anew(alone):
     (folder / "best.keras").write_bytes(b"of another version")
     assert load_model(trained_run(NAME) / "best.keras").count_params()
     assert json.loads((folder / "summary.json").read_text()) == summary
+
+
+def test_a_run_is_complete_from_its_first_moment(alone, monkeypatch):
+    """Another process makes the same run between the look for it and the making."""
+    mkdir, save, seen = Path.mkdir, saving.save_model, []
+
+    def first_the_other(path, *arguments, **options):
+        monkeypatch.setattr(Path, "mkdir", mkdir)
+        trained_run(NAME)
+        mkdir(path, *arguments, **options)
+
+    def look(*arguments):
+        seen.append((Path("runs") / NAME / "config.json").exists())
+        save(*arguments)
+
+    monkeypatch.setattr(Path, "mkdir", first_the_other)
+    monkeypatch.setattr(saving, "save_model", look)
+    folder = trained_run(NAME)
+    assert seen == [False, True]  # the other's is not taken away
+    assert load_model(folder / "best.keras").count_params()
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.keras", "config.json", "summary.json",
+    ]  # fmt: skip
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_files_of_ones_own_beside_a_run_stay(alone):
+    folder = trained_run(NAME)
+    (folder / "evaluation.json").write_text("mine")
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps({**summary, "weights": "of another version"}))
+    trained_run(NAME)
+    assert (folder / "evaluation.json").read_text() == "mine"
 
 
 def test_a_run_of_ones_own_is_not_overwritten(alone):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import hashlib
+import os
+import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,7 +12,8 @@ from models.pretrained import trained_weights
 from ..config.fields import Settings
 from ..config.settings import TrainSettings
 from ..system.errors import UserError
-from ..system.files import read_json, replacing, write_json
+from ..system.files import flush_folder, read_json, replacing, temporary_path, write_json
+from .run_folder import locked
 
 NAMING = ("run", "runs", "network", "init")  # settings that can name a trained network
 ROOT = Path("runs")
@@ -48,27 +51,46 @@ def trained_run(name: str) -> Path:
         The path of the folder, below `runs/`, with `config.json`, `summary.json` and `best.keras`.
 
     Raises:
-        UserError: that folder holds a run of the user's own.
+        UserError: that folder holds a run of the user's own, or is in use.
     """
     folder, entry = ROOT / name, trained_weights()[name]
     checksum = hashlib.sha256(entry.path.read_bytes()).hexdigest()
-    if (folder / "config.json").exists():
-        found = _checksum_in(folder)
-        if found == checksum:
-            return folder
-        if found is None:
-            raise UserError(
-                f"{folder}, where the network with the weights {name} belongs, holds a run of your "
-                "own; move it elsewhere, or work in another folder"
-            )
+    if _is_made(folder, name, checksum):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_path(folder)
+    temporary.mkdir()
+    try:
+        _write_run(temporary, entry, checksum)
+        with locked(folder):
+            if not _is_made(folder, name, checksum):  # by another process meanwhile
+                _put(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _is_made(folder, name, checksum):
+    """Whether a folder is a run with these weights; one of the user's own is refused."""
+    if not (folder / "config.json").exists():
+        return False
+    found = _checksum_in(folder)
+    if found is None:
+        raise UserError(
+            f"{folder}, where the network with the weights {name} belongs, holds a run of your "
+            "own; move it elsewhere, or work in another folder"
+        )
+    return found == checksum
+
+
+def _write_run(folder, entry, checksum):
+    """Writes the files of a run with trained weights into a folder."""
     from models.pretrained import trained_model
     from models.saving import save_model
     from models.specification import parse_specification
 
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").unlink(missing_ok=True)  # until the rest is there, this is no run
     with replacing(folder / "best.keras") as temporary:
-        save_model(trained_model(name), temporary)
+        save_model(trained_model(entry.name), temporary)
     write_json(
         folder / "summary.json",
         {
@@ -90,7 +112,14 @@ def trained_run(name: str) -> Path:
         **{**options, **entry.recipe, "epochs": entry.epochs},
     ).config()
     write_json(folder / "config.json", config)
-    return folder
+
+
+def _put(made, folder):
+    """Moves the files of a run into its folder, where others of the user's may be."""
+    (folder / "config.json").unlink(missing_ok=True)  # until the rest is there, this is no run
+    for name in ("best.keras", "summary.json", "config.json"):
+        os.replace(made / name, folder / name)
+    flush_folder(folder)
 
 
 def _checksum_in(folder):
