@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ..plots.figures import COLORS, MARKERS, save_figure, two_panels
+from ..plots.figures import COLORS, MARKERS, legend_label, save_figure, two_panels
 from .table import Row
 
 MANY_EPOCHS = 8
@@ -63,7 +63,7 @@ def _plot_costs(axes: Axes, rows: Sequence[Row]) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     for number, (row, cost) in enumerate(zip(rows, costs, strict=True)):
         style = {**_style(number), "linestyle": "none", "capsize": 4}
-        axes.errorbar(cost, row.mean, row.deviation, label=row.name, **style)
+        axes.errorbar(cost, row.mean, row.deviation, label=legend_label(row.name), **style)
     axes.set(ylabel="test accuracy (mean ± standard deviation)")
     axes.margins(x=0.15)
     axes.xaxis.set_major_locator(MaxNLocator(5))

@@ -46,6 +46,11 @@ def wrapped(text: str, most: int) -> str:
     return "\n".join(textwrap.wrap(text, most))
 
 
+def legend_label(name: str) -> str:
+    """Returns a name as a legend shows it: Matplotlib leaves out what begins with an underscore."""
+    return f" {name}" if name.startswith("_") else name
+
+
 def wrapped_title(figure: Figure, title: str) -> str:
     """Breaks a title into lines that fit on a figure, and makes the figure higher by the others."""
     width, height = figure.get_size_inches()

@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from .figures import COLORS, Target, save_figure
+from .figures import COLORS, Target, legend_label, save_figure
 
 KINDS = {"channel": "channel gates", "spatial": "spatial gates"}
 
@@ -23,8 +23,8 @@ def plot_gates(path: Target, found: Mapping[str, Mapping[str, Any]]) -> None:
     times = _times(found[form] for form in forms)
     for axes, (kind, title) in zip(panels, KINDS.items(), strict=True):
         for number, form in enumerate(forms):
-            shift = 0.22 * (number - (len(forms) - 1) / 2)
-            _draw_boxes(axes, found[form], kind, times, shift, COLORS[number + 3], form)
+            shift = _shift(number, len(forms))
+            _draw_boxes(axes, found[form], kind, times, shift, _color(number), legend_label(form))
         axes.set(title=title, xlabel="step of the training")
         axes.set_xticks(range(len(times)), times)
         axes.axhline(1, color="black", linewidth=0.8, linestyle=":")
@@ -33,6 +33,15 @@ def plot_gates(path: Target, found: Mapping[str, Mapping[str, Any]]) -> None:
     panels[0].set_ylabel("gate: median, half and 90 % of all values")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     save_figure(figure, path)
+
+
+def _shift(number, count):
+    """How far beside a step the boxes of a form are; the next step is at a distance of 1."""
+    return min(0.22, 0.8 / count) * (number - (count - 1) / 2)
+
+
+def _color(number):
+    return COLORS[(number + 3) % len(COLORS)]
 
 
 def _times(of_forms):

@@ -90,3 +90,10 @@ def test_one_seed_and_one_epoch(tmp_path):
     one = dataclasses.replace(NONE, accuracies=[0.7], deviation=None, curves=[[0.5]])
     plot_comparison(tmp_path / "one.png", [one], "title")
     assert min(matplotlib.image.imread(tmp_path / "one.png").shape[:2]) > 300
+
+
+def test_a_name_that_begins_with_an_underscore_is_in_the_legend(figures):
+    """Matplotlib would leave it out."""
+    plot_comparison("unused.png", [NONE, dataclasses.replace(SE, name="_se")], "title")
+    (legend,) = figures[0].legends
+    assert [text.get_text().strip() for text in legend.get_texts()] == ["none", "_se"]

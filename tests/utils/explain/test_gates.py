@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from models.attention_module import CBAM, cbam_block
+from models.attention_module import CBAM, IdentityStart, cbam_block
 from utils.explain.gates import QUANTILES, gate_quantiles, gates_while_training
+from utils.plots import gates as gates_plot
 from utils.plots.gates import plot_gates
 
 
@@ -36,12 +37,41 @@ def test_quantiles_are_those_of_the_maps(rng):
 
 
 @pytest.mark.once
+def test_a_module_that_starts_as_the_identity_has_gates(rng):
+    image, images = keras.Input((6, 5, 4)), rng.normal(size=(3, 6, 5, 4)).astype("float32")
+    module = CBAM(kernel_size=3)
+    found = gate_quantiles(keras.Model(image, IdentityStart(module)(image)), images)
+    _, maps = module(images, return_maps=True)
+    for kind in ("channel", "spatial"):
+        gate = keras.ops.convert_to_numpy(maps[kind])
+        np.testing.assert_allclose(found[kind], np.quantile(gate, QUANTILES), rtol=1e-5)
+
+
+@pytest.mark.once
 def test_the_picture(tmp_path):
     gates = {"channel": [0.1, 0.2, 0.5, 0.6, 1.0], "spatial": [0.5] * 5}
     plot_gates(
         tmp_path / "gates.png", {"none": {"0": {}}, "cbam_block": {"0": gates, "end": gates}}
     )
     assert imread(tmp_path / "gates.png").shape[:2] == (504, 1080)
+
+
+@pytest.mark.once
+def test_a_picture_of_many_modules(tmp_path, monkeypatch):
+    """Their boxes keep to the half of the way to the next step, and no color is missing."""
+    drawn, gates = [], {"channel": [0.1, 0.2, 0.5, 0.6, 1.0]}
+    draw = gates_plot._draw_boxes
+
+    def record(axes, steps, kind, times, shift, color, label):
+        drawn.append((label, shift))
+        draw(axes, steps, kind, times, shift, color, label)
+
+    monkeypatch.setattr(gates_plot, "_draw_boxes", record)
+    plot_gates(tmp_path / "gates.png", {f"form{n}": {"0": gates, "end": gates} for n in range(9)})
+    shifts = np.array([shift for _, shift in drawn[:9]])
+    assert np.abs(shifts).max() < 0.5
+    assert np.diff(shifts).min() > 0
+    assert shifts.mean() == pytest.approx(0)
 
 
 @pytest.mark.long
