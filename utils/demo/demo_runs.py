@@ -7,16 +7,13 @@ from typing import Any
 
 import keras
 
-from models.precision import in_precision
-
 from ..config.command_settings import DemoSettings
-from ..data.data_format import image_shape_of
 from ..data.dataset import Dataset
 from ..data.images.decoding import read_image
 from ..explain.loading import display_names, load_explainable_network, read_common_config
-from ..explain.selection import SelectedImage
+from ..explain.selection import SelectedImage, numbered_image
+from ..predict.trained_network import fixed_image_shape, in_precision_of_run
 from ..runs.run_folder import load_run_dataset, read_class_names, read_config
-from ..system.backend_precision import precision_of_run
 from ..system.errors import UserError
 from .explainer import Explainer, ImageExplanation, Query
 from .rendering import render
@@ -49,22 +46,27 @@ class DemoRuns:
     def test_image(self, number: float) -> SelectedImage:
         """Returns a test image.
 
+        Args:
+            number: its number, from 0 on.
+
+        Returns:
+            A `SelectedImage` with its true class.
+
         Raises:
             UserError: there is no image with that number.
         """
         if self.dataset is None:
             raise UserError(self.no_dataset)
-        count = len(self.dataset.x_test)
-        if not 0 <= number < count or number != int(number):
-            raise UserError(
-                f"the test images have the numbers 0 to {count - 1}; received {number:g}"
-            )
-        number = int(number)
-        pixels, label = self.dataset.x_test[number], self.dataset.y_test[number]
-        return SelectedImage(f"test image {number}", pixels, int(label))
+        return numbered_image(self.dataset, number, "test image")
 
     def uploaded_image(self, path: str | Path) -> SelectedImage:
         """Reads an image file.
+
+        Args:
+            path: path of the file.
+
+        Returns:
+            A `SelectedImage` of the networks' size, whose true class is unknown.
 
         Raises:
             UserError: it cannot be read. The message names the file without its folder, which is
@@ -77,7 +79,14 @@ class DemoRuns:
             raise UserError(str(error).replace(str(path), path.name)) from None
 
     def explain(self, query: Query) -> list[ImageExplanation]:
-        """Has every network explain a query."""
+        """Has every network explain a query.
+
+        Args:
+            query: a `Query`.
+
+        Returns:
+            A list of `ImageExplanation`s, one for each network.
+        """
         return [explainer.explain(query) for explainer in self.explainers]
 
     def render(
@@ -132,8 +141,7 @@ def load_demo_runs(settings: DemoSettings, announce: Callable[[str], None] = pri
 
 def _network(run: Path, dataset: Dataset | None, precision: str) -> keras.Model:
     network = load_explainable_network(run, dataset)
-    trained_in = read_config(run).get("precision", "float32")
-    return in_precision(network, precision_of_run(precision, trained_in))
+    return in_precision_of_run(network, read_config(run), precision)
 
 
 def _load_local_dataset(config: dict[str, Any], data_dir: str | None) -> Dataset:
@@ -155,11 +163,4 @@ def _common_shape_and_classes(
 
 
 def _shape_and_classes(run: Path, network: keras.Model) -> tuple[tuple[int, int, int], int]:
-    shape = image_shape_of(network)
-    if len(shape) != 3 or None in shape or shape[-1] not in (1, 3):
-        raise UserError(
-            f"{run}/best.keras must take images of a fixed size with 1 or 3 channels; "
-            f"it takes {network.input_shape}"
-        )
-    height, width, channels = shape
-    return (height, width, channels), network.output_shape[-1]
+    return fixed_image_shape(network, f"{run}/best.keras"), network.output_shape[-1]

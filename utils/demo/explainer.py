@@ -57,6 +57,7 @@ class ImageExplanation:
 
     @property
     def predicted(self) -> int:
+        """The class that the network predicts."""
         return int(self.probabilities.argmax())
 
 
@@ -76,6 +77,14 @@ class Explainer:
         self._cams: dict[tuple[int, int], GradCAM] = {}
 
     def explain(self, query: Query) -> ImageExplanation:
+        """Explains how the network classifies an image.
+
+        Args:
+            query: a `Query`.
+
+        Returns:
+            An `ImageExplanation`, without maps of a stage that the network does not have.
+        """
         pixels = in_data_format(query.image.pixels[None])
         probabilities = np.asarray(self._network.predict_on_batch(pixels)[0], "float64")
         target = int(probabilities.argmax()) if query.target is None else query.target

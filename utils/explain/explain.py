@@ -72,6 +72,7 @@ def explain(
         if scored:
             announce(f"{name}: deleting and inserting pixels")
             scores[name] = _score(network, dataset, settings)
+    _make(output)
     plot_explanations(output / "explanation.png", images, explanations, dataset.class_names)
     if scores:
         plot_faithfulness(output / "faithfulness.png", scores)
@@ -106,11 +107,19 @@ def _output_folder(output: str | None, runs: Sequence[Path]) -> Path:
             folder = folder / "explained"
     else:
         folder = Path(output)
+    # at once: to explain networks can take minutes
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    if not there.is_dir():
+        raise UserError(f"output must be a folder; {str(folder)!r}: {there} is a file")
+    return folder
+
+
+def _make(folder: Path) -> None:
+    """Makes the folder of the output, right before its first file: a mistake leaves none."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"output must be a folder; {str(folder)!r}: {error.strerror}") from None
-    return folder
 
 
 def _common_folder(runs: Sequence[Path]) -> Path:

@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from ..plots.figures import COLORS, save_figure, wrapped
+from ..plots.figures import COLORS, legend_label, save_figure, wrapped
 from .explanations import Explanation
 from .faithfulness import Faithfulness, area_under_curves
 from .selection import SelectedImage
@@ -103,7 +103,10 @@ def _network_rows(
     rows += [_spatial_row(name, maps, scale) for maps in spatial]
     gates = [maps.channel for maps in explanation.attention if maps.channel is not None]
     if gates:
-        rows.append(_channel_row(name, gates))
+        rows.append(_channel_row(name, "sorted gates", gates))
+    for branch in dict.fromkeys(b for maps in explanation.attention for b in maps.branches):
+        shares = [m.branches[branch] for m in explanation.attention if branch in m.branches]
+        rows.append(_channel_row(name, f"sorted shares of {branch}", shares))
     return rows
 
 
@@ -137,13 +140,13 @@ def _spatial_row(name: str, maps: np.ndarray, scale: Normalize | None) -> Row:
     return f"{name}\nspatial attention\n{height}×{width}, {low:.2f} to {high:.2f}", draw
 
 
-def _channel_row(name: str, gates: list[np.ndarray]) -> Row:
+def _channel_row(name: str, what: str, gates: list[np.ndarray]) -> Row:
     highest = max(1.0, *(float(gate.max()) for gate in gates))
 
     def draw(axes: Axes, n: int) -> None:
         draw_channel_gates(axes, [gate[n] for gate in gates], highest)
 
-    return f"{name}\nchannel attention\nsorted gates, 0 to {highest:.3g}", draw
+    return f"{name}\nchannel attention\n{what}, 0 to {highest:.3g}", draw
 
 
 def _draw_image(axes: Axes, image: SelectedImage, class_names: Sequence[str]) -> None:
@@ -216,4 +219,5 @@ def _plot_curves(axes: Axes, scores: Mapping[str, Faithfulness], kind: str) -> N
             curves = getattr(score, field)
             shares = np.linspace(0, 1, curves.shape[1])
             label = f"{name}, {order}: area {area_under_curves(curves).mean():.3f}"
-            axes.plot(shares, curves.mean(axis=0), style, color=color, label=label)
+            mean = curves.mean(axis=0)
+            axes.plot(shares, mean, style, color=color, label=legend_label(label))

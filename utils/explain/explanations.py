@@ -34,6 +34,7 @@ class Explanation:
 
     @property
     def predicted(self) -> np.ndarray:
+        """The class that the network predicts for each image, an int array `(n,)`."""
         return self.probabilities.argmax(axis=-1)
 
 

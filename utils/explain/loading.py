@@ -10,12 +10,12 @@ import numpy as np
 
 from models.class_activation import GradCAM
 
-from ..data.data_format import image_shape_of
 from ..data.dataset import Dataset
 from ..data.datasets import IMAGE_SIZE
 from ..data.images.class_folders import MOST_NAMED
 from ..data.images.folder import TEST_SHARE
 from ..evaluation.networks import load_network
+from ..predict.trained_network import fixed_image_shape
 from ..runs.run_folder import read_class_names, read_config, recorded_class_names
 from ..system.errors import UserError
 
@@ -28,9 +28,11 @@ def read_common_config(runs: Sequence[Path], data_dir: str | None = None) -> dic
         data_dir: path of the folder with the data of all runs. Defaults to each run's own.
 
     Raises:
-        UserError: a folder is not a run, or the runs have different data sets: by their names, by
-            their classes or, for images in folders, by their folder, size or test images.
+        UserError: a folder is not a run or is named twice, or the runs have different data sets: by
+            their names, by their classes or, for images in folders, by their folder, size or test
+            images.
     """
+    _require_different(runs)
     configs = [read_config(run) for run in runs]
     _require_same("data set", [config["dataset"] for config in configs])
     _require_same_classes(runs)
@@ -42,6 +44,14 @@ def read_common_config(runs: Sequence[Path], data_dir: str | None = None) -> dic
             hint = "; name the one that has the images of all with --data-dir"
             _require_same("data folder", [config.get("data_dir") for config in configs], hint)
     return configs[0]
+
+
+def _require_different(runs: Sequence[Path]) -> None:
+    seen: dict[Path, Path] = {}
+    for run in runs:
+        other = seen.setdefault(run.resolve(), run)
+        if other is not run:
+            raise UserError(f"the runs must be different folders; {other} and {run} are the same")
 
 
 def _require_same(what: str, values: Sequence[Any], hint: str = "") -> None:
@@ -92,9 +102,12 @@ def without_images(config: dict[str, Any], run: Path) -> Dataset:
     Args:
         config: dictionary, the run's `config.json`.
         run: path of the run's folder.
+
+    Raises:
+        UserError: the network cannot be loaded, or does not take images of a fixed size.
     """
     network = load_explainable_network(run)
-    nothing = np.zeros((0, *image_shape_of(network)), "uint8")
+    nothing = np.zeros((0, *fixed_image_shape(network, f"{run}/best.keras")), "uint8")
     names = read_class_names(run, network.output_shape[-1])
     labels = np.zeros(0, "int64")
     return Dataset(config["dataset"], nothing, labels, nothing, labels, names, 0, flips=False)

@@ -83,18 +83,41 @@ def one_of_each_class(labels: np.ndarray) -> list[int]:
     return first[:DEFAULT_COUNT].tolist()
 
 
+def numbered_image(
+    dataset: Dataset, number: float, called: str, setting: str = ""
+) -> SelectedImage:
+    """Returns a test image by its number.
+
+    Args:
+        dataset: a `Dataset`.
+        number: number from 0 on.
+        called: string, what comes before the number in the image's name.
+        setting: string, what comes before the message. Defaults to an empty one.
+
+    Returns:
+        A `SelectedImage`.
+
+    Raises:
+        UserError: there is no image with that number.
+    """
+    count = len(dataset.x_test)
+    if not 0 <= number < count or number != int(number):
+        received = number if isinstance(number, int) else f"{number:g}"
+        raise UserError(
+            f"{setting}the test images have the numbers 0 to {count - 1}; received {received}"
+        )
+    number = int(number)
+    pixels, label = dataset.x_test[number], int(dataset.y_test[number])
+    return SelectedImage(f"{called} {number}", pixels, label)
+
+
 def _is_number(source: str) -> bool:
     return source.isascii() and source.isdigit()
 
 
 def _read_image(source: str, dataset: Dataset) -> SelectedImage:
     if _is_number(source):
-        number, count = int(source[:20]), len(dataset.x_test)
-        if number >= count:
-            raise UserError(
-                f"images: the test images have the numbers 0 to {count - 1}; received {source}"
-            )
-        return SelectedImage(f"test {number}", dataset.x_test[number], int(dataset.y_test[number]))
+        return numbered_image(dataset, int(source[:20]), "test", "images: ")
     if not Path(source).is_file():
         raise UserError(
             f"images must be numbers of test images, image files or folders; received {source!r}"

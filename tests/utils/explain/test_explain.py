@@ -202,6 +202,10 @@ def test_refuses_runs(run, cifar10, tmp_path, capsys):
     copy = shutil.copytree(run, tmp_path / "copy")
     save_model(load_model(digits / "best.keras"), copy / "best.keras")
     assert "it takes images of shape (8, 8, 1), not (32, 32, 3)" in refused(capsys, "explain", copy)
+    new = tmp_path / "new" / "folder"
+    refused(capsys, "explain", copy, "--output", new)
+    refused(capsys, "explain", copy, "--output", tmp_path / "file" / "new")
+    assert not new.parent.exists()
     (copy / "best.keras").write_bytes(b"no archive")
     assert "cannot be explained" in refused(capsys, "explain", copy)
     assert not (copy / "explanation.png").exists()

@@ -2,10 +2,17 @@
 
 from pathlib import Path
 
+import keras
 import pytest
 
+from models.saving import save_model
 from utils.config.settings import TrainSettings
-from utils.explain.loading import display_names, read_common_config, shorten_names
+from utils.explain.loading import (
+    display_names,
+    read_common_config,
+    shorten_names,
+    without_images,
+)
 from utils.system.errors import UserError
 from utils.system.files import write_json
 
@@ -68,3 +75,29 @@ def test_runs_on_the_same_images(run):
     assert read_common_config([first, moved], data_dir="/new")["dataset"] == "folder"
     cifar = [run(name, dataset="cifar10", data_dir=f"/{name}") for name in ("a", "b")]
     assert read_common_config(cifar)["data_dir"] == "/a"
+
+
+def test_a_run_is_named_once(run, monkeypatch):
+    first = run("first", dataset="cifar10")
+    monkeypatch.chdir(first.parent)
+    again = Path("first/../first")
+    with pytest.raises(UserError) as error:
+        read_common_config([first, again])
+    said = f"the runs must be different folders; {first} and {again} are the same"
+    assert str(error.value) == said
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((None, None, 3), "must take images of a fixed size with 1 or 3 channels; it takes"),
+        ((8, 8, 2), "must take images with 1 or 3 channels; it takes 2$"),
+    ],
+)
+def test_a_network_that_fits_no_image_is_refused_without_a_data_set(shape, message, run):
+    folder = run("any", dataset="cifar10")
+    image = keras.Input(shape)
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3)(image))
+    save_model(keras.Model(image, keras.layers.Softmax()(pooled)), folder / "best.keras")
+    with pytest.raises(UserError, match=rf"any/best\.keras {message}"):
+        without_images({"dataset": "cifar10"}, folder)
