@@ -122,7 +122,8 @@ def evaluate_run(
 
     Raises:
         UserError: the folder is not that of a run, its data set cannot be loaded, a mirror image
-            has another class there, or its network cannot be loaded or does not fit the data.
+            has another class there, or its network cannot be loaded, does not fit the data or has
+            outputs that are not finite.
         RunError: a test image cannot be read.
     """
     run = Path(run)
@@ -136,6 +137,7 @@ def evaluate_run(
     trained_in = config.get("precision", "float32")
     precision = precision_of_run(precision, trained_in)
     result = _evaluate_best(run, dataset, precision, flip)
+    _check_finite(run, result)
     own_data = data_dir is None or _is_same_place(data_dir, config.get("data_dir"))
     as_trained = own_data and precision == trained_in
     if not flip and (as_trained or not _has_predictions(run, dataset if own_data else None)):
@@ -155,6 +157,16 @@ def _evaluate_best(run: Path, dataset: Dataset, precision: str, flip: bool) -> E
         raise
     except Exception as error:  # the file can hold any network, which can raise any error
         raise UserError(f"{run}/best.keras cannot be evaluated: {error}") from error
+
+
+def _check_finite(run: Path, result: Evaluation) -> None:
+    """Refuses probabilities that no file of results can hold, before any is written."""
+    if np.isfinite(result.predictions.probabilities).all():
+        return
+    advice = "train again" if result.precision == "float32" else "evaluate with --precision float32"
+    raise UserError(
+        f"the outputs of {run}/best.keras are not finite in {result.precision}; {advice}"
+    )
 
 
 def _is_same_place(data_dir: str | PathLike[str], other: str | None) -> bool:

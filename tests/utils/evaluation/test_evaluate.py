@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+from models.saving import load_model, save_model
+from tests.commands import refused
 from tests.run_folders import write_run
 from utils.data.dataset import Dataset
 from utils.evaluation import evaluate as module
@@ -106,3 +108,22 @@ def test_images_that_cannot_be_read_are_not_blamed_on_the_network(error, run, mo
     with pytest.raises(error, match=r"^x\.png is no image"):
         evaluate_run(run)
     assert not (run / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("precision", "advice"),
+    [("float32", "train again"), ("mixed_bfloat16", "evaluate with --precision float32")],
+)
+def test_outputs_that_are_not_finite_leave_the_run_as_it_was(precision, advice, run, capsys):
+    network = load_model(run / "best.keras")
+    network.get_layer("logits").bias.assign([0, np.nan, 0])
+    save_model(network, run / "best.keras")
+    write_predictions(run, as_of(LABELS))
+    before = contents(run)
+    said = refused(capsys, "evaluate", run, "--precision", precision)
+    assert f"best.keras are not finite in {precision}; {advice}\n" in said
+    assert contents(run) == before
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
