@@ -8,6 +8,7 @@ from typing import Any
 
 from models.attention.specification import AttentionSpec
 from models.attention_module import CBAM_OFFICIAL
+from models.saving import save_model
 from models.timm_networks import PREFIX, timm_options
 from models.torch_weights import load_torch_weights, read_state_dict
 
@@ -16,6 +17,7 @@ from ..data.data_format import shape_in_data_format
 from ..system.errors import UserError
 from ..system.files import replacing
 from .networks import network_from_settings
+from .outputs import require_folder_of
 
 WHICH_NETWORK = "say with --model, --depth, --classes and --attention which network the file holds"
 
@@ -35,13 +37,14 @@ def import_torch(settings: ImportTorchSettings) -> Path:
 
     Raises:
         UserError: the file cannot be read or does not hold this network, or the output exists
-            already.
+            already or is in no folder.
     """
     output = Path(settings.output or _default_output(settings.file))
     if output.suffix != ".keras":
         raise UserError(f"the output must end in .keras, received {output}")
     if output.exists():
         raise UserError(f"{output} exists already; name another file with --output")
+    require_folder_of(output, "output")
     size = settings.input_size
     try:
         settings, options_of_network = _with_name(settings)
@@ -63,7 +66,7 @@ def import_torch(settings: ImportTorchSettings) -> Path:
     except ValueError as error:
         raise UserError(f"{error}; {WHICH_NETWORK}") from error
     with replacing(output) as temporary:
-        model.save(temporary)
+        save_model(model, temporary)
     return output
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import types
+import zipfile
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from models.attention_module import CBAM_OFFICIAL, get_attention
 from models.saving import load_model
 from models.torch_names import SCHEMES, torch_name
 from tests.commands import refused
+from utils.evaluation import importing
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.once
@@ -58,6 +60,29 @@ def test_import_torch(tmp_path, rng, capsys):
         assert err.count("\n") == 1
         assert message in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["weights.keras", "weights.pth"]
+
+
+def test_a_folder_that_is_missing_costs_no_download(tmp_path, monkeypatch, capsys):
+    """The folder is looked for before the file, which may have to come from the network."""
+    read = []
+    monkeypatch.setattr(importing, "read_state_dict", read.append)
+    output = tmp_path / "none" / "a.keras"
+    said = refused(capsys, "import-torch", "timm:resnet18", "--output", output)
+    assert said == f"error: output: there is no folder {output.parent}\n"
+    assert not read
+    (tmp_path / "none").touch()
+    assert "there is no folder" in refused(capsys, "import-torch", "x.pth", "--output", output)
+
+
+def test_the_same_file_gives_the_same_bytes(tmp_path, rng):
+    network = build_model("resnet_v1", depth=8)
+    torch.save(torch_state(network, rng), tmp_path / "weights.pth")
+    for name in ("a.keras", "b.keras"):
+        main(["import-torch", str(tmp_path / "weights.pth"), "--model", "resnet_v1", "--depth", "8",
+              "--classes", "10", "--output", str(tmp_path / name)])  # fmt: skip
+    assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.keras") as archive:  # of no day in particular
+        assert b"1980-01-01" in archive.read("metadata.json")
 
 
 def test_import_in_channels_first(tmp_path, rng):
