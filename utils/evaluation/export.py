@@ -10,6 +10,7 @@ import numpy as np
 
 from models.graphs import deep_graphs
 from models.precision import in_precision
+from models.private_api import all_layers
 
 from ..config.command_settings import ExportSettings
 from ..data.data_format import in_data_format
@@ -143,7 +144,7 @@ def _export_and_reload(
     network: keras.Model, path: Path, format: ExportFormat, options: dict[str, Any]
 ) -> Predict:
     """Exports a network; returns the function that its own runtime computes."""
-    for layer in network.layers:
+    for layer in all_layers(network):  # in models inside it, too
         if isinstance(layer, keras.layers.Normalization):
             # as tensors, tf2onnx would make them inputs of the graph; as arrays they are constants
             layer.mean = keras.ops.convert_to_numpy(layer.mean)
@@ -162,11 +163,12 @@ def _compare(
 ) -> Exported:
     images = _as_inputs(dataset.x_test[:COMPARED_IMAGES])
     difference = largest_difference(network, predict, images)
-    if not difference <= (1 if settings.int8 else TOLERANCE):  # not `>`: NaN is refused too
+    limit = "1" if settings.int8 else f"{TOLERANCE:.0e}"
+    if not difference <= float(limit):  # not `>`: NaN is refused too
+        why = "some are not numbers" if np.isnan(difference) else f"at most {limit} is allowed"
         raise UserError(
             f"{target} was not written: in its own runtime, the network's probabilities differ by "
-            f"{difference:.1e} from Keras's; at most {TOLERANCE:.0e} is allowed; try another "
-            "--format or --backend"
+            f"{difference:.1e} from Keras's; {why}; try another --format or --backend"
         )
     result = Exported(target, 0, difference, _latency(network, predict, images, settings.rounds))
     if not settings.int8:

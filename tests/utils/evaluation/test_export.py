@@ -260,6 +260,30 @@ def test_what_does_not_agree_is_not_written(run, faked, name, capsys):
 
 
 @pytest.mark.once
+def test_the_limit_of_int8_is_its_own(run, faked, capsys):
+    image = keras.Input((32, 32, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(image)
+    keras.Model(image, keras.layers.Dense(10, "softmax")(pooled)).save(run / "best.keras")
+    words = ["--format", "litert", "--int8", "--rounds", "0"]
+    faked.shift = 1.5
+    assert "from Keras's; at most 1 is allowed; try" in refused(run, capsys, *words)
+    faked.shift = np.nan
+    assert "differ by nan from Keras's; some are not numbers; try" in refused(run, capsys, *words)
+
+
+@pytest.mark.parametrize("name", ["onnx", "savedmodel"])
+def test_pixels_are_normalized_in_a_model_inside(run, name, cifar10_dir):
+    image = keras.Input((32, 32, 3))
+    scaled = keras.layers.Normalization(mean=[120, 110, 100], variance=[3600, 3000, 2500])(image)
+    x = keras.layers.Conv2D(8, 3, 8)(keras.Model(image, scaled, name="scaled")(image))
+    x = keras.layers.Dense(10, "softmax")(keras.layers.Flatten()(x))
+    keras.Model(image, x).save(run / "best.keras")
+    export(run, name, "--rounds", "0")
+    assert_same_probabilities(run, name, cifar10_dir)
+    check_plain(run, name)
+
+
+@pytest.mark.once
 def test_refusals(run, faked, capsys, tmp_path):
     assert "--int8 is for --format litert only; received onnx" in refused(
         run, capsys, "--format", "onnx", "--int8"
