@@ -1,14 +1,13 @@
 """Weights of finished runs, packed for `weights="cifar10"`: float16, with what they reach."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from models.pretrained import FOLDER, INDEX
-from models.saving import load_model
+from models.pretrained import CIFAR10, FOLDER, INDEX
 from models.specification import format_specification
 
 from ..config.fields import given_options
@@ -16,9 +15,11 @@ from ..config.settings import TrainSettings
 from ..data.datasets import load_dataset
 from ..runs.naming import attention_name, network_name
 from ..runs.run_folder import read_config
+from ..system.errors import UserError
 from ..system.files import replacing, write_json
 from .counting import trainable_params
 from .evaluate import evaluate
+from .networks import load_trained
 
 # settings of a run that say what its training was, of those that differ from the defaults
 NOT_OF_RECIPE = (
@@ -32,38 +33,50 @@ def pack_weights(
 ) -> None:
     """Packs the best networks of runs on CIFAR-10, and evaluates them as they are packed.
 
+    Each run's weights and their entry in the index are written before the next run is looked at.
+
     Args:
         runs: list of paths of the folders of finished runs.
         data_dir: path of the folder with CIFAR-10. Defaults to each run's own.
         announce: function that takes a line of text. Defaults to `print`.
-    """
-    from safetensors.numpy import save_file
 
-    index = json.loads(INDEX.read_text("utf-8"))
-    for run in runs:
-        settings = _settings_of(run)
-        network = load_model(run / "best.keras")
-        dataset = load_dataset("cifar10", data_dir or settings.data_dir, announce)
+    Raises:
+        UserError: a folder is not that of a run, or a run is on other data. Nothing is packed then.
+    """
+    for run, settings in [(run, _settings_of(run)) for run in runs]:
+        network = load_trained(run)
+        dataset = load_dataset(CIFAR10, data_dir or settings.data_dir, announce)
         before = evaluate(network, dataset).accuracy
         arrays = _to_float16(network)
         accuracy = evaluate(network, dataset).accuracy
-        attention = attention_name(settings.attention_spec)
-        name = f"cifar10/{network_name(settings)}-{attention}"
-        path = FOLDER / f"{name}.safetensors"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            save_file(arrays, temporary)
-        index[name] = _entry(settings, network, accuracy, dataset.class_names)
+        name = f"{CIFAR10}/{network_name(settings)}-{attention_name(settings.attention_spec)}"
+        size = _write(name, arrays, _entry(settings, network, accuracy, dataset.class_names))
         announce(
-            f"{name}: {path.stat().st_size / 2**20:.2f} MB, test accuracy {accuracy:.4f}, "
-            f"{before:.4f} in float32"
+            f"{name}: {size / 2**20:.2f} MB, test accuracy {accuracy:.4f}, {before:.4f} in float32"
         )
+
+
+def _write(name: str, arrays: Mapping[str, np.ndarray], entry: Mapping[str, Any]) -> int:
+    """Writes the weights of a network and its entry in the index; returns the bytes of weights."""
+    from safetensors.numpy import save_file
+
+    index = {**json.loads(INDEX.read_text("utf-8")), name: entry}
+    path = FOLDER / f"{name}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        save_file(arrays, temporary)
     write_json(INDEX, index)
+    return path.stat().st_size
 
 
 def _settings_of(run):
+    config = read_config(run)
+    if config["dataset"] != CIFAR10:
+        raise UserError(
+            f"{run} was trained on {config['dataset']}; only runs on {CIFAR10} are packed"
+        )
     known = [field.name for field in TrainSettings.fields()]
-    return TrainSettings(**{k: v for k, v in read_config(run).items() if k in known})
+    return TrainSettings(**{k: v for k, v in config.items() if k in known})
 
 
 def _to_float16(network):
