@@ -20,8 +20,10 @@ from ..data.data_format import shape_in_data_format
 from ..data.dataset import Dataset
 from ..system.backend_precision import chosen_precision
 from ..system.errors import UserError
+from ..system.files import read_json
 
 CIFAR_SIZE = 32  # pixels
+KEYS_OF_RUN = {"attention", "dataset"}  # in every run's config.json
 # networks whose defaults are for small images -> flags for large ones
 FLAGS_FOR_LARGE = {
     "resnet_v1": "--model resnet --stem imagenet",
@@ -130,11 +132,22 @@ def run_of(source: str | PathLike[str]) -> Path | None:
     """Returns the folder of the run that a network is from, or `None`.
 
     Args:
-        source: path of a run's folder, or of a `.keras` file, which may be in such a folder.
+        source: path of a run's folder, or of a `.keras` file, which may be in such a folder. Beside
+            a file, a `config.json` of another program makes no run.
     """
     path = Path(source)
-    folder = path if path.is_dir() else path.parent
-    return folder if (folder / "config.json").is_file() else None
+    if path.is_dir():
+        return path if (path / "config.json").is_file() else None
+    return path.parent if _is_of_run(path.parent / "config.json") else None
+
+
+def _is_of_run(config: Path) -> bool:
+    """Whether a file is the configuration of a run, as far as its keys tell."""
+    try:
+        found = read_json(config)
+    except UserError:
+        return False
+    return isinstance(found, dict) and found.keys() >= KEYS_OF_RUN
 
 
 def load_trained(source: str | PathLike[str], asked_by: str = "") -> keras.Model:
