@@ -10,6 +10,7 @@ import numpy as np
 
 from ..config.fields import option_names
 from ..config.settings import TrainSettings
+from ..evaluation.confusion import confused_pairs
 from ..plots.confusion_matrix import plot_confusion_matrix
 from ..plots.curves import plot_curves
 from ..plots.pictures import data_uri, draw_as_data_uri
@@ -102,15 +103,10 @@ def _mean_history(results: Sequence[Result]) -> list[dict[str, float]]:
 
 def _most_frequent_errors(matrix: np.ndarray, class_names: Sequence[str]) -> list[str]:
     """The pairs of classes that are confused most often, as sentences."""
-    errors = matrix - np.diag(np.diag(matrix))
-    order = np.argsort(-errors, axis=None, kind="stable")[:MAX_PAIRS]
-    pairs = [divmod(int(index), len(class_names)) for index in order]
     return [
         f"{class_names[true]} classified as {class_names[predicted]}: "
-        f"{errors[true, predicted]:,} of {matrix[true].sum():,} "
-        f"({errors[true, predicted] / matrix[true].sum():.1%})"
-        for true, predicted in pairs
-        if errors[true, predicted]
+        f"{count:,} of {matrix[true].sum():,} ({count / matrix[true].sum():.1%})"
+        for true, predicted, count in confused_pairs(matrix, MAX_PAIRS)
     ]
 
 

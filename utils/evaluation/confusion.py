@@ -52,13 +52,25 @@ def confusion_text(confusion: np.ndarray, class_names: Sequence[str]) -> str:
 
 
 def _most_confused(confusion, class_names):
-    wrong = confusion.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSED]
-    pairs = [np.unravel_index(place, wrong.shape) for place in order]
     lines = [
-        f"{wrong[true, predicted]:>6}  {class_names[true]} as {class_names[predicted]}"
-        for true, predicted in pairs
-        if wrong[true, predicted]
+        f"{count:>6}  {class_names[true]} as {class_names[predicted]}"
+        for true, predicted, count in confused_pairs(confusion, MOST_CONFUSED)
     ]
     return "\n".join(["confused most often:", *lines] if lines else ["none is confused"])
+
+
+def confused_pairs(confusion: np.ndarray, most: int) -> list[tuple[int, int, int]]:
+    """Returns the pairs of classes that are confused most often, the most frequent first.
+
+    Args:
+        confusion: int array `(classes, classes)`, a row per true class, a column per predicted one.
+        most: int, how many pairs at most.
+
+    Returns:
+        A list of `(true, predicted, count)`: the numbers of both classes, and how many images of
+        the first are taken for the second, at least one.
+    """
+    wrong = confusion - np.diag(np.diag(confusion))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    pairs = [divmod(int(place), len(wrong)) for place in order]
+    return [(*pair, int(wrong[pair])) for pair in pairs if wrong[pair]]

@@ -11,7 +11,7 @@ from tests.commands import refused
 from tests.run_folders import write_run
 from utils.data.dataset import Dataset
 from utils.evaluation import evaluate as module
-from utils.evaluation.confusion import confusion_text, write_confusion
+from utils.evaluation.confusion import confused_pairs, confusion_text, write_confusion
 from utils.evaluation.evaluate import evaluate_run, with_mirror_images
 from utils.runs.predictions import Predictions, read_predictions, write_predictions
 from utils.system.errors import RunError, UserError
@@ -42,6 +42,15 @@ def test_as_text_every_class_has_a_row_and_many_their_worst():
     names = [f"c{number}" for number in range(30)]
     assert confusion_text(many, names).splitlines()[1:] == ["     5  c9 as c2", "     2  c4 as c7"]
     assert confusion_text(np.eye(30, dtype=int), names) == "none is confused"
+
+
+def test_pairs_that_are_confused_most_often():
+    """In order, of equal ones that of the first classes first, and none that never happens."""
+    confusion = np.array([[9, 2, 0], [4, 9, 2], [0, 0, 9]])
+    assert confused_pairs(confusion, 3) == [(1, 0, 4), (0, 1, 2), (1, 2, 2)]
+    assert confused_pairs(confusion, 9) == confused_pairs(confusion, 3)
+    assert confused_pairs(confusion, 1) == [(1, 0, 4)]
+    assert confusion[0, 0] == 9  # left as it was
 
 
 @pytest.mark.parametrize(
