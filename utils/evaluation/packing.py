@@ -56,7 +56,7 @@ def pack_weights(
         )
 
 
-def _write(name: str, arrays: Mapping[str, np.ndarray], entry: Mapping[str, Any]) -> int:
+def _write(name: str, arrays: dict[str, np.ndarray], entry: Mapping[str, Any]) -> int:
     """Writes the weights of a network and its entry in the index; returns the bytes of weights."""
     from safetensors.numpy import save_file
 
