@@ -37,10 +37,10 @@ class Builder:
             a color image of the size that the architecture was published for.
         include_top: bool, whether the network ends in a classifier. Defaults to `True`.
         weights: `None` for random weights; `"cifar10"` for weights that were trained here
-            (`list_weights()` names them); `"imagenet"` for those of the same network in
-            `keras.applications`, with attention that changes nothing at first; or the path of a
-            `.keras` file that this library saved, whose weights are copied between layers of the
-            same name. Defaults to `None`.
+            (`list_weights()` names them), for their `classes` by default; `"imagenet"` for those of
+            the same network in `keras.applications`, with attention that changes nothing at first;
+            or the path of a `.keras` file that this library saved, whose weights are copied between
+            layers of the same name. Defaults to `None`.
         input_tensor: Keras tensor to use as the input, instead of `input_shape`. Defaults to
             `None`.
         pooling: the output where `include_top=False`: `None` for the last feature map, `"avg"` or
@@ -293,8 +293,9 @@ def takes_common_options(function: Callable[Options, Model]) -> Callable[Options
                 )
         if options.get("weights") in pretrained.NAMES and not _only_checking.get():
             bound = signature.bind(*args, **options)
+            given = frozenset(bound.arguments)
             bound.apply_defaults()
-            return pretrained.with_named_weights(build, function.__name__, bound.arguments)
+            return pretrained.with_named_weights(build, function.__name__, bound.arguments, given)
         return function(*args, **options)
 
     signature = inspect.Signature(merged)

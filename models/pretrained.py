@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -201,7 +201,10 @@ def require_weights(weights: Any) -> str | PathLike[str] | None:
 
 
 def with_named_weights(
-    build: Callable[..., keras.Model], function: str, options: Mapping[str, Any]
+    build: Callable[..., keras.Model],
+    function: str,
+    options: Mapping[str, Any],
+    given: Collection[str],
 ) -> keras.Model:
     """Builds an architecture with weights by name.
 
@@ -209,6 +212,7 @@ def with_named_weights(
         build: function that takes options and returns a model.
         function: string, the name of the architecture's function.
         options: dictionary of its options, with their defaults. `weights` is one of `NAMES`.
+        given: names of the options that are not left to their defaults.
 
     Returns:
         A `keras.Model`.
@@ -229,8 +233,10 @@ def with_named_weights(
     check_options(build, **options)  # before anything is downloaded
     architecture = names[function]
     if weights == CIFAR10:
-        entry = _fitting(architecture, options)
-        model = build(**{**options, "weights": None})
+        entry, own = _fitting(architecture, options)
+        if not {"classes", "num_classes"} & set(given):
+            own["classes"] = len(entry.class_names)
+        model = build(**{**options, **own, "weights": None})
         _fill(model, entry)
         return model
     from .imagenet import imagenet_weights
@@ -238,8 +244,14 @@ def with_named_weights(
     return imagenet_weights(build, architecture, options)
 
 
-def _fitting(architecture: str, options: Mapping[str, Any]) -> TrainedWeights:
-    """The weights for a network, by its architecture, its own options and its attention."""
+def _fitting(
+    architecture: str, options: Mapping[str, Any]
+) -> tuple[TrainedWeights, dict[str, Any]]:
+    """The weights for a network, by its architecture, its own options and its attention.
+
+    Returns them with the options of their network. An option that is `None`, such as a stem that
+    goes by the size of the image, is theirs.
+    """
     from .specification import parse_specification
 
     attention = options.get("attention_module")
@@ -251,10 +263,12 @@ def _fitting(architecture: str, options: Mapping[str, Any]) -> TrainedWeights:
         wanted = AttentionSpec() if wanted.is_none else dataclasses.replace(wanted, at=at)
     for entry in trained_weights().values():
         name, own = parse_specification(entry.model)
-        fits = name == architecture and all(options.get(k) == v for k, v in own.items())
+        fits = name == architecture and all(options.get(k) in (v, None) for k, v in own.items())
         if fits and wanted == AttentionSpec.parse(entry.attention):
-            return entry
-    known = "; ".join(f"{e.model} with {e.attention}" for e in trained_weights().values())
+            return entry, own
+    entries = list(trained_weights().values())
+    own_kind = [e for e in entries if parse_specification(e.model)[0] == architecture]
+    known = "; ".join(f"{e.model} with {e.attention}" for e in own_kind or entries)
     raise ValueError(
         f"weights='cifar10' are not there for this {architecture} with attention "
         f"{str(wanted) if wanted is not None else attention!r}; they are for {known or 'none'}"

@@ -73,6 +73,16 @@ def test_the_architecture_has_the_weights_too(name):
     assert len(maps.output_shape) == 4
 
 
+def test_stem_and_classes_may_be_left_to_the_weights():
+    model = build_model("mobilenet", alpha=0.25, weights="cifar10")
+    assert model.input_shape[1:] == build_model("mobilenet", stem="cifar").input_shape[1:]
+    assert model.output_shape == (None, 10)
+    with pytest.raises(ValueError, match="are not there for this mobilenet"):
+        build_model("mobilenet", alpha=0.25, weights="cifar10", stem="imagenet")
+    with pytest.raises(ValueError, match="are not there for this mobilenet"):
+        build_model("mobilenet", weights="cifar10")
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -80,12 +90,17 @@ def test_the_architecture_has_the_weights_too(name):
         ("resnet_v1", {"depth": 20, "attention_module": "gam_block"}),
         ("resnet_v1", {"depth": 20, "attention_module": AttentionSpec("se_block", at=("stage",))}),
         ("resnet_v1", {"depth": 20, "attention_module": "se_block", "attention_at": "stage"}),
+        ("mobilenet", {"alpha": 0.5}),
         ("densenet", {}),
     ],
 )
 def test_other_networks_are_told_which_have_weights(name, options):
-    with pytest.raises(ValueError, match=r"they are for resnet_v1\(depth=20\) with"):
+    of_kind = [e.model for e in trained_weights().values() if e.model.startswith(name + "(")]
+    with pytest.raises(ValueError, match="they are for ") as error:
         build_model(name, weights="cifar10", **options)
+    models_with_weights = of_kind or [entry.model for entry in trained_weights().values()]
+    said = str(error.value).partition("they are for ")[2].split("; ")
+    assert [text.partition(" with ")[0] for text in said] == models_with_weights
 
 
 @pytest.mark.parametrize("options", [{"block": "bottleneck"}, {"input_shape": (32, 32, 1)}])
@@ -140,7 +155,8 @@ def test_what_is_said_of_them(name):
     assert entry.class_names[:2] == ["airplane", "automobile"]
     assert class_names(name) == tuple(entry.class_names)
     architecture, options = parse_specification(entry.model)
-    assert name.startswith(f"cifar10/{architecture}-{options['depth']}-")
+    assert name.startswith(f"cifar10/{architecture}-")
+    assert all(str(value) in name for value in options.values())
     assert 0.8 < entry.test_accuracy < 1
     root = Path(__file__).parents[2]
     percent = f"{100 * entry.test_accuracy:.2f} %"

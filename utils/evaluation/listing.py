@@ -97,8 +97,9 @@ def listing() -> str:
 
 def _weights():
     """The weights that are shipped, and what they reach."""
-    rows = [f"{name:<52}{accuracy:>13.2%}" for name, accuracy in list_weights().items()]
-    return "\n".join([f"{'trained weights':<52}{'test accuracy':>13}", *rows])
+    width = max(map(len, list_weights()), default=0)
+    rows = [f"{name:<{width}}{accuracy:>15.2%}" for name, accuracy in list_weights().items()]
+    return "\n".join([f"{'trained weights':<{width}}{'test accuracy':>15}", *rows])
 
 
 def _configs():

@@ -32,7 +32,6 @@ SIX_EPOCHS = "cifar10-resnet20-6epochs"
 # beginning of a row of the first table of docs/results.md -> experiment
 OTHER_NETWORKS = {
     "ResNet-v2-20": "cifar10-resnet_v2-2epochs",
-    "MobileNet": "cifar10-mobilenet-2epochs",
     "ResNeXt-29": "digits-resnext-10epochs",
     "Inception-ResNet v2": "digits-inception_resnet_v2-10epochs",
 }

@@ -17,6 +17,7 @@ from tests.published_figures import (
     read_table,
     variants_of,
 )
+from utils.runs.predictions import read_predictions
 
 pytestmark = pytest.mark.once
 
@@ -116,6 +117,7 @@ STUDY = {
     "ResNet20, 30": "cifar10-resnet20-30epochs",
     "ResNet56, 30": "cifar10-resnet56-30epochs",
     "ResNet18, 15": "cifar10-resnet18-15epochs",
+    "MobileNet, 15": "cifar10-mobilenet-15epochs",
 }
 STUDIED = {
     **MODULES,
@@ -138,6 +140,27 @@ def test_the_study():
         check_figures(row["difference"], differences)
     every = {(e, v) for e in STUDY.values() for v in variants_of(e) if v != "none"}
     assert found == every
+
+
+def right(experiment, variant):
+    """Which test images the network of seed 0 gets right."""
+    return read_predictions(RESULTS / experiment / f"{variant}-seed0").correct
+
+
+def test_images_that_one_network_alone_gets_right():
+    text = text_of("docs/does-attention-help.md")
+    start, published = (
+        right("cifar10-mobilenet-15epochs", variant)
+        for variant in ("cbam_block-start_identity", "cbam_block")
+    )
+    alone = (start & ~published).sum(), (published & ~start).sum()
+    assert "{} are right in the first alone and {} in the second".format(*alone) in text
+    cbam, none = (
+        right("cifar10-resnet18-15epochs", variant)
+        for variant in ("cbam_block-ratio16-kernel_size3", "none")
+    )
+    alone = (none & ~cbam).sum(), (cbam & ~none).sum()
+    assert "wrong alone on {} test images, and no attention alone on {}".format(*alone) in text
 
 
 def test_single_changes():
@@ -197,8 +220,11 @@ def test_original_pixels():
     for row in rows:
         of_name = found[row["name"].strip("`")]
         check_figures(row["on original pixels"], [100 * of_name["original"]])
-    lost = [100 * (each["original"] - each["copy"]) for each in found.values()]
-    assert f"{min(lost):.1f} to {max(lost):.1f} points" in text_of("docs/weights.md")
+    text = text_of("docs/weights.md")
+    for kind, words in (("resnet", "ResNets are"), ("mobilenet", "have learned less, differ by")):
+        of_kind = [each for name, each in found.items() if name.startswith(f"cifar10/{kind}")]
+        lost = [100 * (each["original"] - each["copy"]) for each in of_kind]
+        assert f"{words} {min(lost):.1f} to {max(lost):.1f} points" in text
 
 
 def test_precision():
