@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from functools import partial
+from functools import cache, partial
 
 import pytest
 
@@ -130,7 +130,7 @@ def test_an_address_without_a_cluster(address, tmp_path, monkeypatch):
     # another cluster may run on this machine
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("ray._private.services.find_gcs_addresses", set)
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", cache(set))
     with pytest.raises(UserError, match="HOST:PORT of a Ray cluster, auto or local; received"):
         run_on_ray(address, {"a": python("")}, 1, tmp_path, print, print)
 
