@@ -33,11 +33,16 @@ def test_a_star_imports_the_public_names_alone():
 @pytest.mark.parametrize(
     "before",
     [
-        "",
         "import models.pretrained",
-        "import contextlib, models\nwith contextlib.suppress(ValueError): models.build_model('no')",
         "from models import add_attention",
-        "import models.surgery",
+        *(
+            pytest.param(script, marks=pytest.mark.long)
+            for script in (
+                "",
+                "import models.surgery",
+                "import contextlib\nwith contextlib.suppress(ValueError): models.build_model('no')",
+            )
+        ),
     ],
 )
 def test_keras_knows_the_layers_however_they_are_imported(before):
