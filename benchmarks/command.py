@@ -23,7 +23,7 @@ def one_line_errors(main):
 
 
 def parse(settings_class, name, doc):
-    """Parses the words after `python -m benchmarks.NAME`; exits with code 2 if they are not valid.
+    """Parses the words after `python -m benchmarks.NAME`.
 
     Args:
         settings_class: subclass of `Settings`.
@@ -32,12 +32,12 @@ def parse(settings_class, name, doc):
 
     Returns:
         An instance of `settings_class`.
+
+    Raises:
+        UserError: the words are not valid.
     """
-    try:
-        first_line = doc.partition("\n")[0]
-        return parse_settings(settings_class, sys.argv[1:], f"benchmarks.{name}", first_line)
-    except UserError as error:
-        fail(error, error.code)
+    first_line = doc.partition("\n")[0]
+    return parse_settings(settings_class, sys.argv[1:], f"benchmarks.{name}", first_line)
 
 
 def needed(kind):

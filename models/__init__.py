@@ -100,8 +100,7 @@ def _public_names() -> list[str]:
 
 
 def __dir__() -> list[str]:
-    hidden = [name for name in globals() if name.startswith("_")]
-    return sorted({*hidden, *_public_names()})
+    return _public_names()
 
 
 def list_models() -> list[str]:

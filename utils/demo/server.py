@@ -35,12 +35,12 @@ def demo(settings: DemoSettings, announce: Callable[[str], None] = print) -> NoR
     """
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the demo needs Gradio, which is not installed: pip install gradio")
-    free_port(settings.host, settings.port)  # what cannot listen says so before anything is loaded
+    free_port(settings.host, settings.port)  # a host or port that cannot be had is refused at once
     runs = load_demo_runs(settings, announce)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
     from .page import serve_page
 
-    port = free_port(settings.host, settings.port)  # as late as can be: another demo may start now
+    port = free_port(settings.host, settings.port)  # again: another demo may have taken it
     with (
         _temporary_uploads() as uploads,
         _stop_signals(),

@@ -24,14 +24,8 @@ from ..system.files import read_json
 
 CIFAR_SIZE = 32  # pixels
 KEYS_OF_RUN = {"attention", "dataset"}  # in every run's config.json
-# networks whose defaults are for small images -> flags for large ones
-FLAGS_FOR_LARGE = {
-    "resnet_v1": "--model resnet --stem imagenet",
-    "resnet_v2": "--model resnet --stem imagenet",
-    "resnet": "--stem imagenet",
-    "resnext": "--depth 50",
-    "densenet": "--depth 121",
-}
+# architectures that, by default, keep an image of any size large
+FOR_SMALL_IMAGES = ("resnet_v1", "resnet_v2", "resnet", "resnext", "densenet")
 
 
 def network_from_settings(
@@ -105,27 +99,26 @@ def hint_of_size(settings: ModelSettings, size: int) -> str:
         size: int, height and width of the images in pixels.
     """
     name, options = parse_specification(settings.model or default_model(size))
-    if size < LARGE or not _is_for_small(name, {**settings.architecture_options(), **options}):
+    if size < LARGE or not _is_for_small(name, {**options, **settings.architecture_options()}):
         return ""
+    other = "" if "stem" in architecture_options(name) else "--model resnet "
     return (
-        f"{name} is made here for images of {CIFAR_SIZE}x{CIFAR_SIZE} pixels: at {size}x{size} it "
-        f"computes {(size / CIFAR_SIZE) ** 2:.0f} times as much for each; "
-        f"{FLAGS_FOR_LARGE[name]} makes a network for this size, and --image-size {CIFAR_SIZE} "
-        f"makes images for this network"
+        f"{name} is built for images of {CIFAR_SIZE}x{CIFAR_SIZE} pixels: at {size}x{size} it "
+        f"computes {(size / CIFAR_SIZE) ** 2:.0f} times as much for each; {other}--stem imagenet "
+        f"is for this size, and --image-size {CIFAR_SIZE} for this network"
     )
 
 
 def _is_for_small(name, given):
     """Whether an architecture with these options keeps large images large."""
-    if name not in FLAGS_FOR_LARGE:
+    if name not in FOR_SMALL_IMAGES:
         return False
-    known = architecture_options(name)
-    if "stem" not in known:  # three stages, and nothing before them that makes an image smaller
-        return True
-    stem = given.get("stem", known["stem"].default)
-    if stem is None:  # it goes by the depth, whose default is for small images
-        return given.get("depth", known["depth"].default) == known["depth"].default
-    return stem == "cifar"
+    defaults = {option: known.default for option, known in architecture_options(name).items()}
+    chosen = {**defaults, **given}
+    if chosen.get("stem") is None:
+        # ResNet v1 and v2 have no other stem; those of others go by the depth
+        return "stem" not in defaults or chosen["depth"] == defaults["depth"]
+    return chosen["stem"] == "cifar"
 
 
 def run_of(source: str | PathLike[str]) -> Path | None:

@@ -155,6 +155,11 @@ def test_images_that_one_network_alone_gets_right():
     )
     alone = (start & ~published).sum(), (published & ~start).sum()
     assert "{} are right in the first alone and {} in the second".format(*alone) in text
+    first, second = (
+        f"{100 * run['test_accuracy']:.2f}"
+        for run in read_runs("cifar10-mobilenet-15epochs", "none").values()
+    )
+    assert f"reached {first} and {second} % with seeds 0 and 1" in text
     cbam, none = (
         right("cifar10-resnet18-15epochs", variant)
         for variant in ("cbam_block-ratio16-kernel_size3", "none")

@@ -10,9 +10,9 @@ from utils.system.files import write_json
 def test_networks_for_small_images_say_so_at_large_ones():
     hint = hint_of_size(TrainSettings(model="resnet_v1(depth=20)"), 224)
     assert hint.startswith(
-        "resnet_v1 is made here for images of 32x32 pixels: at 224x224 it computes 49"
+        "resnet_v1 is built for images of 32x32 pixels: at 224x224 it computes 49"
     )
-    assert "; --model resnet --stem imagenet makes" in hint
+    assert "; --model resnet --stem imagenet is for this size" in hint
     assert not hint_of_size(TrainSettings(model="resnet_v1"), 64)
 
 
@@ -20,6 +20,7 @@ def test_networks_for_small_images_say_so_at_large_ones():
     ("small", "large"),
     [
         ({"model": "resnet"}, {"model": "resnet", "stem": "imagenet"}),
+        ({"model": "resnet(stem='deep')", "stem": "cifar"}, {"model": "resnet", "stem": "tiered"}),
         ({"model": "resnet(depth=50)"}, {"model": "resnet(depth=50, stem='deep')"}),
         ({"model": "resnext"}, {"model": "resnext", "depth": 50}),
         ({"model": "densenet(depth=121)", "stem": "cifar"}, {"model": "densenet(depth=121)"}),
@@ -28,7 +29,7 @@ def test_networks_for_small_images_say_so_at_large_ones():
     ],
 )
 def test_the_stem_and_the_depth_decide(small, large):
-    assert "makes a network for this size" in hint_of_size(TrainSettings(**small), 224)
+    assert "--stem imagenet is for this size" in hint_of_size(TrainSettings(**small), 224)
     assert not hint_of_size(TrainSettings(**large), 224)
 
 
