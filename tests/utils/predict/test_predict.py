@@ -1,7 +1,6 @@
 """`predict`: any image files, as a table, CSV or JSON, from runs and from files."""
 
 import csv
-import gc
 import io
 import json
 import os
@@ -382,7 +381,6 @@ def test_predictions_are_not_kept(run, photos, tmp_path, monkeypatch, capsys):
         nonlocal most
         for prediction in all_predictions(*arguments):
             alive.append(weakref.ref(prediction))
-            gc.collect()
             most = max(most, sum(each() is not None for each in alive))
             yield prediction
 
