@@ -2,7 +2,9 @@
 
 import functools
 import inspect
+import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -18,6 +20,10 @@ class AttentionLayer(keras.layers.Layer):
 
     A subclass builds its weights in `build` (after `super().build`) and computes in `attend`, which
     returns the outputs and a dictionary of the attention maps that led to them.
+
+    A subclass that sums up more products than those of its dense layers and convolutions, such as
+    products of queries and keys, has a method `products(input_shape)`. For one image it returns a
+    list of `(rows, terms, columns)`: sums of so many terms, for so many rows and columns.
 
     Every attention layer takes `kernel_initializer`, `bias_initializer` and `kernel_regularizer`,
     for all its dense layers and convolutions.
@@ -142,6 +148,10 @@ class AttentionLayer(keras.layers.Layer):
     def attend(self, inputs: Any, training: bool | None = None) -> tuple[Any, dict[str, Any]]:
         """Returns `(outputs, maps)`, the maps as a dictionary of broadcastable tensors."""
         raise NotImplementedError
+
+    def positions(self, input_shape: Sequence[int]) -> int:
+        """Returns the number of positions of a map whose shape is known."""
+        return math.prod(input_shape[axis] for axis in self.spatial_axes)
 
     def gated(self, x: Any, *gates: Any) -> Any:
         """Returns a feature map times its gates, in the map's dtype.

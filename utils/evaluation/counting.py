@@ -12,7 +12,7 @@ from keras import layers
 
 from models.private_api import all_layers
 
-from .kernels import MULTIPLY_ADDS, multiplies_by_kernel
+from .kernels import MULTIPLY_ADDS, PRODUCTS, multiplies_by_kernel
 
 
 @functools.cache
@@ -44,9 +44,13 @@ def multiply_adds(
 ) -> int:
     """Counts the multiply-adds of a network for one image, as papers do.
 
-    Convolutions and dense layers count, including those inside attention layers. Additions of
-    biases, normalization, activations, pooling and products of two maps with each other do not
-    count. What another layer computes with a kernel of its own is left out, and `announce` is told.
+    Convolutions and dense layers count, including those inside attention layers, and products of
+    two maps where they are summed up, as those of queries and keys. A map times its gates, biases,
+    normalization, activations and pooling do not count. A layer of your own can have a method
+    `products(input_shape)`, which returns a list of `(rows, terms, columns)` for one image: sums of
+    so many products, beside those of the layers inside it. If a layer without this method has a
+    kernel, its products are left out, and `announce` is told, as of products inside Keras's own
+    attention layers.
 
     Args:
         model: a `keras.Model` of one input, a batch of images.
@@ -67,7 +71,7 @@ def multiply_adds(
     41214720
     """
     found = all_layers(model)
-    counted = [layer for layer in found if isinstance(layer, tuple(MULTIPLY_ADDS))]
+    counted = [layer for layer in found if _is_counted(layer)]
     total = sum(_per_call(model, counted, _multiply_adds_of, input_shape))
     for line in _left_out(found):  # after a call, which builds what was not built
         announce(line)
@@ -75,10 +79,10 @@ def multiply_adds(
 
 
 def _left_out(model_layers: Iterable[keras.Layer]) -> Iterator[str]:
-    """Yields a line for each class of layers that have a kernel and are not counted."""
+    """Yields a line for each class of layers that multiply and are not counted."""
     found: dict[str, list[str]] = {}
     for layer in model_layers:
-        if multiplies_by_kernel(layer) and not isinstance(layer, tuple(MULTIPLY_ADDS)):
+        if not _is_counted(layer) and (isinstance(layer, PRODUCTS) or multiplies_by_kernel(layer)):
             found.setdefault(type(layer).__name__, []).append(layer.name)
     for name, of_class in found.items():
         more = f" and {len(of_class) - 1} more of its class" if len(of_class) > 1 else ""
@@ -89,8 +93,9 @@ def activation_bytes(model: keras.Model, input_shape: tuple[int, int, int] | Non
     """Estimates the memory of a network's activations for one image.
 
     A training step keeps activations for the gradients. The estimate is the size of all layers'
-    outputs, including layers inside attention layers. It ignores what operations keep beside their
-    outputs and what compilers save by fusing layers, and serves to compare networks.
+    outputs, including layers inside attention layers, and of the sums that a layer's method
+    `products` names, such as the matrix of all pairs of positions. It ignores what operations keep
+    beside their outputs and what compilers save by fusing layers, and serves to compare networks.
 
     Args:
         model: a `keras.Model` of one input, a batch of images.
@@ -164,14 +169,28 @@ def _measuring_calls(layer, measure, measured) -> Iterator[None]:
             del layer.call
 
 
+def _is_counted(layer):
+    return _names_products(layer) or isinstance(layer, tuple(MULTIPLY_ADDS))
+
+
+def _names_products(layer):
+    return callable(getattr(layer, "products", None))
+
+
 def _multiply_adds_of(layer, x, y):
+    if _names_products(layer):
+        return x.shape[0] * sum(map(math.prod, layer.products(x.shape)))
     return next(count for kind, count in MULTIPLY_ADDS.items() if isinstance(layer, kind))(
         layer, x, y
     )
 
 
 def _bytes_of(layer, x, outputs):
+    inner = 0
+    if _names_products(layer):  # which attention sums up in float32
+        sums = sum(rows * columns for rows, _, columns in layer.products(x.shape))
+        inner = 4 * x.shape[0] * sums
     # not that of the outputs: in symbolic calls, PyTorch computes half precision in float32
     width = {"float64": 8, "float16": 2, "bfloat16": 2}.get(layer.compute_dtype, 4)
     tensors = [y for y in keras.tree.flatten(outputs) if hasattr(y, "shape")]
-    return width * sum(math.prod(y.shape) for y in tensors)
+    return width * sum(math.prod(y.shape) for y in tensors) + inner

@@ -1,4 +1,4 @@
-"""How many multiply-adds each kind of layer takes for one call."""
+"""How many multiply-adds each kind of layer of Keras takes for one call."""
 
 import math
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from models.attention_module import BoTNet, IdentityStart
+from models.attention_module import IdentityStart
 from models.private_api import all_layers
 
 
@@ -49,6 +49,14 @@ MULTIPLY_ADDS = {
     ),
     layers.EinsumDense: _einsum,  # also inside MultiHeadAttention
 }
+# which multiply maps with each other, beside what the layers inside them do
+PRODUCTS = (
+    layers.AdditiveAttention,
+    layers.Attention,
+    layers.Dot,
+    layers.GroupQueryAttention,
+    layers.MultiHeadAttention,
+)
 # whose weights, of any shape, are looked up, or applied number by number
 _WITHOUT_KERNEL = (
     layers.BatchNormalization,
@@ -57,7 +65,6 @@ _WITHOUT_KERNEL = (
     layers.Normalization,
     layers.PReLU,
     layers.RMSNormalization,
-    BoTNet,  # queries are multiplied by embeddings as by keys, which does not count either
     IdentityStart,  # it keeps the first weights of layers that are counted themselves
 )
 

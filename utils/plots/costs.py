@@ -14,7 +14,8 @@ from models.attention.specification import AttentionSpec
 from .figures import COLORS, MARKERS, Target, save_figure
 
 ROWS = 30  # of a column of the key
-TOUCHING = 5  # pixels, between points whose labels would lie on each other
+LINEAR = 1e-4  # below, the axes are not logarithmic, as many modules add nothing
+TOUCHING = 11  # pixels, between points whose labels would lie on each other
 OTHERS = "other"  # modules that are not in the catalog
 
 
@@ -36,7 +37,7 @@ def plot_costs(path: Target, costs: Mapping[str, Any]) -> None:
         xs, ys = zip(*(points[name] for name in names if _family(name) == family), strict=True)
         style: dict[str, Any] = {"color": COLORS[number], "marker": MARKERS[number]}
         axes.scatter(xs, ys, s=60, alpha=0.7, label=family.replace("_", "-"), **style)
-    _label(axes, timed, base)
+    _label(axes, list(points.values()), timed, base)
     _number(axes, list(points.values()))
     lines = [f"{number:>2} {name}" for number, name in enumerate(names, start=1)]
     for number, key in enumerate(keys):
@@ -70,22 +71,28 @@ def _number(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
         else:
             numbers.append(number)
     for _, numbers in labels:
-        text = "\n".join(map(str, numbers))
+        top_down = sorted(numbers, key=lambda number: -points[number - 1][1])
+        text = "\n".join(map(str, top_down))
         point = points[numbers[0] - 1]
         axes.annotate(text, point, (5, 3), textcoords="offset points", fontsize=8)
 
 
-def _label(axes: Axes, timed: bool, base: str) -> None:
+def _limits(added: Sequence[float]) -> tuple[float, float]:
+    """From a little below none, which is at zero, to beyond the most; with a tick at least."""
+    least = min(added)
+    return (2 * least if least < 0 else -LINEAR / 3), max(2 * max(added), 10 * LINEAR)
+
+
+def _label(axes: Axes, points: Sequence[tuple[float, float]], timed: bool, base: str) -> None:
+    xs, ys = zip(*points, strict=True)
     of = f"relative to {base}"
     axes.set(
         xlabel=f"parameters added, {of}",
         ylabel=f"{'time of a training step' if timed else 'multiply-adds added'}, {of}",
         title="Costs of attention modules",
     )
-    axes.set_xscale("symlog", linthresh=1e-4)
-    low, high = axes.get_xlim()
-    if low > 0:  # a few modules alone may have no tick among them
-        axes.set_xlim(0, 2 * high)
+    axes.set_xscale("symlog", linthresh=LINEAR)
+    axes.set_xlim(*_limits(xs))
     percent = FuncFormatter(lambda value, _: f"{100 * value:g} %")
     axes.xaxis.set_major_formatter(percent)
     if timed:
@@ -93,7 +100,8 @@ def _label(axes: Axes, timed: bool, base: str) -> None:
         for axis_format in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
             axis_format(FuncFormatter(lambda value, _: f"{value:g} x"))
     else:
-        axes.set_yscale("symlog", linthresh=1e-4)
+        axes.set_yscale("symlog", linthresh=LINEAR)
+        axes.set_ylim(*_limits(ys))
         axes.yaxis.set_major_formatter(percent)
     axes.grid(alpha=0.3, which="both")
     figure = axes.get_figure()

@@ -98,6 +98,11 @@ class EMA(AttentionLayer):
         width = self.strips(ops.cast(pool(x, "avg", 1), self.compute_dtype))
         return x * ops.sigmoid(height) * ops.sigmoid(width)
 
+    def products(self, input_shape):
+        rows = self.positions(input_shape) * self.used_groups
+        # each branch weighs the other
+        return 2 * [(rows, self.channels // self.used_groups, 1)]
+
     def get_config(self):
         return {**super().get_config(), "groups": self.groups, "start": self.start}
 

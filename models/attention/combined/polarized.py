@@ -117,6 +117,13 @@ class PolarizedAttention(AttentionLayer):
         logits = ops.sum(softmax(query, -1) * value, axis=-1, keepdims=True)
         return ops.cast(self.starting.gate(logits), self.gate_dtype)
 
+    def products(self, input_shape):
+        positions = self.positions(input_shape)
+        return [
+            (1, positions, self.channel_value.filters),
+            (positions, self.spatial_value.filters, 1),
+        ]
+
     def get_config(self):
         return {**super().get_config(), "order": self.order, "start": self.start}
 

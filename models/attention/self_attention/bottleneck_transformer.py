@@ -154,6 +154,12 @@ class BoTNet(AttentionLayer):
         distances = places[None, :] - places[:, None] + (most - 1)
         return ops.take(ops.cast(table, dtype), distances, axis=0)
 
+    def products(self, input_shape):
+        positions = self.positions(input_shape)
+        rows, width = self.used_heads * positions, self.channels // self.used_heads
+        distances = [(rows, width, input_shape[axis]) for axis in self.spatial_axes]
+        return [*distances, (rows, width, positions), (rows, positions, width)]
+
     def get_config(self):
         return {**super().get_config(), "heads": self.heads, "size": self.size}
 

@@ -144,6 +144,9 @@ class CoT(AttentionLayer):
         total = ops.reshape(total, (-1, height, width, self.channels))
         return ops.cast(total, self.compute_dtype)
 
+    def products(self, input_shape):
+        return [(self.positions(input_shape) * self.channels, self.kernel_size**2, 1)]
+
     def get_config(self):
         return {**super().get_config(), "kernel_size": self.kernel_size}
 

@@ -96,6 +96,12 @@ class CrissCross(AttentionLayer):
         mass = ops.transpose(ops.sum(columns, axis=1), (0, 2, 1)) + ops.sum(rows, axis=2)
         return ops.cast(y, self.compute_dtype), mass[..., None]
 
+    def products(self, input_shape):
+        positions = self.positions(input_shape)
+        cross = sum(input_shape[axis] for axis in self.spatial_axes)
+        hidden = self.query.filters
+        return self.recurrence * [(positions, hidden, cross), (positions, cross, self.channels)]
+
     def get_config(self):
         return {**super().get_config(), "recurrence": self.recurrence, "ratio": self.ratio}
 

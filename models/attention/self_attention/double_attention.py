@@ -104,6 +104,11 @@ class DoubleAttention(AttentionLayer):
         maps = {"spatial": from_channels_last(mass, self.data_format)}
         return (inputs + y if self.residual else y), maps
 
+    def products(self, input_shape):
+        positions = self.positions(input_shape)
+        number, size = self.gather.filters, self.features.filters
+        return [(number, positions, size), (positions, number, size)]
+
     def get_config(self):
         return {
             **super().get_config(),

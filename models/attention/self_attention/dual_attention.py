@@ -117,6 +117,20 @@ class DANet(AttentionLayer):
     def _scaled(self, part, y):
         return from_channels_last(y, self.data_format) * ops.cast(self.scales[part], y.dtype)
 
+    def products(self, input_shape):
+        positions, found = self.positions(input_shape), []
+        if "position" in self.parts:
+            found += [
+                (positions, self.query.filters, positions),
+                (positions, positions, self.channels),
+            ]
+        if "channel" in self.parts:
+            found += [
+                (self.channels, positions, self.channels),
+                (self.channels, self.channels, positions),
+            ]
+        return found
+
     def get_config(self):
         return {**super().get_config(), "parts": self.parts, "ratio": self.ratio}
 

@@ -121,6 +121,9 @@ class GlobalContext(AttentionLayer):
         values = expand(ops.relu(norm(reduce(context))))
         return per_channel(values, self.channels, self.data_format, self.rank)
 
+    def products(self, input_shape):
+        return [(1, self.positions(input_shape), self.channels)]
+
     def get_config(self):
         return {**super().get_config(), "ratio": self.ratio, "fusion": self.fusion}
 

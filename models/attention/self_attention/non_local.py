@@ -1,5 +1,6 @@
 """Non-local attention: every position sees every other."""
 
+import math
 from typing import Any
 
 import keras
@@ -192,6 +193,19 @@ class NonLocal(AttentionLayer):
         count = ops.cast(ops.shape(key)[1], key.dtype)
         y = ops.matmul(query, ops.matmul(ops.swapaxes(key, 1, 2), value) / count)
         return y, ops.squeeze(ops.matmul(key, ops.mean(query, axis=1)[:, :, None]), -1)
+
+    def products(self, input_shape):
+        queries = keys = self.positions(input_shape)
+        if self.subsample:
+            sides = (input_shape[axis] for axis in self.spatial_axes)
+            keys = math.prod(
+                -(-side // pooled) for side, pooled in zip(sides, self.pool.pool_size, strict=True)
+            )
+        width = self.g.filters
+        size = self.channels if self.phi is None else self.phi.filters
+        if self.mode == "dot_product":
+            return [(size, keys, width), (queries, size, width)]
+        return [(queries, size, keys), (queries, keys, width)]
 
     def get_config(self):
         return {

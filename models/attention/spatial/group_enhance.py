@@ -96,6 +96,10 @@ class SGE(AttentionLayer):
         gate = from_channels_last(gate, self.data_format)
         return self.gated(inputs, gate), {"attention": gate}
 
+    def products(self, input_shape):
+        rows = self.positions(input_shape) * self.used_groups
+        return [(rows, self.channels // self.used_groups, 1)]
+
     def get_config(self):
         return {**super().get_config(), "groups": self.groups, "start": self.start}
 

@@ -1,11 +1,19 @@
 """Multiply-adds against closed forms."""
 
+import math
+
 import keras
 import pytest
-from keras import layers
+from keras import layers, ops
 
 from models import build_model
-from models.attention_module import attach_attention_module, cbam_block, list_attention
+from models.attention_module import (
+    attach_attention_module,
+    cbam_block,
+    list_attention,
+    non_local_block,
+)
+from models.private_api import all_layers
 from utils.evaluation.counting import activation_bytes, multiply_adds, trainable_params
 
 pytestmark = pytest.mark.once
@@ -113,8 +121,11 @@ def test_transposed_channels_first():
 def test_projections_of_self_attention():
     words = keras.Input((5, 8))
     attended = layers.MultiHeadAttention(num_heads=2, key_dim=3, value_dim=4)(words, words)
+    said = []
     # queries, keys, values, and what leads back to 8 channels
-    assert multiply_adds(keras.Model(words, attended)) == 5 * 8 * 2 * (3 + 3 + 4 + 4)
+    expected = 5 * 8 * 2 * (3 + 3 + 4 + 4)
+    assert multiply_adds(keras.Model(words, attended), announce=said.append) == expected
+    assert said == ["not counted in multiply-adds: multi_head_attention (MultiHeadAttention)"]
 
 
 @pytest.mark.parametrize(
@@ -167,3 +178,75 @@ def test_every_module_is_counted(name):
     image = keras.Input((8, 8, 16))
     model = keras.Model(image, attach_attention_module(image, name))
     multiply_adds(model, announce=pytest.fail)
+
+
+@pytest.fixture
+def products(monkeypatch):
+    """The multiply-adds of matrix products, as the operations are called."""
+    found = []
+    matmul, einsum = ops.matmul, ops.einsum
+
+    def counted_matmul(a, b):
+        found.append(math.prod(a.shape) * b.shape[-1])
+        return matmul(a, b)
+
+    def counted_einsum(equation, *operands):
+        axes = "".join(equation.partition("->")[0].split(","))
+        sizes = [size for operand in operands for size in operand.shape]
+        found.append(math.prod(dict(zip(axes, sizes, strict=True)).values()))
+        return einsum(equation, *operands)
+
+    monkeypatch.setattr(ops, "matmul", counted_matmul)
+    monkeypatch.setattr(ops, "einsum", counted_einsum)
+    return found
+
+
+# sums of a map times weights for its positions, its channels or their neighborhood
+WEIGHTED_SUMS = {
+    "cot_block": 9 * 8 * 6 * 16,
+    "ema_block": 2 * 8 * 6 * 16,
+    "gc_block": 8 * 6 * 16,
+    "polarized_block": 2 * 8 * 6 * 8,
+    "sge_block": 8 * 6 * 16,
+}
+# whose products are with constants, to take averages
+POOLING = ("fca_block", "mlca_block")
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        *(name for name in list_attention() if name not in POOLING),
+        *(f"danet_block(parts='{part}')" for part in ("position", "channel")),
+        *("non_local_block(mode='gaussian')", "non_local_block(subsample=False)"),
+        "double_attention_block(c_m=3, c_n=5)",
+        "criss_cross_block(recurrence=3)",
+        "botnet_block(size=(9, 9))",
+    ],
+)
+def test_products_of_maps_count(module, data_format, products):
+    keras.config.set_image_data_format(data_format)
+    shape = (1, 8, 6, 16) if data_format == "channels_last" else (1, 16, 8, 6)
+    image = keras.Input(batch_shape=shape)
+    model = keras.Model(image, attach_attention_module(image, module))
+    products.clear()
+    model(ops.zeros(shape))
+    naming = [layer for layer in all_layers(model) if hasattr(layer, "products")]
+    named = [math.prod(product) for layer in naming for product in layer.products(shape)]
+    assert sum(named) == (sum(products) or WEIGHTED_SUMS.get(module, 0))
+
+
+def test_products_and_kernels_are_added():
+    image = keras.Input((8, 6, 16))
+    model = keras.Model(image, non_local_block(image))
+    kernels = 48 * 16 * 8 + 2 * 12 * 16 * 8 + 48 * 8 * 16  # keys and values are pooled
+    assert multiply_adds(model) == kernels + 48 * 12 * (8 + 8)
+
+
+def test_pairs_of_positions_are_kept():
+    image = keras.Input((8, 6, 16))
+    model = keras.Model(image, non_local_block(image, batch_norm=False))
+    # queries; the pooled map, keys and values; what is projected, and the block's outputs
+    layers_outputs = 48 * 8 + 12 * (16 + 8 + 8) + 2 * 48 * 16
+    assert activation_bytes(model) == 4 * (layers_outputs + 48 * 12 + 48 * 8)
