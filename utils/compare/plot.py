@@ -55,7 +55,9 @@ def _plot_costs(axes: Axes, rows: Sequence[Row]) -> None:
     speeds = [row.speed for row in rows if row.speed is not None]
     if len(speeds) == len(rows):
         costs = [1 / speed for speed in speeds]
-        axes.set(xlabel="training time per image, as a multiple of the first variant's")
+        bases = [row.name for row in rows if row.difference is None]
+        of = f"relative to {bases[0]}" if len(bases) == 1 else "relative to the base"
+        axes.set(xlabel=f"training time per image, {of}")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} x"))
     else:
         costs = [row.params for row in rows]
