@@ -124,9 +124,10 @@ def _costs(name):
             f"| {size} | {row['params']:,} | {row['multiply_adds']:,} | {row['time']:.2f} |"
         )
     note = f"""
-With the defaults. Multiply-adds are those of dense layers and convolutions, for one map; products
-of maps with each other do not count. The time is that of predicting {BATCH_SIZE} maps, as
-a multiple of a {REFERENCE}'s (`python -m benchmarks.module_costs`)."""
+With the defaults. Multiply-adds are those of dense layers and convolutions, and of products of maps
+that are summed up, as those of queries and keys, for one map; gates do not count. The time is that
+of predicting {BATCH_SIZE} maps, as a multiple of a {REFERENCE}'s
+(`python -m benchmarks.module_costs`)."""
     return "\n".join([*lines, note])
 
 

@@ -22,8 +22,9 @@ class AttentionLayer(keras.layers.Layer):
     returns the outputs and a dictionary of the attention maps that led to them.
 
     A subclass that sums up more products than those of its dense layers and convolutions, such as
-    products of queries and keys, has a method `products(input_shape)`. For one image it returns a
-    list of `(rows, terms, columns)`: sums of so many terms, for so many rows and columns.
+    products of queries and keys, has a method `products(input_shape)`. After `build` this returns a
+    list of `(rows, terms, columns)` for one image: sums of so many terms, for so many rows and
+    columns.
 
     Every attention layer takes `kernel_initializer`, `bias_initializer` and `kernel_regularizer`,
     for all its dense layers and convolutions.
@@ -32,7 +33,7 @@ class AttentionLayer(keras.layers.Layer):
         data_format: `"channels_last"` or `"channels_first"`; defaults to Keras's
             `image_data_format`.
         kernel_initializer: initializer of the kernels, but for those that start at zero, as `start`
-            has it. Defaults to `None`, that of the module's authors.
+            has it. Defaults to `None`: He's normal distribution, unless the class says otherwise.
         bias_initializer: initializer of the biases, likewise. Defaults to `None`.
         kernel_regularizer: regularizer of the kernels. Defaults to `None`.
         **kwargs: Keras's own layer arguments (`name`, `dtype`, `trainable`).

@@ -77,7 +77,7 @@ def group_norm(owner, channels, groups, name, dtype, gamma_initializer="ones"):
         dtype: dtype policy.
         gamma_initializer: initial scale. Defaults to `"ones"`.
     """
-    layer = layers.GroupNormalization(
+    layer = GroupNormalization(
         groups,
         epsilon=1e-5,
         gamma_initializer=gamma_initializer,
@@ -183,7 +183,10 @@ def conv2d(owner, inputs, filters, kernel_size, name, dtype, **options):
 
 def depthwise_conv2d(owner, channels, kernel_size, name, dtype, **options):
     """Returns a built convolution of each channel by itself, otherwise as `conv`."""
-    options = {"depthwise_initializer": "he_normal", **options}
+    # He's, but the fan-in would count all channels, though every output depends on one
+    config = {"scale": 2.0, "mode": "fan_out", "distribution": "truncated_normal"}
+    initializer = {"class_name": "VarianceScaling", "config": config}
+    options = {"depthwise_initializer": initializer, **options}
     options = _with_owners_options(owner, options, "depthwise")
     layer = layers.DepthwiseConv2D(
         kernel_size,
@@ -307,6 +310,22 @@ def images_as_groups(x, groups):
     height, width = ops.shape(x)[1:3]
     x = ops.transpose(ops.reshape(x, (-1, groups, height, width, x.shape[-1])), (0, 2, 3, 1, 4))
     return ops.reshape(x, (-1, height, width, groups * x.shape[-1]))
+
+
+class GroupNormalization(layers.GroupNormalization):
+    """Keras's, channels last, with the variance as the mean square of centered values.
+
+    On PyTorch, Keras subtracts squares, which gives less than zero where a map is almost constant.
+    """
+
+    def call(self, inputs):
+        x = at_least_float32(inputs)
+        shape, channels = ops.shape(x), x.shape[-1]
+        x = ops.reshape(x, (-1, *shape[1:-1], self.groups, channels // self.groups))
+        axes = (*range(1, len(shape) - 1), len(shape))
+        x = ops.reshape(standardized(x, axes, self.epsilon), shape)
+        x = x * ops.cast(self.gamma, x.dtype) + ops.cast(self.beta, x.dtype)
+        return ops.cast(x, self.compute_dtype)
 
 
 class SingleFilterConv2D(layers.Conv2D):

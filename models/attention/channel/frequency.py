@@ -115,6 +115,9 @@ class FCA(AttentionLayer):
         gate = from_channels_last(gate, self.data_format)
         return self.gated(inputs, gate), {"channel": gate}
 
+    def products(self, input_shape):
+        return [(1, self.positions(input_shape), self.channels)]
+
     def get_config(self):
         return {
             **super().get_config(),

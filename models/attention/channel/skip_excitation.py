@@ -40,7 +40,8 @@ class ParNetAttention(AttentionLayer):
 
     - [Non-deep Networks](https://arxiv.org/abs/2110.07641), section 3.1; the authors'
       [code](https://github.com/imankgoyal/NonDeepNetworks). The shortcut is normalized before it is
-      gated, as there; PyTorch implementations in use leave the normalization out.
+      gated, as there; PyTorch implementations in use leave the normalization out. `excite` has a
+      bias, as theirs have; the authors' has none.
     """
 
     def build(self, input_shape):
