@@ -16,8 +16,9 @@ from models.specification import parse_specification
 
 LOGITS = json.loads((Path(__file__).parent / "trained_logits.json").read_text())
 NAMES = list(list_weights())
-# three large networks more take as long as all others, and one MobileNet shows what five do
-MORE = [name for kind in ("-56-", "mobilenet") for name in [n for n in NAMES if kind in n][1:]]
+# three large networks more take as long as all others, and one of a kind shows what five do
+KINDS = ("-56-", "mobilenet", "resnet_v2")
+MORE = [name for kind in KINDS for name in [n for n in NAMES if kind in n][1:]]
 SOME = [pytest.param(n, marks=pytest.mark.long) if n in MORE else n for n in NAMES]
 
 

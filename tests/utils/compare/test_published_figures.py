@@ -31,7 +31,6 @@ NETWORKS = {"ResNet20": "cifar10-resnet20-30epochs", "ResNet56": "cifar10-resnet
 SIX_EPOCHS = "cifar10-resnet20-6epochs"
 # beginning of a row of the first table of docs/results.md -> experiment
 OTHER_NETWORKS = {
-    "ResNet-v2-20": "cifar10-resnet_v2-2epochs",
     "ResNeXt-29": "digits-resnext-10epochs",
     "Inception-ResNet v2": "digits-inception_resnet_v2-10epochs",
 }

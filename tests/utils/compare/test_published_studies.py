@@ -118,6 +118,7 @@ STUDY = {
     "ResNet56, 30": "cifar10-resnet56-30epochs",
     "ResNet18, 15": "cifar10-resnet18-15epochs",
     "MobileNet, 15": "cifar10-mobilenet-15epochs",
+    "ResNet-v2-20, 15": "cifar10-resnet_v2-15epochs",
 }
 STUDIED = {
     **MODULES,
@@ -166,6 +167,9 @@ def test_images_that_one_network_alone_gets_right():
     )
     alone = (none & ~cbam).sum(), (cbam & ~none).sum()
     assert "wrong alone on {} test images, and no attention alone on {}".format(*alone) in text
+    se, none = (right("cifar10-resnet_v2-15epochs", variant) for variant in ("se_block", "none"))
+    alone = (se & ~none).sum(), (none & ~se).sum()
+    assert "{} are right with SE alone and {} without attention alone".format(*alone) in text
 
 
 def test_single_changes():
@@ -226,8 +230,8 @@ def test_original_pixels():
         of_name = found[row["name"].strip("`")]
         check_figures(row["on original pixels"], [100 * of_name["original"]])
     text = text_of("docs/weights.md")
-    for kind, words in (("resnet", "ResNets are"), ("mobilenet", "have learned less, differ by")):
-        of_kind = [each for name, each in found.items() if name.startswith(f"cifar10/{kind}")]
+    for v1, words in ((True, "the ResNets v1 are"), (False, "have learned less, differ by")):
+        of_kind = [each for name, each in found.items() if ("/resnet_v1" in name) == v1]
         lost = [100 * (each["original"] - each["copy"]) for each in of_kind]
         assert f"{words} {min(lost):.1f} to {max(lost):.1f} points" in text
 
