@@ -23,7 +23,7 @@ from .planning import PlannedRun, plan_runs, plan_variants
 from .plot import plot_comparison
 from .ray_cluster import require_ray
 from .report import write_report
-from .results import read_result
+from .results import read_result, require_same_data
 from .table import compare_results, table_notes, write_csv, write_markdown
 
 EXPLANATION = "explanation.png"
@@ -72,15 +72,20 @@ def compare(settings: CompareSettings, announce: Callable[[str], None] = print) 
                 f"{run_dir} holds none of these {len(runs)} runs, such as {runs[0].name}, "
                 "finished; name another folder with --run-dir, or leave out --no-train"
             )
-        runs, missing = [run for run in runs if run not in missing], []
+        runs = [
+            run for run in runs if run.is_begun()
+        ]  # the table names those that are not finished
+    require_same_data(runs, dataset)
     costs = costs_of(runs, dataset)
     with locked(run_dir):
-        announce(f"{run_dir}: {len(runs)} runs, {len(runs) - len(missing)} of them finished")
-        failed = train_missing(missing, run_dir, settings.jobs, settings.ray, announce)
+        finished = sum(run.is_finished() for run in runs)
+        announce(f"{run_dir}: {len(runs)} runs, {finished} of them finished")
+        wanted = missing if settings.train else []
+        failed = train_missing(wanted, run_dir, settings.jobs, settings.ray, announce)
         # before the picture, which is worth less than the tables and can fail
         write_comparison(runs, dataset, costs, run_dir, settings.figure_format)
         if explain_runs(runs, dataset, run_dir, announce):  # it is a part of the page
-            write_comparison(runs, dataset, costs, run_dir, settings.figure_format)
+            write_comparison(runs, dataset, costs, run_dir, settings.figure_format, explained=True)
     if failed:
         raise RunError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
     return run_dir
@@ -131,6 +136,7 @@ def write_comparison(
     costs: Costs,
     run_dir: Path,
     figure_format: str = "png",
+    explained: bool = False,
 ) -> None:
     """Compares the finished runs: as tables, as a picture, and as a page.
 
@@ -141,6 +147,8 @@ def write_comparison(
         run_dir: path of the comparison's folder.
         figure_format: string, `"pdf"` or `"svg"` for a second file of the picture. Defaults to
             `"png"`, which is always written.
+        explained: bool, whether the folder's `explanation.png` is of these runs, and not of an
+            earlier command. Defaults to `False`.
 
     Raises:
         UserError: a run's folder is damaged.
@@ -159,7 +167,6 @@ def write_comparison(
         (run_dir / f"comparison.{ending}").unlink(missing_ok=True)
     for ending in dict.fromkeys(["png", figure_format]):
         plot_comparison(run_dir / f"comparison.{ending}", rows, title)
-    explanation = run_dir / EXPLANATION
     write_report(
         run_dir / "report.html",
         title,
@@ -167,5 +174,5 @@ def write_comparison(
         results,
         notes,
         dataset.class_names,
-        explanation if explanation.exists() else None,
+        run_dir / EXPLANATION if explained else None,
     )

@@ -25,22 +25,24 @@ def write_latex(path: Path, rows: Sequence[Row], caption: str) -> None:
         rows: list of `Row`s.
         caption: string.
     """
+    bases = [escaped(row.name) for row in rows if row.difference is None]
+    of = f"difference from {bases[0]}" if len(bases) == 1 else "difference from the base"
     seeds = sorted({len(row.accuracies) for row in rows})
     of_seeds = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     spread = (
-        "of a single seed; paired difference, without an interval"
+        f"of a single seed; {of}, without an interval"
         if seeds[-1] == 1
-        else rf"mean and standard deviation over {of_seeds} seeds; paired difference with its "
-        r"95\,\% confidence interval of Student's t"
+        else f"mean and standard deviation over {of_seeds} seeds; {of} over the seeds of both, "
+        r"with its 95\,\% confidence interval of Student's paired t-test"
     )
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
         r"  \centering",
         rf"  \caption{{{escaped(caption)}. Test accuracy in percent, {spread}.}}",
-        r"  \begin{tabular}{lrrrll}",
+        r"  \begin{tabular}{lrrrrll}",
         r"    \toprule",
-        r"    Module & Parameters & Multiply-adds & Accuracy & Difference & Conclusion \\",
+        r"    Module & Parameters & Multiply-adds & Seeds & Accuracy & Difference & Conclusion \\",
         r"    \midrule",
         *("    " + " & ".join(_cells(row)) + r" \\" for row in rows),
         r"    \bottomrule",
@@ -63,9 +65,11 @@ def _cells(row: Row) -> tuple[str, ...]:
         escaped(row.name),
         f"{row.params:,}",
         f"{row.multiply_adds / 1e6:,.2f}\\,M",
+        f"{len(row.accuracies)}",
         f"${100 * row.mean:.2f}{deviation}$",
         _difference(row),
-        escaped(conclusion(row)),
+        # without the note below the other table, a number of seeds would say too much
+        escaped(conclusion(row).partition(";")[0]),
     )
 
 

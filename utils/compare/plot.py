@@ -80,7 +80,8 @@ def _plot_curves(axes: Axes, rows: Sequence[Row]) -> None:
     lowest = min(min(c[len(c) // 2 if epochs >= MANY_EPOCHS else 0 :]) for c in curves)
     highest = max(map(max, curves))
     margin = 0.05 * (highest - lowest) + 1e-3
-    split = "validation" if rows[0].validated else "training"
+    splits = dict.fromkeys("validation" if row.validated else "training" for row in rows)
+    split = " or ".join(splits)
     axes.set(xlabel="epoch", ylabel=f"{split} accuracy (mean and range)")
     axes.set(ylim=(lowest - margin, highest + margin))
     # the epochs before any curve comes into view would leave a part of the picture empty

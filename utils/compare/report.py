@@ -54,7 +54,7 @@ def write_report(
         head=HEAD,
         table=[table_cells(row) for row in rows],
         notes=[note.replace("**", "") for note in notes],  # Markdown's bold
-        recipe=_recipe(results[0].run),
+        recipe=shared_settings([result.run for result in results]),
         wide=draw_as_data_uri(plot_comparison, rows, title=""),
         narrow=draw_as_data_uri(plot_comparison, rows, title="", stacked=True),
         variants=[_variant(row, results, class_names) for row in rows],
@@ -65,13 +65,13 @@ def write_report(
         temporary.write_text(page, "utf-8", "backslashreplace")
 
 
-def _recipe(run: PlannedRun) -> dict[str, str]:
-    """The settings that all runs share and that can change a result, as names and JSON."""
+def shared_settings(runs: Sequence[PlannedRun]) -> dict[str, str]:
+    """Returns the settings that all runs share and that can change a result, as names and JSON."""
     varying = {"attention", "attention_at", "seed", *option_names(TrainSettings, "attention")}
-    varying |= {name for name, _ in run.variant.recipe}
-    config = run.settings.config()
-    names = [name for name in config if name not in varying | FREE]
-    return {name: json.dumps(config[name]) for name in names if config[name] is not None}
+    first, *others = [run.settings.config() for run in runs]
+    varying |= {name for name in first for other in others if other[name] != first[name]}
+    names = [name for name in first if name not in varying | FREE]
+    return {name: json.dumps(first[name]) for name in names if first[name] is not None}
 
 
 def _variant(row: Row, results: Sequence[Result], class_names: Sequence[str]) -> dict[str, Any]:

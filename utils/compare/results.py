@@ -1,6 +1,7 @@
 """The results of a finished run: its accuracy, its errors, its history, its speed."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -43,6 +44,30 @@ class Result:
 
 def _curve_column(run: PlannedRun) -> str:
     return "val_accuracy" if run.settings.validation_split else "accuracy"
+
+
+def require_same_data(runs: Sequence[PlannedRun], dataset: Dataset) -> None:
+    """Refuses finished runs that were trained on other images; old ones do not say on which.
+
+    Args:
+        runs: list of `PlannedRun`s.
+        dataset: a `Dataset`.
+
+    Raises:
+        UserError: a run was trained on other images.
+    """
+    fingerprint = None
+    for run in runs:
+        summary = read_json(run.folder / "summary.json") if run.is_finished() else None
+        recorded = summary.get("data") if isinstance(summary, dict) else None
+        if recorded is None:
+            continue
+        fingerprint = fingerprint or dataset.fingerprint()
+        if recorded != fingerprint:
+            raise UserError(
+                f"{run.folder} was trained on other images than these of {dataset.name}; give the "
+                "folder of its images as --data-dir, or another --run-dir"
+            )
 
 
 def read_result(run: PlannedRun, dataset: Dataset) -> Result:

@@ -158,6 +158,7 @@ def _tested(settings, dataset, setup, run_dir, progress):
         )
     write_predictions(run_dir, test.predictions)
     summary = summarize(settings, setup.params, progress, test)
+    summary["data"] = dataset.fingerprint()
     write_json(run_dir / "summary.json", summary)
     return summary
 

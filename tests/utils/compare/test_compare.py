@@ -20,6 +20,7 @@ from utils.compare.costs import costs_of
 from utils.compare.planning import Variant, plan_runs
 from utils.evaluation.counting import multiply_adds, trainable_params
 from utils.system.errors import RunError, UserError
+from utils.system.files import read_json, write_json
 
 pytestmark = pytest.mark.once
 
@@ -176,12 +177,25 @@ def test_no_train_compares_what_is_finished(tmp_path):
     announced: list[str] = []
     settings = settings_of(run_dir=str(tmp_path), train=False, figure_format="svg")
     command.compare(settings, announced.append)
-    assert announced == [f"{tmp_path}: 5 runs, 5 of them finished"]
+    assert announced == [f"{tmp_path}: 6 runs, 5 of them finished"]
+    assert "**Missing runs: se_block-seed1.**" in (tmp_path / "comparison.md").read_text("utf-8")
     assert (tmp_path / "comparison.svg").read_bytes().startswith(b"<?xml")
     assert {name: row["seeds"] for name, row in table(tmp_path).items()} == {
         "none": "3",
         "se_block": "2",
     }
+
+
+@pytest.mark.usefixtures("without_work")
+def test_runs_on_other_images_are_refused(tmp_path):
+    """Labels are the same, as those of a copy of a data set in another compression."""
+    summary = fake_comparison(tmp_path)[1].folder / "summary.json"
+    settings = settings_of(run_dir=str(tmp_path), train=False)
+    for data in (DATA, dataclasses.replace(DATA, x_test=DATA.x_test + 1)):
+        write_json(summary, {**read_json(summary), "data": data.fingerprint()})
+        refused = pytest.raises(UserError, match="se_block-seed0 was trained on other images")
+        with contextlib.nullcontext() if data is DATA else refused:
+            command.compare(settings, lambda line: None)
 
 
 @pytest.mark.long

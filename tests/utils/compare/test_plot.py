@@ -73,6 +73,12 @@ def test_without_speeds_accuracy_against_parameters(figures):
     assert curve_axes.get_ylabel() == "training accuracy (mean and range)"
 
 
+def test_curves_of_two_kinds_say_so(figures):
+    plot_comparison("unused.png", [NONE, dataclasses.replace(SE, validated=False)], "title")
+    label = figures[0].axes[1].get_ylabel()
+    assert label == "validation or training accuracy (mean and range)"
+
+
 def test_the_rise_takes_no_room(figures):
     curve = [*np.linspace(0.1, 0.6, 10), *np.linspace(0.7, 0.8, 10)]
     plot_comparison("unused.png", [dataclasses.replace(NONE, curves=[curve])], "title")

@@ -13,7 +13,7 @@ import pytest
 from tests.fake_comparison import COSTS, DATA, fake, fake_comparison, settings_of
 from utils.compare.compare import write_comparison
 from utils.compare.planning import MOST_VARIANTS, plan_runs
-from utils.compare.report import MAX_PICTURE
+from utils.compare.report import MAX_PICTURE, shared_settings
 from utils.compare.table import HEAD
 from utils.plots.curves import plot_curves
 from utils.runs.predictions import Predictions, write_predictions
@@ -54,8 +54,9 @@ class Page(HTMLParser):
             self.cells[-1] += data
 
 
-def page_of(folder, data=DATA, **options):
-    write_comparison(fake_comparison(folder, **options), data, COSTS, folder)
+def page_of(folder, data=DATA, explained=False, **options):
+    runs = fake_comparison(folder, **options)
+    write_comparison(runs, data, COSTS, folder, explained=explained)
     return Page(folder / "report.html")
 
 
@@ -159,10 +160,23 @@ def test_attention_pictures(tmp_path, content, included):
         plot_curves(path, [{"epoch": 1, "loss": 1, "accuracy": 0.5}], "")
         content = path.read_bytes()
     path.write_bytes(content)
-    page = page_of(tmp_path)
+    page = page_of(tmp_path, explained=True)
     assert "What the networks look at" in page.text
     assert (base64.b64encode(content).decode() in page.content) == included
     assert ("explanation.png is left out" in page.text) != included
+
+
+def test_a_picture_of_an_earlier_command_is_left_out(tmp_path):
+    (tmp_path / "explanation.png").write_bytes(b"\x89PNG\r\n\x1a\n of other variants")
+    assert "What the networks look at" not in page_of(tmp_path).text
+
+
+def test_settings_that_differ_by_default_are_not_shared(tmp_path):
+    runs = plan_runs(settings_of(optimizer=("sgd", "adam")), DATA, tmp_path)
+    assert len({run.settings.learning_rate for run in runs}) == 2
+    shared = shared_settings(runs)
+    assert not {"optimizer", "learning_rate"} & set(shared)
+    assert shared["depth"] == "8"
 
 
 def test_without_errors_and_without_attention_pictures(tmp_path, monkeypatch):
