@@ -143,9 +143,9 @@ def test_the_study():
     assert found == every
 
 
-def right(experiment, variant):
-    """Which test images the network of seed 0 gets right."""
-    return read_predictions(RESULTS / experiment / f"{variant}-seed0").correct
+def right(experiment, variant, seed=0):
+    """Which test images a network gets right."""
+    return read_predictions(RESULTS / experiment / f"{variant}-seed{seed}").correct
 
 
 def test_images_that_one_network_alone_gets_right():
@@ -167,6 +167,10 @@ def test_images_that_one_network_alone_gets_right():
     )
     alone = (none & ~cbam).sum(), (cbam & ~none).sum()
     assert "wrong alone on {} test images, and no attention alone on {}".format(*alone) in text
+    first, second = (right("cifar10-resnet56-30epochs", "none", seed) for seed in (1, 2))
+    alone = (first & ~second).sum(), (second & ~first).sum()
+    words = "differ by {:.2f} points: {} test images are right with seed 1 alone and {} with seed 2"
+    assert words.format(100 * (first.mean() - second.mean()), *alone) in text
     se, none = (right("cifar10-resnet_v2-15epochs", variant) for variant in ("se_block", "none"))
     alone = (se & ~none).sum(), (none & ~se).sum()
     assert "{} are right with SE alone and {} without attention alone".format(*alone) in text
