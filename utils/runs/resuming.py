@@ -151,7 +151,8 @@ def _refuse_others(run, changed):
 
 def _refuse_unless(force, run, changed):
     if changed and not force:
+        command = f"python main.py train --resume {shell_word(run or 'RUN')} --force"
         raise UserError(
-            f"{run} would not continue exactly: {', '.join(changed.values())}; --force resumes it "
-            "all the same"
+            f"{run} would not continue exactly: {', '.join(changed.values())}; '{command}' resumes "
+            "it all the same"
         )

@@ -26,7 +26,10 @@ def test_the_number_of_threads_is_recorded_and_compared(monkeypatch):
     rest = {"config": settings.config(), "data": "a1", "progress": {"epoch": 1}}
     before, now = ({**rest, "environment": found[threads]} for threads in ("1", "2"))
     check_state(settings, before, before)
-    with pytest.raises(UserError, match=r"threads was 1, is 2; --force resumes it all the same"):
+    command = "python main.py train --resume RUN --force"
+    with pytest.raises(
+        UserError, match=f"threads was 1, is 2; '{command}' resumes it all the same"
+    ):
         check_state(settings, before, now)
     check_state(dataclasses.replace(settings, force=True), before, now)
 

@@ -226,4 +226,5 @@ def test_other_devices_are_named_at_a_resume(runs, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--resume", str(runs[1]), "--devices", "1"])
     assert stop.value.code == 2
-    assert "devices was 2, is 1; --force resumes it all the same" in capsys.readouterr().err
+    command = f"python main.py train --resume {runs[1]} --force"
+    assert f"devices was 2, is 1; '{command}' resumes it all the same" in capsys.readouterr().err
