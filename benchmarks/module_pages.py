@@ -124,9 +124,9 @@ def _costs(name):
             f"| {size} | {row['params']:,} | {row['multiply_adds']:,} | {row['time']:.2f} |"
         )
     note = f"""
-With the defaults. Multiply-adds are those of dense layers and convolutions, and of products of maps
-that are summed up, as those of queries and keys, for one map; gates do not count. The time is that
-of predicting {BATCH_SIZE} maps, as a multiple of a {REFERENCE}'s
+With the defaults. Multiply-adds are those of one map: of dense layers, convolutions and products of
+matrices, such as queries by keys; a map times its gates does not count. The time is that of
+predicting {BATCH_SIZE} maps, as a multiple of a {REFERENCE}'s
 (`python -m benchmarks.module_costs`)."""
     return "\n".join([*lines, note])
 

@@ -21,10 +21,9 @@ class AttentionLayer(keras.layers.Layer):
     A subclass builds its weights in `build` (after `super().build`) and computes in `attend`, which
     returns the outputs and a dictionary of the attention maps that led to them.
 
-    A subclass that sums up more products than those of its dense layers and convolutions, such as
-    products of queries and keys, has a method `products(input_shape)`. After `build` this returns a
-    list of `(rows, terms, columns)` for one image: sums of so many terms, for so many rows and
-    columns.
+    A subclass that multiplies matrices itself, such as queries by keys, has a method
+    `products(input_shape)`. It returns a tuple `(rows, terms, columns)` for each product that one
+    image takes: a matrix of `rows x terms`, times one of `terms x columns`. The layer is built.
 
     Every attention layer takes `kernel_initializer`, `bias_initializer` and `kernel_regularizer`,
     for all its dense layers and convolutions.

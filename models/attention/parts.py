@@ -4,7 +4,7 @@ import keras
 from keras import layers, ops
 
 from .hooks import announce
-from .starts import PUBLISHED
+from .starts import PUBLISHED, variance_scaling
 
 
 def to_channels_last(x, data_format):
@@ -184,8 +184,7 @@ def conv2d(owner, inputs, filters, kernel_size, name, dtype, **options):
 def depthwise_conv2d(owner, channels, kernel_size, name, dtype, **options):
     """Returns a built convolution of each channel by itself, otherwise as `conv`."""
     # He's, but the fan-in would count all channels, though every output depends on one
-    config = {"scale": 2.0, "mode": "fan_out", "distribution": "truncated_normal"}
-    initializer = {"class_name": "VarianceScaling", "config": config}
+    initializer = variance_scaling(2.0, "fan_out", "truncated_normal")
     options = {"depthwise_initializer": initializer, **options}
     options = _with_owners_options(owner, options, "depthwise")
     layer = layers.DepthwiseConv2D(
@@ -313,9 +312,10 @@ def images_as_groups(x, groups):
 
 
 class GroupNormalization(layers.GroupNormalization):
-    """Keras's, channels last, with the variance as the mean square of centered values.
+    """Keras's, of channels that come last, with a variance that is never negative.
 
-    On PyTorch, Keras subtracts squares, which gives less than zero where a map is almost constant.
+    On PyTorch, Keras takes the mean square less the square of the mean, which rounding makes
+    negative where a map is almost constant.
     """
 
     def call(self, inputs):

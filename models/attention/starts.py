@@ -54,17 +54,20 @@ STARTS = {
 }
 
 
-def _variance_scaling(scale, mode, distribution):
-    # not an initializer: that would give all layers that share it the same numbers
+def variance_scaling(scale, mode, distribution):
+    """Returns the configuration of Keras's `VarianceScaling`.
+
+    An initializer in its place would give all layers that share it the same numbers.
+    """
     config = {"scale": scale, "mode": mode, "distribution": distribution}
     return {"class_name": "VarianceScaling", "config": config}
 
 
 # of CBAM's authors: PyTorch's default for dense layers, and what their ResNet sets afterwards
 AUTHORS = Start(
-    hidden=_variance_scaling(1 / 3, "fan_in", "uniform"),
-    dense=_variance_scaling(1 / 3, "fan_in", "uniform"),
-    conv=_variance_scaling(2.0, "fan_out", "untruncated_normal"),
+    hidden=variance_scaling(1 / 3, "fan_in", "uniform"),
+    dense=variance_scaling(1 / 3, "fan_in", "uniform"),
+    conv=variance_scaling(2.0, "fan_out", "untruncated_normal"),
     gamma="zeros",
 )
 CBAM_STARTS = {**STARTS, "authors": AUTHORS}

@@ -65,23 +65,21 @@ def compare(settings: CompareSettings, announce: Callable[[str], None] = print) 
     for split in {run.settings.validation_split for run in runs}:
         # fails now rather than in every run
         validation_indices(dataset.y_train, split, settings.seeds[0], dataset.class_names)
-    missing = [run for run in runs if not run.is_finished()]
+    finished = [run for run in runs if run.is_finished()]
     if not settings.train:
-        if len(missing) == len(runs):
+        if not finished:
             raise UserError(
                 f"{run_dir} holds none of these {len(runs)} runs, such as {runs[0].name}, "
                 "finished; name another folder with --run-dir, or leave out --no-train"
             )
-        runs = [
-            run for run in runs if run.is_begun()
-        ]  # the table names those that are not finished
-    require_same_data(runs, dataset)
+        # a note names those that are begun and not finished
+        runs = [run for run in runs if run.is_begun()]
+    require_same_data(finished, dataset)
     costs = costs_of(runs, dataset)
     with locked(run_dir):
-        finished = sum(run.is_finished() for run in runs)
-        announce(f"{run_dir}: {len(runs)} runs, {finished} of them finished")
-        wanted = missing if settings.train else []
-        failed = train_missing(wanted, run_dir, settings.jobs, settings.ray, announce)
+        announce(f"{run_dir}: {len(runs)} runs, {len(finished)} of them finished")
+        missing = [run for run in runs if run not in finished] if settings.train else []
+        failed = train_missing(missing, run_dir, settings.jobs, settings.ray, announce)
         # before the picture, which is worth less than the tables and can fail
         write_comparison(runs, dataset, costs, run_dir, settings.figure_format)
         if explain_runs(runs, dataset, run_dir, announce):  # it is a part of the page

@@ -47,10 +47,10 @@ def _curve_column(run: PlannedRun) -> str:
 
 
 def require_same_data(runs: Sequence[PlannedRun], dataset: Dataset) -> None:
-    """Refuses finished runs that were trained on other images; old ones do not say on which.
+    """Refuses runs that were trained on other images, as far as their summaries say on which.
 
     Args:
-        runs: list of `PlannedRun`s.
+        runs: list of finished `PlannedRun`s.
         dataset: a `Dataset`.
 
     Raises:
@@ -58,7 +58,7 @@ def require_same_data(runs: Sequence[PlannedRun], dataset: Dataset) -> None:
     """
     fingerprint = None
     for run in runs:
-        summary = read_json(run.folder / "summary.json") if run.is_finished() else None
+        summary = read_json(run.folder / "summary.json")
         recorded = summary.get("data") if isinstance(summary, dict) else None
         if recorded is None:
             continue

@@ -225,8 +225,13 @@ def table_cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def conclusion(row: Row) -> str:
-    """Returns in words what the seeds say of a variant beside its base; empty for a base."""
+def conclusion(row: Row, outlook: bool = True) -> str:
+    """Returns in words what the seeds say of a variant beside its base; empty for a base.
+
+    Args:
+        row: a `Row`.
+        outlook: bool, whether to add how many seeds could tell. Defaults to `True`.
+    """
     difference = row.difference
     if difference is None:
         return ""
@@ -236,6 +241,8 @@ def conclusion(row: Row) -> str:
         return "ahead"
     if difference.high < 0:
         return "behind"
+    if not outlook:
+        return "cannot tell"
     if difference.pairs_needed is None:
         return "cannot tell; no difference in sight"
     return f"cannot tell; about {difference.pairs_needed} seeds would"

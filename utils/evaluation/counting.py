@@ -44,13 +44,14 @@ def multiply_adds(
 ) -> int:
     """Counts the multiply-adds of a network for one image, as papers do.
 
-    Convolutions and dense layers count, including those inside attention layers, and products of
-    two maps where they are summed up, as those of queries and keys. A map times its gates, biases,
-    normalization, activations and pooling do not count. A layer of your own can have a method
-    `products(input_shape)`, which returns a list of `(rows, terms, columns)` for one image: sums of
-    so many products, beside those of the layers inside it. If a layer without this method has a
-    kernel, its products are left out, and `announce` is told, as of products inside Keras's own
-    attention layers.
+    Convolutions and dense layers count, including those inside attention layers, and matrix
+    products of two maps, such as queries by keys. A map times its gates, biases, normalization,
+    activations and pooling do not count.
+
+    A layer of your own counts what its method `products(input_shape)` returns: a tuple `(rows,
+    terms, columns)` for each matrix product that one image takes, beside the layers inside it. A
+    layer with a kernel and without this method is left out, and so are the products of queries and
+    keys in Keras's own attention layers. `announce` is told.
 
     Args:
         model: a `keras.Model` of one input, a batch of images.
@@ -93,8 +94,8 @@ def activation_bytes(model: keras.Model, input_shape: tuple[int, int, int] | Non
     """Estimates the memory of a network's activations for one image.
 
     A training step keeps activations for the gradients. The estimate is the size of all layers'
-    outputs, including layers inside attention layers, and of the sums that a layer's method
-    `products` names, such as the matrix of all pairs of positions. It ignores what operations keep
+    outputs, including layers inside attention layers, and of the matrix products that a layer's
+    method `products` names, such as queries by keys. It ignores what operations keep
     beside their outputs and what compilers save by fusing layers, and serves to compare networks.
 
     Args:
@@ -187,7 +188,7 @@ def _multiply_adds_of(layer, x, y):
 
 def _bytes_of(layer, x, outputs):
     inner = 0
-    if _names_products(layer):  # which attention sums up in float32
+    if _names_products(layer):  # attention computes them in float32
         sums = sum(rows * columns for rows, _, columns in layer.products(x.shape))
         inner = 4 * x.shape[0] * sums
     # not that of the outputs: in symbolic calls, PyTorch computes half precision in float32

@@ -49,7 +49,7 @@ MULTIPLY_ADDS = {
     ),
     layers.EinsumDense: _einsum,  # also inside MultiHeadAttention
 }
-# which multiply maps with each other, beside what the layers inside them do
+# they multiply maps with each other, which is not counted
 PRODUCTS = (
     layers.AdditiveAttention,
     layers.Attention,

@@ -141,13 +141,13 @@ def _trained(settings, dataset, setup, run_dir, devices, started, announce):
                 progress = fit(settings, setup, run_dir, state, devices, started, logs, announce)
             if not devices.is_chief:
                 return None
-            summary = _tested(settings, dataset, setup, run_dir, progress)
+            summary = _tested(settings, dataset, setup, run_dir, progress, state["data"])
             for log in logs:
                 log.log_summary(summary)
     return summary
 
 
-def _tested(settings, dataset, setup, run_dir, progress):
+def _tested(settings, dataset, setup, run_dir, progress, fingerprint):
     """Evaluates the best network on the test set; writes and returns the summary."""
     network = in_precision(load_model(run_dir / "best.keras"), settings.precision)
     test = evaluate(network, dataset)
@@ -157,8 +157,7 @@ def _tested(settings, dataset, setup, run_dir, progress):
             f"{progress.best_epoch}: the training has diverged"
         )
     write_predictions(run_dir, test.predictions)
-    summary = summarize(settings, setup.params, progress, test)
-    summary["data"] = dataset.fingerprint()
+    summary = summarize(settings, setup.params, progress, test, fingerprint)
     write_json(run_dir / "summary.json", summary)
     return summary
 
@@ -190,7 +189,7 @@ def _adding_resume_hints(run_dir, is_new):
 
 
 def summarize(
-    settings: TrainSettings, params: int, progress: Progress, test: Evaluation
+    settings: TrainSettings, params: int, progress: Progress, test: Evaluation, fingerprint: str
 ) -> dict[str, Any]:
     """Returns the content of `summary.json`: the result of a run, and how it was obtained.
 
@@ -199,6 +198,7 @@ def summarize(
         params: int, the network's parameters.
         progress: the `Progress` at the end of the training.
         test: an `Evaluation` of the best network.
+        fingerprint: string, of the data, as `Dataset.fingerprint` returns it.
     """
     rows = progress.history
     return {
@@ -217,6 +217,7 @@ def summarize(
         "seconds": progress.seconds,
         "seed": settings.seed,
         "dataset": settings.dataset,
+        "data": fingerprint,
         "model": settings.model,
         "depth": settings.depth,
         "attention": str(settings.attention_spec),

@@ -92,6 +92,44 @@ def test_pairs_needed_are_the_fewest(values):
         assert not shows(found.pairs_needed - 1)
 
 
+@pytest.mark.parametrize("pairs", [4, 10, 30, 100])
+def test_twice_the_pairs_needed_show_it_in_four_cases_of_five(pairs, rng):
+    values = rng.normal(size=3)
+    values = 0.1 + values - values.mean()
+    # the deviation with which this is the least number of pairs
+    values = 0.1 + (values - 0.1) / values.std(ddof=1) * deviation_that_needs(pairs, 0.1)
+    assert paired_difference(values, np.zeros(3)).pairs_needed == pairs
+    effect = 0.1 / values.std(ddof=1) * math.sqrt(2 * pairs)
+    edge = stats.t.ppf(0.975, 2 * pairs - 1)
+    assert stats.nct.sf(edge, 2 * pairs - 1, effect) > 0.79
+
+
+def deviation_that_needs(pairs, mean):
+    """A little less than that at which the interval of so many pairs ends at zero."""
+    return 0.999 * mean * math.sqrt(pairs) / stats.t.ppf(0.975, pairs - 1)
+
+
+def test_seeds_that_are_added_until_a_module_is_ahead(rng):
+    """Of modules without an effect, which get as many seeds as the conclusion suggests."""
+    counts = np.arange(2, 21)
+    halves = stats.t.ppf(0.975, counts - 1) / np.sqrt(counts)  # of a deviation of 1
+
+    def is_called_different(values):
+        count = 3
+        while True:
+            mean, deviation = np.mean(values[:count]), np.std(values[:count], ddof=1)
+            enough = counts[halves * deviation < abs(mean)]
+            if count in enough:
+                return True
+            if not enough.size:
+                return False
+            count = enough[0]
+
+    cases = rng.normal(size=(4000, 20))
+    share = np.mean([is_called_different(values) for values in cases])
+    assert 2 * 0.05 < share < 3 * 0.05
+
+
 def test_pairs_that_show_nothing_at_all():
     found = paired_difference([0.1, -0.1], [0.0, 0.0])
     assert found.low < 0 < found.high

@@ -70,6 +70,7 @@ def test_table_in_markdown(tmp_path):
 def test_conclusion_in_words(difference, words):
     row = Row("a", 1, 1, [0.5], 0.5, None, [[0.5]], True, difference=difference)
     assert conclusion(row) == words
+    assert conclusion(row, outlook=False) == words.partition(";")[0]
 
 
 def test_speeds_only_of_runs_that_were_trained_alone(tmp_path):
