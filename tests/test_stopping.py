@@ -144,7 +144,7 @@ def test_the_best_network_goes_back_with_the_checkpoint(copy, whole):
     [
         (["--batch-size", "20"], "cannot be resumed with other settings: batch_size was 45, is 20"),
         (["--seed", "7", "--force"], "cannot be resumed with other settings: seed was 0, is 7"),
-        (["--epochs", "3"], "not continue exactly: epochs was 2, is 3; --force"),
+        (["--epochs", "3"], "not continue exactly: epochs was 2, is 3; 'python main.py"),
         (["--epochs", "1", "--force"], "has 2 epochs, more than --epochs 1"),
         (["--depth", "21"], "depth was 8, is 21"),
     ],
@@ -179,7 +179,9 @@ def test_refuses_other_data(copy, cifar10_dir, tmp_path, capsys):
 def test_refuses_another_library_version(copy, monkeypatch, capsys):
     versions = resuming.versions()
     monkeypatch.setattr(resuming, "versions", lambda: {**versions, "keras": "2.0"})
-    assert f'keras was "{versions["keras"]}", is "2.0"; --force' in refused(capsys, 2, resume, copy)
+    said = refused(capsys, 2, resume, copy)
+    command = f"python main.py train --resume {copy} --force"
+    assert f"""keras was "{versions["keras"]}", is "2.0"; '{command}' resumes it""" in said
     resume(copy, "--force")
 
 

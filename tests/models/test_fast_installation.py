@@ -193,7 +193,10 @@ def test_a_run_is_not_resumed_with_other_forms():
     config = TrainSettings(model="resnet_v1").config()
     now = {"config": config, "data": "", "environment": {"fast_forms": False}}
     for before in ({}, {"fast_forms": True}):  # older runs do not say that they had them
-        message = "runs/a would not continue exactly: fast_forms was true, is false; --force"
+        message = (
+            "runs/a would not continue exactly: fast_forms was true, is false; "
+            "'python main.py train --resume runs/a --force' resumes it"
+        )
         with pytest.raises(UserError, match=message):
             check_state(settings, {**state, "environment": before}, now)
         check_state(
