@@ -40,7 +40,25 @@ Stem = namedtuple("Stem", "steps, size, least")
 STEMS = {"cifar": Stem(_CIFAR, 32, 7), "imagenet": Stem(_IMAGENET, 299, 75)}
 
 
-def inception_stem(net, stem=None):
+def widened(part, width):
+    """A block, or a part of one such as a branch, with its channels times `width`.
+
+    Args:
+        part: block, branch, step or tuple of blocks, as described at the top of this file.
+        width: float, factor on the channels; a convolution keeps at least one.
+
+    Returns:
+        The same structure.
+    """
+    if isinstance(part, str):
+        return part
+    if isinstance(part[0], int):
+        filters, *others = part
+        return (max(1, round(filters * width)), *others)
+    return type(part)(widened(inner, width) for inner in part)
+
+
+def inception_stem(net, stem=None, width=1.0):
     """The five convolutions before the first block.
 
     Args:
@@ -49,6 +67,7 @@ def inception_stem(net, stem=None):
             of 299x299), or `"cifar"`, the same convolutions with strides 1, `"same"` padding and
             no pooling, which keeps the size. Defaults to `"cifar"` if the height or the width is
             known to be too small for `"imagenet"`, and to `"imagenet"` otherwise.
+        width: float, factor on the channels. Defaults to 1.0.
 
     Returns:
         A Keras tensor of rank 4.
@@ -59,7 +78,7 @@ def inception_stem(net, stem=None):
     if stem is None:
         stem = "cifar" if net.is_below(STEMS["imagenet"].least) else "imagenet"
     net.require_size(STEMS[stem].least)
-    return _branch(net.input, STEMS[stem].steps, "stem")
+    return _branch(net.input, widened(STEMS[stem].steps, width), "stem")
 
 
 def inception_a(direct, pooled):

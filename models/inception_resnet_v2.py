@@ -10,8 +10,8 @@ from keras.applications import imagenet_utils
 
 from .blocks import activate, channel_axis, conv
 from .builder import Builder, Shape, takes_common_options
-from .checks import require_one_of
-from .inception import STEMS, inception_a, inception_stem, parallel, unit
+from .checks import require_number, require_one_of
+from .inception import STEMS, inception_a, inception_stem, parallel, unit, widened
 
 _REDUCTION_A = (
     ((384, 3, 2, "valid"),),
@@ -35,6 +35,7 @@ STAGES = (
     Stage(_REDUCTION_A, _RESIDUAL_B, 20, 0.1),
     Stage(_REDUCTION_B, _RESIDUAL_C, 10, 0.2),
 )
+_HEAD = (1536, 1)
 
 # published networks: (side of the image, classes) -> their options; 32x32 takes the CIFAR stem
 VARIANTS: dict[tuple[int, int], list[dict]] = {(32, 10): [{}], (299, 1000): [{}]}
@@ -50,6 +51,7 @@ def InceptionResNetV2(
     stem: Literal["cifar", "imagenet"] | None = None,
     classes: int = 1000,
     name: str | None = None,
+    width: float = 1.0,
     **common: Any,
 ) -> keras.Model:
     """Inception-ResNet v2, the network of `keras.applications.InceptionResNetV2`.
@@ -69,6 +71,8 @@ def InceptionResNetV2(
             the width is known to be less than 75, and to `"imagenet"` otherwise.
         classes: int, number of classes. Defaults to 1000.
         name: string, the model's name. Defaults to `"inception_resnet_v2"`.
+        width: float, factor on the channels of all convolutions, such as 0.25 for small images.
+            Defaults to 1.0, as published.
         **common: the options of `models.builder.Builder`: `attention_module`, `pooling`, ...
 
     Returns:
@@ -90,6 +94,7 @@ def InceptionResNetV2(
       for attention in a residual block
     """
     require_one_of("stem", stem, (None, *STEMS))
+    require_number("width", width)
     size = STEMS[stem or "imagenet"].size
     net = Builder(
         input_shape,
@@ -98,22 +103,22 @@ def InceptionResNetV2(
         default_size=size,
         **common,
     )
-    x = inception_stem(net, stem)
+    x = inception_stem(net, stem, width)
     for number, (entry, branches, repeats, scale) in enumerate(STAGES, start=1):
-        x = parallel(x, entry, f"stage{number}_entry")
+        x = parallel(x, widened(entry, width), f"stage{number}_entry")
         for block in range(1, repeats + 1):
             # the last block of all has neither a scale nor a ReLU
             is_last = number == len(STAGES) and block == repeats
             x = _residual_block(
                 net,
                 x,
-                branches,
+                widened(branches, width),
                 f"stage{number}_block{block}",
                 scale=1.0 if is_last else scale,
                 activation=None if is_last else "relu",
             )
         x = net.end_stage(x, f"stage{number}", last=number == len(STAGES))
-    return net.model(unit(x, "head", "", 1536, 1))
+    return net.model(unit(x, "head", "", *widened(_HEAD, width)))
 
 
 def _residual_block(net, x, branches, name, scale, activation):

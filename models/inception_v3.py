@@ -7,8 +7,8 @@ import keras
 from keras.applications import imagenet_utils
 
 from .builder import Builder, Shape, takes_common_options
-from .checks import require_one_of
-from .inception import STEMS, inception_a, inception_stem, parallel
+from .checks import require_number, require_one_of
+from .inception import STEMS, inception_a, inception_stem, parallel, widened
 
 
 def _inception_b(width):
@@ -58,6 +58,7 @@ def InceptionV3(
     stem: Literal["cifar", "imagenet"] | None = None,
     classes: int = 1000,
     name: str | None = None,
+    width: float = 1.0,
     **common: Any,
 ) -> keras.Model:
     """Inception v3, the network of `keras.applications.InceptionV3`.
@@ -75,6 +76,8 @@ def InceptionV3(
             the width is known to be less than 75, and to `"imagenet"` otherwise.
         classes: int, number of classes. Defaults to 1000.
         name: string, the model's name. Defaults to `"inception_v3"`.
+        width: float, factor on the channels of all convolutions, such as 0.25 for small images.
+            Defaults to 1.0, as published.
         **common: the options of `models.builder.Builder`: `attention_module`, `pooling`, ...
 
     Returns:
@@ -93,12 +96,13 @@ def InceptionV3(
       https://arxiv.org/abs/1512.00567), Table 1; without the auxiliary classifier
     """
     require_one_of("stem", stem, (None, *STEMS))
+    require_number("width", width)
     size = STEMS[stem or "imagenet"].size
     net = Builder(
         input_shape, classes=classes, name=name or "inception_v3", default_size=size, **common
     )
-    x = inception_stem(net, stem)
-    for stage, blocks in enumerate(STAGES, start=1):
+    x = inception_stem(net, stem, width)
+    for stage, blocks in enumerate(widened(STAGES, width), start=1):
         for number, branches in enumerate(blocks, start=1):
             block = f"stage{stage}_block{number}"
             x = net.attend(parallel(x, branches, block), block)

@@ -33,8 +33,8 @@ TWINS: dict[str, dict[str, dict[str, Any]]] = {
         }
         for depth in (121, 169, 201)
     },
-    "inception_resnet_v2": {"InceptionResNetV2": {}},
-    "inception_v3": {"InceptionV3": {}},
+    "inception_resnet_v2": {"InceptionResNetV2": {"width": 1.0}},
+    "inception_v3": {"InceptionV3": {"width": 1.0}},
     "mobilenet": {"MobileNet": {}},
     "resnet": {
         f"ResNet{depth}": {

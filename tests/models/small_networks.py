@@ -15,8 +15,8 @@ SMALL = {  # the smallest of every kind
     "densenet": {"depth": 13},
     "densenet bottleneck": {"depth": 16, "bottleneck": True, "compression": 0.5},
     "densenet imagenet": {"depth": 16, "bottleneck": True, "stem": "imagenet"},
-    "inception_v3": {"stem": "cifar"},
-    "inception_resnet_v2": {"stem": "cifar"},
+    "inception_v3": {"stem": "cifar", "width": 0.125},
+    "inception_resnet_v2": {"stem": "cifar", "width": 0.125},
 }
 # variant -> channels wherever attention in blocks goes
 CHANNELS = {
@@ -32,17 +32,17 @@ CHANNELS = {
     "densenet": [52, 52, 88, 88, 124],
     "densenet bottleneck": [48, 24, 48, 24, 48],
     "densenet imagenet": [40, 40, 64, 64, 88],
-    "inception_v3": [256, 288, 288] + [768] * 5 + [1280, 2048, 2048],
-    "inception_resnet_v2": [320] * 10 + [1088] * 20 + [2080] * 10,
+    "inception_v3": [32, 36, 36] + [96] * 5 + [160, 256, 256],
+    "inception_resnet_v2": [40] * 10 + [136] * 20 + [260] * 10,
 }
 # variant -> channels of the maps it gives out, and between stages, where the stages are not told
 # by their channels
 STAGES = {
     "densenet bottleneck": ([48, 48, 48], [24, 24]),
-    "inception_v3": ([288, 768, 2048], [288, 768]),
+    "inception_v3": ([36, 96, 256], [36, 96]),
 }
 # variant -> channels of the last map, where more than a stage precedes it
-LAST = {"inception_resnet_v2": 1536}
+LAST = {"inception_resnet_v2": 192}
 # family -> names of the first place in a stage and of the place after it, and whether attention in
 # blocks goes there too
 PLACES = {

@@ -81,6 +81,18 @@ def test_attention_places(name, place):
     assert sorted(found) == wanted
 
 
+@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.usefixtures("without_values")
+def test_width_is_a_factor_on_the_channels_of_every_convolution(name):
+    whole, narrow = (
+        build_model(name, input_shape=(32, 32, 3), width=width, classes=7) for width in (1, 0.25)
+    )
+    for layer in whole.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            assert narrow.get_layer(layer.name).filters == layer.filters / 4
+    assert narrow.output_shape == whole.output_shape == (None, 7)
+
+
 @pytest.mark.parametrize(
     ("name", "places"),
     [

@@ -25,7 +25,8 @@ DEEP_STEMS = (*STEMS, "deep", "tiered")  # of resnet and resnext
 # what the command line had before it read the options from here: name -> (type, choices, owners)
 COMMAND_LINE = {
     "depth": (int, (), {"densenet", "resnet", "resnet_v1", "resnet_v2", "resnext"}),
-    "width": (None, (), {"resnet", "resnext"}),  # a factor or a number of channels
+    # a factor or a number of channels
+    "width": (None, (), {"inception_resnet_v2", "inception_v3", "resnet", "resnext"}),
     "stem": (str, STEMS, {*list_models()} - {"resnet_v1", "resnet_v2"}),
     "stride_in": (str, ("3x3", "1x1"), {"resnet", "resnext"}),
     "shortcut": (str, ("conv", "pool"), {"resnet", "resnext"}),
