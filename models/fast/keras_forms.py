@@ -202,7 +202,8 @@ def _with_float32_gradients(function, *inputs):
 
         return function(*inputs), gradient
 
-    return computed(*inputs)
+    # as tensors: of a variable it would have to compute the gradient by another way
+    return computed(*map(tf.convert_to_tensor, inputs))
 
 
 def _groups_per_convolution(kernel, groups):
