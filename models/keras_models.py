@@ -16,6 +16,7 @@ from .attention.specification import DEFAULT_PLACES, AttentionSpec, places_of
 from .blocks import channel_axis
 from .builder import classifier_head, require_places
 from .fast import install
+from .finalization import finalize_layers
 from .graphs import deep_graphs
 from .imagenet import application
 from .inputs import Shape, image_input
@@ -27,11 +28,13 @@ from .sites import as_graph
 from .specification import APPLICATIONS
 from .surgery import add_attention
 
+RESERVED = {"logits", "predictions"}  # names of the layers of `classifier_head`
 IMAGE_SIZE = 224  # height and width, if none are given
 AUTO_PLACES = (DEFAULT_PLACES, ("auto",))  # in these models, "auto" of `add_attention`
 # layers that may follow the scores of a classifier
 ACTIVATIONS = (layers.Activation, layers.Softmax)
-SCORES = tuple(map(keras.activations.get, ("linear", "softmax", "sigmoid")))  # of their last layer
+PROBABILITIES = (keras.activations.softmax, keras.activations.sigmoid)
+SCORES = (keras.activations.linear, *PROBABILITIES)  # activations of their last layer
 
 
 def keras_model(name: str) -> Callable[..., keras.Model]:
@@ -217,6 +220,7 @@ def _on_input(source, pixels, path):
     model = keras.Model(image, tensors[id(source.outputs[0])], name=source.name)
     copy = keras.models.clone_model(model)  # of layers that are called once
     copy.set_weights(model.get_weights())
+    finalize_layers(copy)
     return copy
 
 
@@ -227,6 +231,7 @@ def _finished(model, attention, at, is_trained, classes, activation, name):
         model = _attended(model, attention, at, is_trained)
         own = _classifier(model)
         features = model.outputs[0] if own is None else own.input
+        _refuse_reserved_names(features)
         outputs = classifier_head(features, classes, activation)
         network = keras.Model(model.inputs[0], outputs, name=name or model.name)
         if own is not None and own.units == classes:
@@ -255,10 +260,42 @@ def _classifier(model):
         raise ValueError(
             f"the model must return scores, features or a feature map; it returns {x.shape}"
         )
-    while isinstance(operation_of(x), ACTIVATIONS):
-        x = operation_of(x).input
+    x, activations = _before_activations(x)
     layer = operation_of(x)
-    if not isinstance(layer, layers.Dense) or len(x.shape) != 2:
-        return None
     # a hidden layer, such as one with a rectifier, gives features
-    return layer if layer.activation in SCORES else None
+    if isinstance(layer, layers.Dense) and len(x.shape) == 2 and layer.activation in SCORES:
+        return layer
+    graph = as_graph(layer)
+    if is_functional(graph):  # a classifier in a model of its own
+        x, inner = _before_activations(graph.outputs[0])
+        activations += [*inner, getattr(operation_of(x), "activation", None)]
+    for activation in PROBABILITIES:
+        if activation in activations:
+            raise ValueError(
+                f"the model ends in a {activation.__name__}, and no Dense layer of its own graph "
+                "gives the scores before it; save it without its classifier, as keras.Model("
+                "model.input, FEATURES), where FEATURES is the output of the layer before that"
+            )
+    return None
+
+
+def _before_activations(x):
+    """What the last layers apply activations to, and these activations."""
+    found = []
+    while isinstance(operation_of(x), ACTIVATIONS):
+        layer = operation_of(x)
+        found.append(getattr(layer, "activation", keras.activations.softmax))
+        x = layer.input
+    return x, found
+
+
+def _refuse_reserved_names(features):
+    """Refuses a network that has layers called as those of the classifier that it gets."""
+    network = keras.Model(keras.utils.get_source_inputs(features), features)
+    pooled = {"avg_pool"} if len(features.shape) == 4 else set()
+    taken = {layer.name for layer in network.layers} & (RESERVED | pooled)
+    if taken:
+        raise ValueError(
+            f"the model has a layer called {', '.join(map(repr, sorted(taken)))}, as one of the "
+            "classifier that it gets; give it another name, and save the model again"
+        )

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from .fast import install
+from .finalization import finalize_layers
 from .graphs import deep_graphs
 from .private_api import all_layers
 
@@ -71,6 +72,7 @@ def in_precision(model: keras.Model, policy: str) -> keras.Model:
     with deep_graphs(), default_policy(policy):
         other = keras.models.clone_model(model, clone_function=copy, recursive=True)
     other.set_weights(model.get_weights())
+    finalize_layers(other)
     return install(other)
 
 

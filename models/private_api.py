@@ -137,6 +137,8 @@ OBJECT_NUMBER = re.compile(rb'("shared_object_id": )(\d+)')
 LOST_WEIGHTS = "Skipping"
 # the error of a class that is not registered, such as a layer of the user's own
 UNKNOWN_CLASS = re.compile(r"Could not locate (?:class|function) '([^']+)'")
+# what the error of a `Lambda` of a Python lambda says, which safe mode does not load
+UNSAFE_LAMBDA = "deserialization of a `Lambda`"
 
 
 # TensorFlow: 2.21.0. Imported when called, as TensorFlow need not be there on other backends.

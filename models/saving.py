@@ -14,6 +14,7 @@ import keras
 from . import attention_module  # noqa: F401  (registers the layers that a saved model holds)
 from .archives import check_zip, most_unpacked
 from .fast import install
+from .finalization import finalize_layers
 from .graphs import deep_graphs
 from .precision import POLICY, as_float32, default_policy
 from .private_api import (
@@ -24,6 +25,7 @@ from .private_api import (
     METADATA_FILE,
     OBJECT_NUMBER,
     UNKNOWN_CLASS,
+    UNSAFE_LAMBDA,
     WEIGHTS_FILE,
 )
 from .transfer import attention_differences, first_of
@@ -103,6 +105,12 @@ def load_model(path: str | PathLike[str]) -> keras.Model:
             warnings.filterwarnings("error", LOST_WEIGHTS)
             return install(keras.saving.load_model(path, compile=False, safe_mode=True))
     except Exception as error:  # a damaged archive can fail in any way
+        if UNSAFE_LAMBDA in str(error):
+            raise ValueError(
+                f"{path} holds a Python lambda, which is code and is not loaded; build the model "
+                f"with a layer class of yours in the place of the Lambda, {DECORATE}, and save it "
+                "again"
+            ) from error
         unknown = UNKNOWN_CLASS.search(str(error))
         if unknown:
             raise ValueError(
@@ -201,3 +209,4 @@ def load_weights_by_name(model: keras.Model, path: str | PathLike[str]) -> None:
     for layer in model.layers:
         if layer.weights:
             layer.set_weights(source[layer.name].get_weights())
+    finalize_layers(model)

@@ -22,7 +22,9 @@ def as_graph(layer):
     if not isinstance(layer, keras.Sequential) or not calls_as(layer, "Sequential"):
         return layer
     try:
-        return keras.Model(layer.inputs, layer.outputs, name=layer.name)
+        # tensors, not lists of one: a list would be the structure that other layers meet
+        (x,), (y,) = layer.inputs, layer.outputs
+        return keras.Model(x, y, name=layer.name)
     except AttributeError:  # it has not seen an input yet
         return layer
 

@@ -60,7 +60,9 @@ def add_attention(
             and layers inside layers that are not models, cannot be attended.
         start: `"identity"` (default) or `"standard"`, the module as it was published.
         freeze: `None` (default): what was trainable stays trainable. `"backbone"`: only attention
-            is trained, and batch normalizations of the old layers keep their statistics.
+            is trained, and batch normalizations of the old layers keep their statistics. To train
+            all of it later, set the new model's `trainable` to `False` and then to `True`, and
+            compile it again.
         **options: the module's options, such as `ratio=16`.
 
     Returns:

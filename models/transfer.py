@@ -10,6 +10,7 @@ import keras
 
 from .attention.base import AttentionLayer
 from .attention.identity import IdentityStart
+from .finalization import finalize_layers
 from .private_api import all_layers
 
 NEW = "_attention"  # how the builder and `add_attention` end the names of attention layers
@@ -75,6 +76,7 @@ def transfer_weights(model: keras.Model, source: keras.Model) -> Transfer:
         raise ValueError(f"the networks differ in other layers: {first_of(different)}")
     for name in alike:
         wanted[name].set_weights(found[name].get_weights())
+    finalize_layers(model)
     return Transfer(alike, attention, classifier)
 
 

@@ -42,6 +42,10 @@ def test_an_example_starts_at_the_pretrained_network(name, code, monkeypatch, rn
     assert model.output_shape == (None, 5)
     learning = {id(weight) for layer in attention for weight in layer.trainable_weights}
     assert {id(weight) for weight in new.trainable_weights} == learning
+    assert "`backbone.trainable = False` and then\n`backbone.trainable = True`" in PAGE
+    new.trainable = False
+    new.trainable = True
+    assert len(new.trainable_weights) == len(old.trainable_weights) + len(learning)
 
 
 def test_the_place_of_the_paper():

@@ -195,6 +195,53 @@ def test_a_sequential_model(tmp_path, images):
     )
 
 
+@pytest.mark.parametrize("size", [SHAPE, (None, None, 3)])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_an_adapted_normalization_stays_adapted(policy, size, tmp_path, images):
+    normalization = layers.Normalization()
+    normalization.adapt(40 + 20 * images)
+    image = keras.Input(size)
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(normalization(image)))
+    path = saved(keras.Model(image, layers.Dense(4, activation="softmax")(x)), tmp_path)
+    expected = keras.saving.load_model(path)(images)
+    keras.config.set_dtype_policy(policy)
+    network = build_model(path, input_shape=SHAPE, classes=4)
+    np.testing.assert_allclose(
+        numpy(network(images)), numpy(expected), atol=1e-6 if policy == "float32" else 2e-2
+    )
+
+
+def in_a_model(*parts):
+    return lambda x: keras.Sequential([keras.Input(x.shape[1:]), *parts])(x)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "head",
+    [
+        in_a_model(layers.GlobalAveragePooling2D(), layers.Dense(4, activation="softmax")),
+        in_a_model(layers.GlobalAveragePooling2D(), layers.Dense(4), layers.Softmax()),
+        lambda x: layers.Softmax()(layers.GlobalAveragePooling2D()(x)),
+        lambda x: layers.Activation("sigmoid")(layers.GlobalAveragePooling2D()(x)),
+    ],
+)
+def test_no_classifier_is_put_on_probabilities(head, tmp_path):
+    features = classifier().get_layer("second").output
+    image = keras.utils.get_source_inputs(features)[0]
+    path = saved(keras.Model(image, head(features)), tmp_path)
+    with pytest.raises(ValueError, match=r"the model ends in a (softmax|sigmoid), and no Dense"):
+        build_model(path, input_shape=SHAPE, classes=4)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["logits", "predictions", "avg_pool"])
+def test_names_of_the_classifier_are_refused(name, tmp_path):
+    image = keras.Input(SHAPE)
+    path = saved(keras.Model(image, layers.Conv2D(4, 3, name=name)(image)), tmp_path)
+    with pytest.raises(ValueError, match=f"the model has a layer called '{name}', as one of the"):
+        build_model(path, input_shape=SHAPE, classes=4)
+
+
 @pytest.mark.once  # JAX compiles every operation by itself
 def test_the_preprocessing_that_a_file_needs(tmp_path, images):
     source = classifier()

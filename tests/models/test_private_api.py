@@ -268,6 +268,14 @@ def test_warning_about_what_is_not_loaded(tmp_path):
     )
 
 
+def test_what_is_said_of_a_lambda(tmp_path):
+    image = keras.Input((4,))
+    keras.Model(image, keras.layers.Lambda(lambda x: x)(image)).save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="Lambda") as error:
+        keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert private_api.UNSAFE_LAMBDA in str(error.value), moved("the text of an error")
+
+
 @only_tensorflow
 def test_reduction_of_several_tensors():
     import tensorflow as tf

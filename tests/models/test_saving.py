@@ -52,6 +52,13 @@ def test_comes_back(path, rng):
 
 
 @pytest.mark.once
+def test_a_lambda_is_named(tmp_path):
+    image = keras.Input((4, 4, 1))
+    keras.Model(image, keras.layers.Lambda(lambda x: 2 * x)(image)).save(tmp_path / "small.keras")
+    refused(tmp_path / "small.keras", "holds a Python lambda, which is code and is not loaded")
+
+
+@pytest.mark.once
 def test_a_layer_of_ones_own_is_named(tmp_path):
     class Mine(keras.layers.ReLU):
         pass

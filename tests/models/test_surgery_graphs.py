@@ -100,11 +100,14 @@ def test_auto_leaves_outputs_alone(end, nested, rng):
 
 
 @pytest.mark.once
+@pytest.mark.parametrize("kind", ["Functional", "Sequential"])
 @pytest.mark.parametrize("at", ["auto", "one", "frames/one"])
-def test_inside_time_distributed(at, rng):
+def test_inside_time_distributed(at, kind, rng):
     image = keras.Input((12, 10, 3))
-    x = layers.Conv2D(8, 3, name="one")(image)
-    inner = keras.Model(image, layers.GlobalAveragePooling2D()(x))
+    parts = [layers.Conv2D(8, 3, name="one"), layers.GlobalAveragePooling2D()]
+    inner = keras.Sequential([image, *parts])
+    if kind == "Functional":
+        inner = keras.Model(image, parts[1](parts[0](image)))
     film = keras.Input((5, 12, 10, 3))
     x = layers.TimeDistributed(inner, name="frames")(film)
     old = keras.Model(film, layers.Dense(3)(x))
@@ -129,7 +132,10 @@ def test_sequential_is_converted(rng):
     new = add_attention(old, "se_block")
     assert attended(new) == {"one", "two"} | {"module"} & attended(new)
     assert not isinstance(new, keras.Sequential)
-    assert_same_outputs(old, new, images(rng))
+    x = images(rng)
+    assert_same_outputs(old, new, x)
+    within = keras.Sequential([keras.Input((12, 10, 3)), new, layers.Dense(2)])
+    assert within.output_shape == (None, 2)
 
 
 @pytest.mark.once

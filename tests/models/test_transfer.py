@@ -26,6 +26,20 @@ def test_all_weights(rng):
     assert (transfer.attention, transfer.classifier) == ([], False)
 
 
+def test_an_adapted_normalization_is_taken_over(rng):
+    def network():
+        image = keras.Input((4, 4, 3))
+        return keras.Model(image, keras.layers.Normalization(name="pixels")(image))
+
+    x = rng.normal(30, 7, size=(16, 4, 4, 3)).astype("float32")
+    model, source = network(), network()
+    source.get_layer("pixels").adapt(x)
+    transfer_weights(model, source)
+    y = keras.ops.convert_to_numpy(model(x))
+    expected = (x - x.mean((0, 1, 2))) / x.std((0, 1, 2))
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_attention_and_classes_are_new(rng):
     model, source = network(7, "cbam_block(start='identity')"), network(10)
     before = [w.copy() for w in model.get_layer("logits").get_weights()]

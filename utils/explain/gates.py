@@ -9,6 +9,7 @@ from keras import ops
 
 from models.graphs import deep_graphs
 from models.pretrained import trained_model
+from models.specification import parse_specification
 
 from ..config.recipes import DEFAULT_RECIPE, recipe_settings
 from ..config.settings import TrainSettings
@@ -40,19 +41,15 @@ def gates_while_training(
         A dictionary from steps, as strings, to what `gate_quantiles` returns; with `"gradient"`,
         the mean norm of the gradients of the 3x3 kernels, summed up with Muon's momentum.
     """
-    options = {
-        **recipe_settings(DEFAULT_RECIPE),
-        "model": "resnet_v1",
-        "depth": 20,
-        "attention": form,
-        "dataset": "cifar10",
-        "data_dir": data_dir,
-        "validation_split": validation_split,
-        "checkpoint_every": "1",  # so that callbacks are called after every step
-    }
-    settings = TrainSettings(**options)
     dataset = load_dataset("cifar10", data_dir)
-    setup = make_setup(with_defaults(settings, dataset), dataset)
+    setup = _setup(
+        dataset,
+        model="resnet_v1",
+        depth=20,
+        attention=form,
+        validation_split=validation_split,
+        checkpoint_every="1",  # so that callbacks are called after every step
+    )
     watch = _Watch(setup, _images(dataset), steps)
     with setup.source.reading(setup.batches, setup.validation):
         epochs = -(-max(steps) // setup.steps)
@@ -61,6 +58,37 @@ def gates_while_training(
             keras_input(setup.batches), epochs=epochs, callbacks=[watch], shuffle=False, verbose=0
         )
     return watch.found
+
+
+def spatial_gates_at_start(
+    network: str, form: str, seeds: Sequence[int], data_dir: str
+) -> dict[str, list[float]]:
+    """Measures how open the spatial gates of a network are before the first step.
+
+    Args:
+        network: string, the architecture with its options.
+        form: string, the attention module with its options.
+        seeds: list of ints.
+        data_dir: path of the folder with CIFAR-10.
+
+    Returns:
+        A dictionary from seeds, as strings, to the mean spatial gate of each block, over images and
+        positions.
+    """
+    dataset = load_dataset("cifar10", data_dir)
+    name, options = parse_specification(network)
+    found = {}
+    for seed in seeds:
+        setup = _setup(dataset, model=name, attention=form, seed=seed, **options)
+        gates = _gates(setup.network, _images(dataset), training=True)
+        found[str(seed)] = [float(gate.mean()) for gate in gates["spatial"]]
+    return found
+
+
+def _setup(dataset, **options):
+    """What a training on CIFAR-10 with the default recipe begins with."""
+    settings = TrainSettings(**recipe_settings(DEFAULT_RECIPE), dataset="cifar10", **options)
+    return make_setup(with_defaults(settings, dataset), dataset)
 
 
 class _Watch(keras.callbacks.Callback):
@@ -86,7 +114,7 @@ class _Watch(keras.callbacks.Callback):
         if self.done in self.steps:
             if self.done:
                 synchronize(self.model)
-            found = gate_quantiles(self.setup.network, self.images)
+            found = gate_quantiles(self.setup.network, self.images, training=True)
             if self.done:
                 found["gradient"] = _gradient_norm(self.model.optimizer)
             self.found[str(self.done)] = found
@@ -116,38 +144,51 @@ def _images(dataset: Dataset) -> np.ndarray:
     return in_data_format(np.asarray(dataset.x_test[:IMAGES]))
 
 
-def gate_quantiles(network: keras.Model, images: np.ndarray) -> dict[str, Any]:
+def gate_quantiles(
+    network: keras.Model, images: np.ndarray, training: bool = False
+) -> dict[str, Any]:
     """Returns how the gates of a network are distributed over images, blocks and places.
 
     Args:
         network: Functional Keras model from raw pixels.
         images: array `(n, ...)` in Keras's `image_data_format`.
+        training: bool, whether batch normalizations take the statistics of these images, as in a
+            training step. In its first steps their averages are not those of any images. Defaults
+            to `False`.
 
     Returns:
         A dictionary from the kind of map, `"channel"` or `"spatial"`, to lists of its quantiles at
         5, 25, 50, 75 and 95 %; and from `"border"` to the mean of the spatial gates at the border
         and inside, in the last block. Empty for a network without attention.
     """
+    gates = _gates(network, images, training)
+    result: dict[str, Any] = {
+        kind: np.quantile(np.concatenate([v.ravel() for v in values]), QUANTILES).tolist()
+        for kind, values in gates.items()
+    }
+    if "spatial" in gates:
+        result["border"] = _border_and_inside(np.squeeze(gates["spatial"][-1]))
+    return result
+
+
+def _gates(network, images, training):
+    """A dictionary from the kind of map to the gates of each block, as arrays."""
     layers = list(attention_layers(network))
     if not layers:
         return {}
     with deep_graphs():
         inputs = keras.Model(network.inputs, [layer.input for layer, _ in layers])
-    maps: dict[str, list[np.ndarray]] = {}
-    found = inputs.predict_on_batch(images)
-    found = found if len(layers) > 1 else [found]
+    averages = [(v, ops.copy(v)) for v in network.non_trainable_variables]
+    gates: dict[str, list[np.ndarray]] = {}
+    found = keras.tree.flatten(inputs([images], training=training))
     for (_, attention), x in zip(layers, found, strict=True):
-        _, gates = attention(x, return_maps=True)
-        for kind, gate in gates.items():
+        _, maps = attention(x, training=training, return_maps=True)
+        for kind, gate in maps.items():
             values = ops.convert_to_numpy(ops.cast(gate, "float32"))
-            maps.setdefault(kind, []).append(values)
-    result: dict[str, Any] = {
-        kind: np.quantile(np.concatenate([v.ravel() for v in values]), QUANTILES).tolist()
-        for kind, values in maps.items()
-    }
-    if "spatial" in maps:
-        result["border"] = _border_and_inside(np.squeeze(maps["spatial"][-1]))
-    return result
+            gates.setdefault(kind, []).append(values)
+    for variable, value in averages:  # which a call in training moves
+        variable.assign(value)
+    return gates
 
 
 def _border_and_inside(gates):

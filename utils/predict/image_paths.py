@@ -87,7 +87,7 @@ def _images_of(
         if each.is_dir():
             yield from _images_below(each, class_names, announce)
         else:
-            yield ImagePath(each, _label([each.resolve().parent.name], class_names))
+            yield ImagePath(each, _label([each.parent.resolve().name], class_names))
 
 
 def _matches(pattern: str) -> list[Path]:

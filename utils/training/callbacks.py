@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from models.finalization import finalize_layers
+
 from ..feeding.protocols import Batches
 from ..runs.checkpoint import CHECKPOINTS, checkpoint_name, write_checkpoint
 from ..runs.progress import Progress, restore, training_variables, values_of
@@ -159,6 +161,15 @@ class Checkpointer(keras.callbacks.Callback):
         groups = ["model", "optimizer", *(["metrics"] if self.progress.step else [])]
         return training_variables(self.model, groups, self.constant_layers)
 
+    def restore(self, values: Mapping[str, np.ndarray]) -> None:
+        """Restores the variables that a checkpoint holds at this point; see `progress.restore`.
+
+        Args:
+            values: dictionary from names to arrays.
+        """
+        restore(self.variables(), values)
+        finalize_layers(self.model)
+
     def _write(self):
         if self.write_files:
             write_checkpoint(
@@ -233,5 +244,5 @@ class RestoreVariables(keras.callbacks.Callback):
 
     def _restore(self):
         if self.values is not None:
-            restore(self.checkpointer.variables(), self.values)
+            self.checkpointer.restore(self.values)
             self.values = None

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..config.settings import TrainSettings
 from ..runs.checkpoint import CHECKPOINTS, newest_checkpoint
-from ..runs.progress import Progress, progress_from, restore
+from ..runs.progress import Progress, progress_from
 from ..runs.recorder import RunRecorder
 from ..runs.resuming import check_state
 from ..system.backend_batches import keras_input
@@ -148,7 +148,7 @@ def _fit_from(progress, values, setup, devices, settings, callbacks, checkpointe
     while progress.epoch < settings.epochs and not lacks_progress(progress, settings.patience):
         if progress.epoch == frozen_epochs:
             checkpointer.set_model(setup.model)
-            restore(checkpointer.variables(), values)
+            checkpointer.restore(values)
             unfreeze(settings, setup)
             values = frozen_epochs = None
         # before `keras_input`, which reads a batch to find out shapes and types

@@ -6,7 +6,12 @@ import pytest
 from matplotlib.image import imread
 
 from models.attention_module import CBAM, IdentityStart, cbam_block
-from utils.explain.gates import QUANTILES, gate_quantiles, gates_while_training
+from utils.explain.gates import (
+    QUANTILES,
+    gate_quantiles,
+    gates_while_training,
+    spatial_gates_at_start,
+)
 from utils.plots import gates as gates_plot
 from utils.plots.gates import plot_gates
 
@@ -34,6 +39,22 @@ def test_quantiles_are_those_of_the_maps(rng):
     inside = spatial[:, 1:-1, 1:-1]
     border = (spatial.sum() - inside.sum()) / (spatial.size - inside.size)
     np.testing.assert_allclose(found["border"], [border, inside.mean()], rtol=1e-5)
+
+
+def test_gates_in_training_are_those_of_the_batch_and_move_no_average(rng):
+    image, images = keras.Input((6, 5, 4)), rng.normal(3, 2, (8, 6, 5, 4)).astype("float32")
+    normalization, block = keras.layers.BatchNormalization(), CBAM(kernel_size=3)
+    model = keras.Model(image, block(normalization(image)))
+    before = normalization.get_weights()
+    found = gate_quantiles(model, images, training=True)
+    axes = (0, 1, 2)
+    normalized = (images - images.mean(axes)) / np.sqrt(images.var(axes) + normalization.epsilon)
+    _, maps = block(normalized, return_maps=True)
+    for kind in ("channel", "spatial"):
+        gate = keras.ops.convert_to_numpy(maps[kind])
+        np.testing.assert_allclose(found[kind], np.quantile(gate, QUANTILES), rtol=1e-4)
+    for value, now in zip(before, normalization.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, now)
 
 
 @pytest.mark.once
@@ -81,3 +102,16 @@ def test_while_training(cifar10_dir):
     assert found["0"]["channel"] == pytest.approx([0.5] * 5)
     assert "gradient" not in found["0"]
     assert found["2"]["gradient"] > 0
+
+
+def test_spatial_gates_at_the_start(cifar10_dir):
+    network = "mobilenet(alpha=0.125, stem='cifar')"
+    starts = {
+        form: spatial_gates_at_start(network, form, [0, 1], str(cifar10_dir))
+        for form in ("cbam_block", "cbam_block(start='half')")
+    }
+    assert starts["cbam_block(start='half')"] == {"0": [0.5] * 13, "1": [0.5] * 13}
+    drawn = np.array([starts["cbam_block"][seed] for seed in "01"])
+    assert drawn.shape == (2, 13)
+    assert ((drawn > 0) & (drawn < 1)).all()
+    assert not np.isclose(*drawn).any()

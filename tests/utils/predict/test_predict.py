@@ -97,6 +97,14 @@ def test_json(run, photos, capsys):
     assert sum(each["probability"] for each in found["predictions"]) == pytest.approx(1, abs=1e-5)
 
 
+def test_a_link_is_of_the_class_whose_folder_it_is_in(run, photos, capsys):
+    link = photos / "flower" / "link.png"
+    link.symlink_to(photos / "temple" / "0.png")
+    predicted(run, link, "--format", "json")
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["label"] == "flower"
+
+
 def test_folders_of_classes_are_scored(run, photos, tmp_path, capsys):
     predicted(run, photos, "--output", tmp_path / "new" / "result", "--precision", "float32")
     said = capsys.readouterr().out
