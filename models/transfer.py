@@ -11,7 +11,7 @@ import keras
 from .attention.base import AttentionLayer
 from .attention.identity import IdentityStart
 from .finalization import finalize_layers
-from .private_api import all_layers
+from .private_api import all_layers, is_functional
 
 NEW = "_attention"  # how the builder and `add_attention` end the names of attention layers
 CLASSIFIER = "logits"  # may have another number of classes
@@ -41,6 +41,28 @@ def is_attention(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, (AttentionLayer, IdentityStart)) or layer.name.endswith(NEW)
 
 
+def layers_by_path(network: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer]:
+    """Returns the layers of a network, and in the place of a model in it those of that model.
+
+    Args:
+        network: a Functional or Sequential `keras.Model`.
+        prefix: string, what the paths begin with. Defaults to nothing.
+
+    Returns:
+        A dictionary from paths, such as `"conv1"` or `"backbone/conv1"`, to layers. Attention that
+        is a model, of the layers of a user's own module, counts as one layer.
+    """
+    found = {}
+    for layer in network.layers:
+        path = f"{prefix}{layer.name}"
+        is_graph = is_functional(layer) or isinstance(layer, keras.Sequential)
+        if is_graph and not is_attention(layer):
+            found |= layers_by_path(layer, f"{path}/")
+        else:
+            found[path] = layer
+    return found
+
+
 def transfer_weights(model: keras.Model, source: keras.Model) -> Transfer:
     """Copies the weights of a network into another one's layers of the same names.
 
@@ -58,8 +80,8 @@ def transfer_weights(model: keras.Model, source: keras.Model) -> Transfer:
     Raises:
         ValueError: the networks differ in other layers, which it names; nothing is copied then.
     """
-    found = {layer.name: layer for layer in source.layers if layer.weights}
-    wanted = {layer.name: layer for layer in model.layers if layer.weights}
+    found = {path: layer for path, layer in layers_by_path(source).items() if layer.weights}
+    wanted = {path: layer for path, layer in layers_by_path(model).items() if layer.weights}
     attention = [
         name for name, layer in wanted.items() if is_attention(layer) and name not in found
     ]
@@ -94,12 +116,12 @@ def attention_differences(model: keras.Model, source: keras.Model) -> list[str]:
         A list of strings, one for each layer of both networks with weights of the same shapes, such
         as `"stage1_attention has start='identity' here and start='published' there"`.
     """
-    there = {layer.name: layer for layer in source.layers}
-    pairs = [(layer, there[layer.name]) for layer in model.layers if layer.name in there]
+    there = layers_by_path(source)
     found = {
-        layer.name: _difference(layer, other)
-        for layer, other in pairs
-        if any(isinstance(each, (AttentionLayer, IdentityStart)) for each in (layer, other))
+        path: _difference(layer, other)
+        for path, layer in layers_by_path(model).items()
+        if (other := there.get(path)) is not None
+        and any(isinstance(each, (AttentionLayer, IdentityStart)) for each in (layer, other))
         and _shapes(layer) == _shapes(other)
     }
     return [f"{name} {text}" for name, text in found.items() if text]

@@ -10,7 +10,7 @@ import numpy as np
 from models import list_models
 from models.private_api import all_layers
 from models.specification import parse_specification
-from models.transfer import CLASSIFIER, is_attention
+from models.transfer import CLASSIFIER, is_attention, layers_by_path
 
 from ..config.settings import TrainSettings
 from ..system.errors import UserError
@@ -25,9 +25,15 @@ def backbone(network: keras.Model) -> list[keras.layers.Layer]:
     Returns:
         A list of layers, in the order in which they are computed.
     """
-    return [
-        layer for layer in network.layers if not is_attention(layer) and layer.name != CLASSIFIER
-    ]
+    return list(_backbone_by_path(network).values())
+
+
+def _backbone_by_path(network):
+    return {
+        path: layer
+        for path, layer in layers_by_path(network).items()
+        if not is_attention(layer) and path != CLASSIFIER
+    }
 
 
 def frozen_layers(network: keras.Model, settings: TrainSettings) -> list[keras.layers.Layer]:
@@ -65,7 +71,7 @@ def frozen_layers(network: keras.Model, settings: TrainSettings) -> list[keras.l
     layers = backbone(network)
     if until is None:
         return layers
-    names = [layer.name for layer in layers]
+    names = list(_backbone_by_path(network))
     if until not in names:
         close = difflib.get_close_matches(until, names, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
@@ -110,7 +116,7 @@ def rates_of(model: keras.Model, network: keras.Model, settings: TrainSettings) 
     Returns:
         A list of floats, in the order of `model.trainable_variables`; empty if all are 1.
     """
-    attention = [layer for layer in network.layers if is_attention(layer)]
+    attention = filter(is_attention, layers_by_path(network).values())
     factors = {
         id(variable): rate
         for rate, layers in (

@@ -9,7 +9,7 @@ from models.attention.base import AttentionLayer
 from models.attention.registry import at_identity
 from models.attention.specification import AttentionSpec
 from models.specification import is_keras_model, parse_specification
-from models.transfer import transfer_weights
+from models.transfer import layers_by_path, transfer_weights
 
 from ..config.settings import TrainSettings
 from ..evaluation.networks import load_trained
@@ -50,7 +50,7 @@ def with_identity_start(settings: TrainSettings) -> TrainSettings:
             does not have the option.
     """
     spec = settings.attention_spec
-    layers = source_network(settings.init).layers if settings.init else []
+    layers = layers_by_path(source_network(settings.init)).values() if settings.init else []
     if spec.is_none or any(isinstance(layer, AttentionLayer) for layer in layers):
         return settings
     # without the options that are settings of their own, which stay such

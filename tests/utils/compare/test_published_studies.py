@@ -143,6 +143,26 @@ def test_the_study():
     assert found == every
 
 
+def test_the_study_in_the_readme():
+    text = text_of("README.md")
+    differences = {
+        (experiment, variant): [
+            100 * (run["test_accuracy"] - read_runs(experiment, "none")[seed]["test_accuracy"])
+            for seed, run in read_runs(experiment, variant).items()
+        ]
+        for experiment in STUDY.values()
+        for variant in variants_of(experiment)
+    }
+    first, second = differences[STUDY["MobileNet, 15"], "cbam_block"]
+    assert f"{-first:.2f} and {-second:.2f} points behind `none`" in text
+    from_one = {key: values for key, values in differences.items() if "identity" in key[1]}
+    assert len({experiment for experiment, _ in from_one}) == 4
+    assert set(map(len, from_one.values())) == {1, 2}
+    ends = [end for values in from_one.values() for end in (min(values), max(values))]
+    words = "were between {:.2f} points behind `none` and {:.2f} ahead in four networks"
+    assert words.format(-min(ends), max(ends)) in text
+
+
 def right(experiment, variant, seed=0):
     """Which test images a network gets right."""
     return read_predictions(RESULTS / experiment / f"{variant}-seed{seed}").correct
@@ -174,6 +194,53 @@ def test_images_that_one_network_alone_gets_right():
     se, none = (right("cifar10-resnet_v2-15epochs", variant) for variant in ("se_block", "none"))
     alone = (se & ~none).sum(), (none & ~se).sum()
     assert "{} are right with SE alone and {} without attention alone".format(*alone) in text
+
+
+def test_mobilenet_with_the_published_start():
+    text = text_of("docs/does-attention-help.md")
+    folder = RESULTS / "cifar10-mobilenet-15epochs" / "cbam_block-seed1"
+    with open(folder / "metrics.csv", newline="") as file:
+        losses = [f"{float(epoch['loss']):.2f}" for epoch in csv.DictReader(file)]
+    assert losses[:6] == ["2.30"] * 6
+    assert float(losses[6]) < 2.1
+    assert f"stays at that of guessing for six of 15 epochs ({losses[0]}, the logarithm" in text
+    starts = json.loads((RESULTS / "gates.json").read_text())["starts"]
+    ends = [f"{end(starts[seed]):.2f}" for seed in "01" for end in (min, max)]
+    words = "between {} and {} with seed 0, and between {} and {} with seed 1"
+    assert words.format(*ends) in text
+
+
+def test_gates_in_the_course_of_a_training():
+    text = text_of("docs/does-attention-help.md")
+    found = json.loads((RESULTS / "gates.json").read_text())
+    steps, trained = found["steps"], found["trained"]
+    border, inside = steps[IDENTITY.strip('"')]["1000"]["border"]
+    assert f"(from one: {border:.2f} and {inside:.2f} of 2)" in text
+    for form in ("cbam_block", HALF.strip('"')):
+        assert [f"{each:.2f}" for each in steps[form]["1000"]["border"]] == ["0.98", "1.00"]
+    se, from_one = (
+        [f"{each:.2f}" for each in trained[f"cifar10/resnet_v1-20-{name}"]["channel"]]
+        for name in ("se_block", "se_block-start_identity")
+    )
+    assert f"published half of the gates are between {se[1]} and {se[3]}" in text
+    low, first, _, third, high = from_one
+    words = f"half of them are between {first} and {third}, and 90 % between {low} and {high}"
+    assert words in text
+    quartiles = [
+        f"below {gates['channel'][1]:.2f} or above {gates['channel'][3]:.2f}"
+        for gates in (steps["cbam_block"][step] for step in ("0", "100", "1000"))
+    ]
+    assert f"half of the channel gates are {quartiles[0]} at step 0" in text
+    assert f"After 100 steps the same half is {quartiles[1]} too, and after 1,000 steps" in text
+    assert quartiles[2] in text
+    norms = {f'"{form}"': f"{gates['10']['gradient']:.1f}" for form, gates in steps.items()}
+    none, published = norms['"none"'], norms['"cbam_block"']
+    assert (
+        f"{none} without attention, {norms[IDENTITY]} with gates that start at one, {published} as "
+        f"published and {norms[HALF]} with gates at a half" in text
+    )
+    ends = [gates["1000"]["gradient"] for gates in steps.values()]
+    assert f"all are alike ({min(ends):.2f} to {max(ends):.2f})" in text
 
 
 def test_single_changes():
