@@ -52,7 +52,7 @@ def layers_by_path(network: keras.Model, prefix: str = "") -> dict[str, keras.la
         A dictionary from paths, such as `"conv1"` or `"backbone/conv1"`, to layers. Attention that
         is a model, of the layers of a user's own module, counts as one layer.
     """
-    found = {}
+    found: dict[str, keras.layers.Layer] = {}
     for layer in network.layers:
         path = f"{prefix}{layer.name}"
         is_graph = is_functional(layer) or isinstance(layer, keras.Sequential)
