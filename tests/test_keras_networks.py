@@ -46,17 +46,6 @@ def test_its_weights_are_a_start(run, image_folder, tmp_path, capsys):
     assert "new: nothing" in capsys.readouterr().out
 
 
-def test_what_was_saved_frozen_is_said(image_folder, tmp_path, capsys):
-    image = keras.Input((24, 24, 3))
-    x = keras.layers.Conv2D(4, 3, name="one", trainable=False)(image)
-    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name="two")(x))
-    save_model(keras.Model(image, keras.layers.Dense(2)(x)), tmp_path / "network.keras")
-    train(image_folder, tmp_path / "run", tmp_path / "network.keras", "--epochs", 1)
-    learning = 4 * 3 * 3 * 4 + 4 + 4 * 2 + 2
-    said = f"{learning} parameters learn; layers that were saved frozen do not: 1\n"
-    assert said in capsys.readouterr().out
-
-
 def test_a_file_is_a_network(image_folder, tmp_path):
     image = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(8, 3, 2, activation="relu", name="one")(image)

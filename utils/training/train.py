@@ -16,7 +16,6 @@ import keras
 from models import architecture
 from models.precision import in_precision
 from models.saving import load_model
-from models.transfer import layers_by_path
 
 from ..config.default_model import default_model, known_model, with_model
 from ..config.optimization import default_learning_rate
@@ -298,17 +297,10 @@ def describe(settings: TrainSettings, dataset: Dataset, setup: Setup, run_dir: P
 def _learning(settings, setup):
     """A line about what is not learned like everything else, or an empty string."""
     parts = [] if settings.recipe == DEFAULT_RECIPE else [f"recipe {settings.recipe}"]
-    learning = f"{trainable_params(setup.network):,} parameters learn"
-    saved_frozen = [
-        layer
-        for layer in layers_by_path(setup.network).values()
-        if layer.weights and not layer.trainable
-    ]
     if setup.frozen:
+        count = trainable_params(setup.network)
         until = f" before epoch {settings.unfreeze_after + 1}" if settings.unfreeze_after else ""
-        parts.append(f"{learning}, and {len(setup.frozen)} layers do not{until}")
-    elif saved_frozen:
-        parts.append(f"{learning}; layers that were saved frozen do not: {len(saved_frozen)}")
+        parts.append(f"{count:,} parameters learn, and {len(setup.frozen)} layers do not{until}")
     if settings.backbone_rate != 1:
         parts.append(f"the backbone learns at {settings.backbone_rate:g} times the rate")
     if settings.attention_rate != 1 and not settings.attention_spec.is_none:
