@@ -35,7 +35,7 @@ STAGES = (
     Stage(_REDUCTION_A, _RESIDUAL_B, 20, 0.1),
     Stage(_REDUCTION_B, _RESIDUAL_C, 10, 0.2),
 )
-_HEAD = (1536, 1)
+_HEAD = (1536, 1)  # the convolution before the classifier
 
 # published networks: (side of the image, classes) -> their options; 32x32 takes the CIFAR stem
 VARIANTS: dict[tuple[int, int], list[dict]] = {(32, 10): [{}], (299, 1000): [{}]}
@@ -105,14 +105,15 @@ def InceptionResNetV2(
     )
     x = inception_stem(net, stem, width)
     for number, (entry, branches, repeats, scale) in enumerate(STAGES, start=1):
-        x = parallel(x, widened(entry, width), f"stage{number}_entry")
+        entry, branches = widened((entry, branches), width)
+        x = parallel(x, entry, f"stage{number}_entry")
         for block in range(1, repeats + 1):
             # the last block of all has neither a scale nor a ReLU
             is_last = number == len(STAGES) and block == repeats
             x = _residual_block(
                 net,
                 x,
-                widened(branches, width),
+                branches,
                 f"stage{number}_block{block}",
                 scale=1.0 if is_last else scale,
                 activation=None if is_last else "relu",

@@ -202,7 +202,7 @@ def _with_float32_gradients(function, *inputs):
 
         return function(*inputs), gradient
 
-    # as tensors: of a variable it would have to compute the gradient by another way
+    # as tensors: outside a graph, TensorFlow wants gradients of variables in another argument
     return computed(*map(tf.convert_to_tensor, inputs))
 
 

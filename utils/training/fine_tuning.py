@@ -68,10 +68,10 @@ def frozen_layers(network: keras.Model, settings: TrainSettings) -> list[keras.l
             "freeze would keep random weights; give trained ones with --init RUN or --weights "
             "imagenet"
         )
-    layers = backbone(network)
+    by_path = _backbone_by_path(network)
+    names, layers = list(by_path), list(by_path.values())
     if until is None:
         return layers
-    names = list(_backbone_by_path(network))
     if until not in names:
         close = difflib.get_close_matches(until, names, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
