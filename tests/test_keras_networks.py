@@ -46,6 +46,15 @@ def test_its_weights_are_a_start(run, image_folder, tmp_path, capsys):
     assert "new: nothing" in capsys.readouterr().out
 
 
+def test_what_was_saved_frozen_is_said(image_folder, tmp_path, capsys):
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, name="one", trainable=False)(image)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name="two")(x))
+    save_model(keras.Model(image, keras.layers.Dense(2)(x)), tmp_path / "network.keras")
+    train(image_folder, tmp_path / "run", tmp_path / "network.keras", "--epochs", 1)
+    assert "layers that were saved frozen stay frozen: 1 (one)\n" in capsys.readouterr().out
+
+
 def test_a_file_is_a_network(image_folder, tmp_path):
     image = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(8, 3, 2, activation="relu", name="one")(image)

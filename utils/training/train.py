@@ -16,6 +16,7 @@ import keras
 from models import architecture
 from models.precision import in_precision
 from models.saving import load_model
+from models.transfer import layers_by_path
 
 from ..config.default_model import default_model, known_model, with_model
 from ..config.optimization import default_learning_rate
@@ -301,11 +302,23 @@ def _learning(settings, setup):
         count = trainable_params(setup.network)
         until = f" before epoch {settings.unfreeze_after + 1}" if settings.unfreeze_after else ""
         parts.append(f"{count:,} parameters learn, and {len(setup.frozen)} layers do not{until}")
+    if saved_frozen := _saved_frozen(setup):
+        first = ", ".join(saved_frozen[:3]) + (", ..." if len(saved_frozen) > 3 else "")
+        parts.append(f"layers that were saved frozen stay frozen: {len(saved_frozen)} ({first})")
     if settings.backbone_rate != 1:
         parts.append(f"the backbone learns at {settings.backbone_rate:g} times the rate")
     if settings.attention_rate != 1 and not settings.attention_spec.is_none:
         parts.append(f"attention learns at {settings.attention_rate:g} times the rate")
     return f"{'; '.join(parts)}\n" if parts else ""
+
+
+def _saved_frozen(setup):
+    """Paths of layers that the user's own file keeps from learning."""
+    return [
+        path
+        for path, layer in layers_by_path(setup.network).items()
+        if layer.weights and not layer.trainable and layer not in setup.frozen
+    ]
 
 
 def _precision(settings):
