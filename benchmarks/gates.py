@@ -3,9 +3,8 @@
     python -m benchmarks.gates --data-dir DIR [--steps 0 10 100 1000] [--forms MODULE...]
 
 Trains ResNet20 on CIFAR-10 with the default recipe, once for each form of CBAM, and stops after the
-last of these steps. Measures the networks of `list_weights()` too, and the spatial gates that
-MobileNet begins with. Writes `results/gates.json` and `docs/images/gates.png`. Without names after
-`--forms`, nothing is trained.
+last of these steps. Measures the networks of `list_weights()` too. Writes `results/gates.json` and
+`docs/images/gates.png`. Without names after `--forms`, nothing is trained.
 """
 
 import argparse
@@ -19,8 +18,6 @@ from utils.system.files import write_json
 
 ROOT = Path(__file__).parents[1]
 NETWORK = "resnet_v1(depth=20)"
-WITHOUT_SHORTCUTS = "mobilenet(alpha=0.25, stem='cifar')"
-SEEDS = range(5)
 FORMS = ("none", "cbam_block", "cbam_block(start='half')", "cbam_block(start='identity')")
 
 
@@ -36,11 +33,7 @@ def main():
     arguments = parser.parse_args()
     choose_backend()
     from models.pretrained import trained_weights
-    from utils.explain.gates import (
-        gates_of_trained,
-        gates_while_training,
-        spatial_gates_at_start,
-    )
+    from utils.explain.gates import gates_of_trained, gates_while_training
     from utils.plots.gates import plot_gates
 
     results = ROOT / "results" / "gates.json"
@@ -51,9 +44,6 @@ def main():
         gates = gates_while_training(form, arguments.steps, arguments.data_dir)
         found["steps"][form] = gates
         write_json(results, found)
-    found["starts"] = spatial_gates_at_start(
-        WITHOUT_SHORTCUTS, "cbam_block", SEEDS, arguments.data_dir
-    )
     for name in trained_weights():
         found["trained"][name] = gates_of_trained(name, arguments.data_dir)
     write_json(results, found)

@@ -9,9 +9,9 @@ import numpy as np
 from keras import ops
 
 from .gradients import gradient
-from .graphs import deep_graphs
+from .graphs import as_graph, deep_graphs
 from .private_api import calls, node_of
-from .sites import as_graph, stage_ends
+from .sites import stage_ends
 
 BATCH_SIZE = 100
 

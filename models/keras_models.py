@@ -17,14 +17,13 @@ from .blocks import channel_axis
 from .builder import classifier_head, require_places
 from .fast import install
 from .finalization import finalize_layers
-from .graphs import deep_graphs
+from .graphs import as_graph, deep_graphs
 from .imagenet import application
 from .inputs import Shape, image_input
 from .precision import default_policy, in_precision
 from .preprocessing import preprocessing_layers
 from .private_api import arguments_of, calls, is_functional, operation_of
 from .saving import load_model
-from .sites import as_graph
 from .specification import APPLICATIONS
 from .surgery import add_attention
 

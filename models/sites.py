@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 import keras
 from keras import layers
 
-from .private_api import calls, calls_as, is_functional
+from .private_api import calls, is_functional
 
 ACTIVATIONS = {name.replace("_", "") for name in dir(keras.activations)} | {"activation", "prelu"}
 # `CustomScaleLayer` adds the branches of InceptionResNetV2 in keras.applications
@@ -15,18 +15,6 @@ ADDITIONS = {"Add", "CustomScaleLayer"}
 # what only these part from a model's output is an output itself: the scores of a mask, say
 RESHAPES = {"Cropping2D", "Flatten", "Identity", "Permute", "Reshape", "Transpose", "ZeroPadding2D"}
 RESIZES = {"Resize", "Resizing", "UpSampling2D"}
-
-
-def as_graph(layer):
-    """Returns a built Sequential as a Functional model of the same layers; others as they are."""
-    if not isinstance(layer, keras.Sequential) or not calls_as(layer, "Sequential"):
-        return layer
-    try:
-        # tensors, not lists of one: a list would be the structure that other layers meet
-        (x,), (y,) = layer.inputs, layer.outputs
-        return keras.Model(x, y, name=layer.name)
-    except AttributeError:  # it has not seen an input yet
-        return layer
 
 
 def find_calls(graphs, at):

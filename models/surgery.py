@@ -13,10 +13,10 @@ from .attention.identity import IdentityStart
 from .attention.registry import AttentionModule, get_attention
 from .checks import require_one_of
 from .fast import install, is_installed, remove
-from .graphs import deep_graphs
+from .graphs import as_graph, deep_graphs
 from .precision import default_policy
 from .private_api import all_layers, arguments_of, calls, is_functional, node_of, operation_of
-from .sites import as_graph, find_calls
+from .sites import find_calls
 
 
 def add_attention(

@@ -8,7 +8,8 @@ import numpy as np
 from keras import ops
 
 from models.attention_module import AttentionLayer, IdentityStart
-from models.graphs import deep_graphs
+from models.graphs import as_graph, deep_graphs
+from models.private_api import Node, calls
 
 # names of maps that attention layers return, of what weighs positions
 BY_POSITION = ("spatial", "height", "width", "channel_height", "channel_width")
@@ -63,7 +64,7 @@ class AttentionMapExtractor:
     def __init__(self, network: keras.Model) -> None:
         self._layers = _last_of_each_size(network)
         if self._layers:
-            inputs = [layer.input for layer, _ in self._layers.values()]
+            inputs = [node.input_tensors[0] for node, _ in self._layers.values()]
             with deep_graphs():
                 self._layer_inputs = keras.Model(network.inputs, inputs)
 
@@ -74,33 +75,32 @@ class AttentionMapExtractor:
         inputs = inputs if isinstance(inputs, list) else [inputs]
         pairs = zip(self._layers.items(), inputs, strict=True)
         return [
-            AttentionMaps(layer.name, size, *_by_kind(attention, x))
-            for (size, (layer, attention)), x in pairs
+            AttentionMaps(node.operation.name, size, *_by_kind(attention, x))
+            for (size, (node, attention)), x in pairs
         ]
 
 
-def attention_layers(
-    network: keras.Model,
-) -> Iterator[tuple[keras.layers.Layer, AttentionLayer]]:
-    """Yields the layers of a network with attention, each with the layer that it is or wraps.
+def attention_calls(network: keras.Model) -> Iterator[tuple[Node, AttentionLayer]]:
+    """Yields the calls of layers with attention, each with the layer that it calls or wraps.
 
     Args:
-        network: Functional Keras model.
+        network: Functional or built Sequential Keras model.
     """
-    for layer in network.layers:
+    for node in calls(as_graph(network)):
+        layer = node.operation
         attention = layer.module if isinstance(layer, IdentityStart) else layer
         if isinstance(attention, AttentionLayer):
-            yield layer, attention
+            yield node, attention
 
 
 def _last_of_each_size(
     network: keras.Model,
-) -> dict[tuple[int, int], tuple[keras.layers.Layer, AttentionLayer]]:
-    """The last layer with attention at each size, and the attention layer that it is or wraps."""
+) -> dict[tuple[int, int], tuple[Node, AttentionLayer]]:
+    """The last call of attention at each size, and the attention layer that it calls or wraps."""
     last = {}
-    for layer, attention in attention_layers(network):
-        height, width = (layer.output.shape[axis] for axis in attention.spatial_axes)
-        last[height, width] = (layer, attention)
+    for node, attention in attention_calls(network):
+        height, width = (node.outputs[0].shape[axis] for axis in attention.spatial_axes)
+        last[height, width] = (node, attention)
     return last
 
 

@@ -7,22 +7,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from models.graphs import deep_graphs
 from models.pretrained import trained_model
-from models.specification import parse_specification
 
-from ..config.recipes import DEFAULT_RECIPE, recipe_settings
-from ..config.settings import TrainSettings
-from ..data.data_format import in_data_format
-from ..data.dataset import Dataset
 from ..data.datasets import load_dataset
-from ..system.backend import synchronize
-from ..system.backend_batches import keras_input
-from ..training.setup import make_setup
-from ..training.train import with_defaults
-from .attention_maps import attention_layers
+from .blocks import gates_of_blocks
+from .early_steps import images_to_measure, measure_early_steps
 
-IMAGES = 256
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -41,83 +31,22 @@ def gates_while_training(
         A dictionary from steps, as strings, to what `gate_quantiles` returns; with `"gradient"`,
         the mean norm of the gradients of the 3x3 kernels, summed up with Muon's momentum.
     """
-    dataset = load_dataset("cifar10", data_dir)
-    setup = _setup(
-        dataset,
+    return measure_early_steps(
+        _quantiles_and_gradient,
+        steps,
+        data_dir,
         model="resnet_v1",
         depth=20,
         attention=form,
         validation_split=validation_split,
-        checkpoint_every="1",  # so that callbacks are called after every step
     )
-    watch = _Watch(setup, _images(dataset), steps)
-    with setup.source.reading(setup.batches, setup.validation):
-        epochs = -(-max(steps) // setup.steps)
-        setup.batches.start_epoch(0)
-        setup.model.fit(
-            keras_input(setup.batches), epochs=epochs, callbacks=[watch], shuffle=False, verbose=0
-        )
-    return watch.found
 
 
-def spatial_gates_at_start(
-    network: str, form: str, seeds: Sequence[int], data_dir: str
-) -> dict[str, list[float]]:
-    """Measures how open the spatial gates of a network are before the first step.
-
-    Args:
-        network: string, the architecture with its options.
-        form: string, the attention module with its options.
-        seeds: list of ints.
-        data_dir: path of the folder with CIFAR-10.
-
-    Returns:
-        A dictionary from seeds, as strings, to the mean spatial gate of each block, over images and
-        positions.
-    """
-    dataset = load_dataset("cifar10", data_dir)
-    name, options = parse_specification(network)
-    found = {}
-    for seed in seeds:
-        setup = _setup(dataset, model=name, attention=form, seed=seed, **options)
-        gates = _gates(setup.network, _images(dataset), training=True)
-        found[str(seed)] = [float(gate.mean()) for gate in gates["spatial"]]
+def _quantiles_and_gradient(setup, images, step):
+    found = gate_quantiles(setup.network, images, training=True)
+    if step:
+        found["gradient"] = _gradient_norm(setup.model.optimizer)
     return found
-
-
-def _setup(dataset, **options):
-    """What a training on CIFAR-10 with the default recipe begins with."""
-    settings = TrainSettings(**recipe_settings(DEFAULT_RECIPE), dataset="cifar10", **options)
-    return make_setup(with_defaults(settings, dataset), dataset)
-
-
-class _Watch(keras.callbacks.Callback):
-    """Measures after some of the steps, and stops the training after the last of them."""
-
-    def __init__(self, setup, images, steps):
-        super().__init__()
-        self.setup, self.images, self.steps = setup, images, steps
-        self.done, self.found = 0, {}
-
-    def on_train_begin(self, logs=None):
-        self._measure()
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.setup.batches.start_epoch(epoch)
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.done += 1
-        self._measure()
-        self.model.stop_training = self.done >= max(self.steps)
-
-    def _measure(self):
-        if self.done in self.steps:
-            if self.done:
-                synchronize(self.model)
-            found = gate_quantiles(self.setup.network, self.images, training=True)
-            if self.done:
-                found["gradient"] = _gradient_norm(self.model.optimizer)
-            self.found[str(self.done)] = found
 
 
 def _gradient_norm(optimizer):
@@ -137,11 +66,8 @@ def gates_of_trained(name: str, data_dir: str) -> dict[str, Any]:
         name: string, one of `list_weights()`.
         data_dir: path of the folder with CIFAR-10.
     """
-    return gate_quantiles(trained_model(name), _images(load_dataset("cifar10", data_dir)))
-
-
-def _images(dataset: Dataset) -> np.ndarray:
-    return in_data_format(np.asarray(dataset.x_test[:IMAGES]))
+    images = images_to_measure(load_dataset("cifar10", data_dir))
+    return gate_quantiles(trained_model(name), images)
 
 
 def gate_quantiles(
@@ -161,7 +87,7 @@ def gate_quantiles(
         5, 25, 50, 75 and 95 %; and from `"border"` to the mean of the spatial gates at the border
         and inside, in the last block. Empty for a network without attention.
     """
-    gates = _gates(network, images, training)
+    gates = gates_of_blocks(network, images, training)
     result: dict[str, Any] = {
         kind: np.quantile(np.concatenate([v.ravel() for v in values]), QUANTILES).tolist()
         for kind, values in gates.items()
@@ -169,26 +95,6 @@ def gate_quantiles(
     if "spatial" in gates:
         result["border"] = _border_and_inside(np.squeeze(gates["spatial"][-1]))
     return result
-
-
-def _gates(network, images, training):
-    """A dictionary from the kind of map to the gates of each block, as arrays."""
-    layers = list(attention_layers(network))
-    if not layers:
-        return {}
-    with deep_graphs():
-        inputs = keras.Model(network.inputs, [layer.input for layer, _ in layers])
-    averages = [(v, ops.copy(v)) for v in network.non_trainable_variables]
-    gates: dict[str, list[np.ndarray]] = {}
-    found = keras.tree.flatten(inputs([images], training=training))
-    for (_, attention), x in zip(layers, found, strict=True):
-        _, maps = attention(x, training=training, return_maps=True)
-        for kind, gate in maps.items():
-            values = ops.convert_to_numpy(ops.cast(gate, "float32"))
-            gates.setdefault(kind, []).append(values)
-    for variable, value in averages:  # which a call in training moves
-        variable.assign(value)
-    return gates
 
 
 def _border_and_inside(gates):

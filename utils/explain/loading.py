@@ -1,5 +1,6 @@
 """The runs to explain side by side: their data set, their networks, and short names for them."""
 
+import contextlib
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 
 from models.class_activation import GradCAM
+from models.graphs import deep_graphs, inlined
 
 from ..data.dataset import Dataset
 from ..data.datasets import IMAGE_SIZE
@@ -83,13 +85,16 @@ def load_explainable_network(
         layer: string, the layer of Grad-CAM. Defaults to the last feature map.
 
     Returns:
-        A Keras model from raw pixels to class probabilities.
+        A Keras model from raw pixels to class probabilities. It has no models inside it, unless two
+        layers have the same name, so that attention and stages are found at any depth.
 
     Raises:
         UserError: the network cannot be loaded, does not fit the data, or has no such feature map.
     """
     try:
         network = load_network(run, dataset)
+        with contextlib.suppress(ValueError), deep_graphs():
+            network = inlined(network)
         GradCAM(network, layer)
     except ValueError as error:
         raise UserError(f"{run}/best.keras cannot be explained: {error}") from error

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
+from models.graphs import as_graph
 from models.private_api import calls_as, node_of
-from models.sites import as_graph
 
 from ..system.errors import UserError
 

@@ -3,12 +3,17 @@
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
+from models import add_attention
+from models.class_activation import stage_layers
 from models.saving import save_model
 from utils.config.settings import TrainSettings
+from utils.explain.attention_maps import attention_maps
 from utils.explain.loading import (
     display_names,
+    load_explainable_network,
     read_common_config,
     shorten_names,
     without_images,
@@ -101,3 +106,34 @@ def test_a_network_that_fits_no_image_is_refused_without_a_data_set(shape, messa
     save_model(keras.Model(image, keras.layers.Softmax()(pooled)), folder / "best.keras")
     with pytest.raises(UserError, match=rf"any/best\.keras {message}"):
         without_images({"dataset": "cifar10"}, folder)
+
+
+def with_a_model_inside(name_of_second):
+    """A network as Keras's guide to transfer learning has it, with attention in its backbone."""
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="one")(image)
+    x = keras.layers.Conv2D(4, 3, 2, padding="same", activation="relu", name="two")(x)
+    backbone = keras.Model(image, x, name="backbone")
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(3, 1, name=name_of_second)(image)
+    x = keras.layers.GlobalAveragePooling2D()(backbone(x, training=False))
+    network = keras.Model(image, keras.layers.Dense(2, activation="softmax")(x))
+    return add_attention(network, "cbam_block", at=["backbone/one", "backbone/two"], kernel_size=3)
+
+
+def test_attention_in_a_model_inside_is_explained(run, rng):
+    folder, images = run("any"), rng.normal(size=(2, 8, 8, 3)).astype("float32")
+    network = with_a_model_inside("colors")
+    save_model(network, folder / "best.keras")
+    found = load_explainable_network(folder)
+    np.testing.assert_allclose(
+        found.predict(images, verbose=0), network.predict(images, verbose=0), rtol=1e-5
+    )
+    assert [maps.size for maps in attention_maps(found, images)] == [(8, 8), (4, 4)]
+    assert list(stage_layers(found)) == [(8, 8), (4, 4)]
+
+
+def test_a_model_inside_with_a_name_of_the_outer_one_is_explained_as_it_is(run):
+    folder = run("any")
+    save_model(with_a_model_inside("one"), folder / "best.keras")
+    assert "backbone" in {layer.name for layer in load_explainable_network(folder).layers}
