@@ -3,11 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from .figures import Target, save_figure
 
-PANELS = {"spatial": "mean spatial gate", "difference": "difference between images"}
+# of both kinds of panels: the label, and the scale of its colors. What is beyond a scale looks as
+# its end does: gates above one are open, and a difference below 0.01 is hardly any
+PANELS = {
+    "spatial": ("mean spatial gate of the block", Normalize(0, 1), "max", [0, 0.5, 1]),
+    "difference": (
+        "difference of its outputs between images",
+        LogNorm(0.01, 1),
+        "both",
+        [0.01, 0.1, 1],
+    ),
+}
 
 
 def plot_blocks(path: Target, found: Mapping[str, Mapping[str, Any]]) -> None:
@@ -17,25 +29,27 @@ def plot_blocks(path: Target, found: Mapping[str, Mapping[str, Any]]) -> None:
         path: path of the file, or a binary file.
         found: dictionary from titles of trainings to what `blocks_while_training` returns.
     """
-    figure = Figure(figsize=(9, 0.6 + 1.9 * len(found)), dpi=120, layout="constrained")
+    figure = Figure(figsize=(9, 0.8 + 1.8 * len(found)), dpi=120, layout="constrained")
     panels = figure.subplots(len(found), len(PANELS), squeeze=False)
-    for column, (kind, title) in enumerate(PANELS.items()):
-        values = {name: _rows(steps, kind) for name, steps in found.items()}
-        # gates above one are as open as those at one; the other scale is that of the largest value
-        most = 1 if kind == "spatial" else max(max(map(max, rows)) for rows in values.values())
-        for row, (name, rows) in enumerate(values.items()):
-            axes = panels[row, column]
-            image = axes.imshow(rows, vmin=0, vmax=most, cmap="viridis", aspect="auto")
-            axes.set_title(f"{name}: {title}", fontsize=9)
-            axes.set_xticks(range(len(rows[0])), range(1, len(rows[0]) + 1))
-            axes.set_yticks(range(len(rows)), found[name])
+    for column, (kind, (label, scale, extend, ticks)) in enumerate(PANELS.items()):
+        for axes, (name, steps) in zip(panels[:, column], found.items(), strict=True):
+            rows = np.array([measured[kind] for measured in steps.values()])
+            values = np.maximum(rows, 1e-9)  # a logarithm of 0 would leave a hole
+            image = axes.imshow(values, norm=scale, cmap="viridis", aspect="auto")
+            axes.set_title(name, fontsize=10)
+            axes.set_xticks(range(rows.shape[1]), range(1, rows.shape[1] + 1))
+            axes.set_yticks(range(len(rows)), steps)
         panels[-1, column].set_xlabel("block")
-        extend = "max" if kind == "spatial" else "neither"
-        figure.colorbar(image, ax=panels[:, column], location="bottom", extend=extend, aspect=40)
+        figure.colorbar(
+            image,
+            ax=panels[:, column],
+            location="bottom",
+            aspect=40,
+            label=label,
+            extend=extend,
+            ticks=ticks,
+            format="%g",
+        )
     for axes in panels[:, 0]:
         axes.set_ylabel("step")
     save_figure(figure, path)
-
-
-def _rows(steps, kind):
-    return [measured[kind] for measured in steps.values()]

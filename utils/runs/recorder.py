@@ -4,7 +4,7 @@ import contextlib
 import csv
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "sec
            "images_per_second")  # fmt: skip
 # an epoch's time is told after these steps, which compile, and so many seconds of others
 FIRST_STEPS, MEASURED = 2, 5
+REMEDIES = ("more --epochs", "a lower --learning-rate", "another --optimizer")
 Logs = Mapping[str, float]  # metrics, as Keras passes them to callbacks
 
 
@@ -44,6 +45,8 @@ class RunRecorder(keras.callbacks.Callback):
         write_files: bool, whether this process writes files and shows progress: of several hosts,
             one does. Defaults to `True`.
         clock: function that returns the time in seconds. Defaults to `time.perf_counter`.
+        remedies: list of strings, what to try if the network learns nothing. Defaults to what helps
+            any network.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class RunRecorder(keras.callbacks.Callback):
         ] = contextlib.nullcontext,
         write_files: bool = True,
         clock: Callable[[], float] = time.perf_counter,
+        remedies: Sequence[str] = REMEDIES,
     ) -> None:
         super().__init__()
         self.path = path
@@ -72,6 +76,7 @@ class RunRecorder(keras.callbacks.Callback):
         self.saving_context = saving_context
         self.write_files = write_files
         self.clock = clock
+        self.remedies = remedies
         self.estimated = False
         self.bar: Any = None  # a `tqdm` bar, while training
         self.hinted = False
@@ -167,9 +172,8 @@ class RunRecorder(keras.callbacks.Callback):
         if loss > 0.998 * guessing and not is_early and not self.hinted:
             self.hinted = True
             self.bar.write(
-                f"a loss of {loss:.2f} is no better than guessing ({guessing:.2f}): try more "
-                "--epochs, a lower --learning-rate, another --optimizer, or, with CBAM, "
-                "--attention-batch-norm"
+                f"a loss of {loss:.2f} is no better than guessing ({guessing:.2f}): try "
+                f"{', '.join(self.remedies[:-1])} or {self.remedies[-1]}"
             )
 
     def _write_metrics(self):

@@ -10,10 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from models.attention.registry import at_identity
+from models.attention.specification import AttentionSpec
+
 from ..config.settings import TrainSettings
 from ..runs.checkpoint import CHECKPOINTS, newest_checkpoint
 from ..runs.progress import Progress, progress_from
-from ..runs.recorder import RunRecorder
+from ..runs.recorder import REMEDIES, RunRecorder
 from ..runs.resuming import check_state
 from ..system.backend_batches import keras_input
 from ..system.files import replacing, write_json
@@ -97,7 +100,15 @@ def _recorder(settings, setup, run_dir, progress, devices, averages):
         functools.partial(learning_rate_at, schedule_of(settings, setup.steps)),
         saving_context=lambda: _saving_context(setup.network, devices, averages),
         write_files=devices.is_chief,
+        remedies=(*_remedies_of_attention(settings), *REMEDIES),
     )
+
+
+def _remedies_of_attention(settings):
+    """What to try if a network learns nothing whose gates do not start at one."""
+    spec = AttentionSpec.parse(settings.attention)
+    started = at_identity(spec)
+    return [] if started in (None, spec) else [f'--attention "{started}"']
 
 
 def _checkpointer(settings, setup, run_dir, progress, state, devices, signals):

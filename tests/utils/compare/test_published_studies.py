@@ -204,10 +204,29 @@ def test_mobilenet_with_the_published_start():
     assert losses[:6] == ["2.30"] * 6
     assert float(losses[6]) < 2.1
     assert f"stays at that of guessing for six of 15 epochs ({losses[0]}, the logarithm" in text
-    starts = json.loads((RESULTS / "gates.json").read_text())["starts"]
-    ends = [f"{end(starts[seed]):.2f}" for seed in "01" for end in (min, max)]
-    words = "between {} and {} with seed 0, and between {} and {} with seed 1"
+
+
+def test_the_blocks_of_mobilenet_in_the_first_steps():
+    text = text_of("docs/does-attention-help.md")
+    found = json.loads((RESULTS / "stall.json").read_text())
+    seeds = found["published, seed 0"], found["published, seed 1"]
+    ends = [f"{end(seed['0']['spatial']):.2f}" for seed in seeds for end in (min, max)]
+    words = "with seed 0 means are between {} and {}, and with seed 1 between {} and {}"
     assert words.format(*ends) in text
+    shut = seeds[1]["400"]
+    assert f"its mean is {shut['spatial'][2]:.0e}" in text
+    assert max(shut["difference"][2:]) < 1e-9
+    assert f"the second gate falls to {seeds[0]['200']['spatial'][1]:.2f} after 200" in text
+    assert seeds[0]["400"]["spatial"][1] > 0.9
+    last = [f"{seed[step]['difference'][-1]:.2f}" for seed in seeds for step in ("0", "200")]
+    words = "differ less and less, from {} to {} and from {} to {} after 200 steps"
+    assert words.format(*last) in text
+    quarter = found["published, a quarter of the rate, seed 1"]
+    assert all(quarter[step]["spatial"][2] < 1e-5 for step in ("200", "400", "800"))
+    open_gates = found["gates at one, seed 1"]
+    least = min(min(measured["spatial"]) for measured in open_gates.values())
+    assert f"none is below {least:.2f} at any of these steps" in text
+    assert open_gates["800"]["difference"][0] > 2 * open_gates["0"]["difference"][0]
 
 
 def test_gates_in_the_course_of_a_training():

@@ -114,3 +114,12 @@ def test_a_network_that_learned_nothing_is_told_by_its_loss(tmp_path, capsys, lo
     found = capsys.readouterr().out
     assert found.startswith(said)
     assert found.count("guessing") == bool(said)
+
+
+def test_what_to_try_ends_with_an_or(tmp_path, capsys):
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
+    made = RunRecorder(tmp_path, network, Progress(), 1, 1, 1, constant, remedies=["a", "b", "c"])
+    made.on_train_begin()
+    made._hint(0.7, epochs_done=1)
+    made.close()
+    assert capsys.readouterr().out.endswith("guessing (0.69): try a, b or c\n")
