@@ -119,6 +119,7 @@ STUDY = {
     "ResNet18, 15": "cifar10-resnet18-15epochs",
     "MobileNet, 15": "cifar10-mobilenet-15epochs",
     "ResNet-v2-20, 15": "cifar10-resnet_v2-15epochs",
+    "Inception v3, 6": "cifar10-inception_v3-6epochs",
 }
 STUDIED = {
     **MODULES,
@@ -156,10 +157,10 @@ def test_the_study_in_the_readme():
     first, second = differences[STUDY["MobileNet, 15"], "cbam_block"]
     assert f"{-first:.2f} and {-second:.2f} points behind `none`" in text
     from_one = {key: values for key, values in differences.items() if "identity" in key[1]}
-    assert len({experiment for experiment, _ in from_one}) == 4
+    assert len({experiment for experiment, _ in from_one}) == 5
     assert set(map(len, from_one.values())) == {1, 2}
     ends = [end for values in from_one.values() for end in (min(values), max(values))]
-    words = "were between {:.2f} points behind `none` and {:.2f} ahead in four networks"
+    words = "were between {:.2f} points behind `none` and {:.2f} ahead in five networks"
     assert words.format(-min(ends), max(ends)) in text
 
 
