@@ -100,6 +100,8 @@ def _float32(tensor):
 def _moving_averages_kept(network: keras.Model) -> Iterator[None]:
     """Undoes what calls in training do to the averages of batch normalizations."""
     values = [(variable, ops.copy(variable)) for variable in network.non_trainable_variables]
-    yield
-    for variable, value in values:
-        variable.assign(value)
+    try:
+        yield
+    finally:
+        for variable, value in values:
+            variable.assign(value)
