@@ -106,7 +106,7 @@ def _recorder(settings, setup, run_dir, progress, devices, averages):
 
 def _remedies_of_attention(settings):
     """What to try if a network learns nothing whose gates do not start at one."""
-    spec = AttentionSpec.parse(settings.attention)
+    spec = AttentionSpec.parse(settings.attention)  # options that are flags stay flags
     started = at_identity(spec)
     return [] if started in (None, spec) else [f'--attention "{started}"']
 

@@ -217,6 +217,7 @@ def test_the_blocks_of_mobilenet_in_the_first_steps():
     shut = seeds[1]["400"]
     assert f"its mean is {shut['spatial'][2]:.0e}" in text
     assert max(shut["difference"][2:]) < 1e-9
+    assert seeds[1]["800"]["spatial"][2] < 1e-9
     assert f"the second gate falls to {seeds[0]['200']['spatial'][1]:.2f} after 200" in text
     assert seeds[0]["400"]["spatial"][1] > 0.9
     last = [f"{seed[step]['difference'][-1]:.2f}" for seed in seeds for step in ("0", "200")]
