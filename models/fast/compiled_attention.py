@@ -92,7 +92,7 @@ def cbam(source, weights, kernel, options, normalize=None, scale=()):
         return _cbam_gradients(dy, source, weights, options, kept, spatial_backward)
 
     def forward(shortcuts, rectified):
-        return _gated_with_epilogue(source, (gate, spatial), shortcuts, rectified), backward
+        return gated_with_epilogue(source, (gate, spatial), shortcuts, rectified), backward
 
     return with_epilogue(forward, [*source.inputs(), *weights, kernel, *scale]), statistics
 
@@ -115,7 +115,7 @@ def _cbam_in_one_cluster(source, weights, kernel, options):
 def _cbam_forward(source, weights, kernel, shortcuts, rectified, options):
     pooled, gate, maps = _descriptor_maps(source, weights, options)
     spatial = options.gain * tf.sigmoid(convolve(maps, kernel))
-    y = _gated_with_epilogue(source, (gate, spatial), shortcuts, rectified)
+    y = gated_with_epilogue(source, (gate, spatial), shortcuts, rectified)
     return y, (pooled, gate, maps, spatial)
 
 
@@ -169,7 +169,7 @@ def channel_attention(source, weights, options):
 @_compiled
 def _channel_forward(source, weights, shortcuts, rectified, options):
     pooled, gate = _channel_gate(source, weights, options)
-    return _gated_with_epilogue(source, (gate,), shortcuts, rectified), pooled, gate
+    return gated_with_epilogue(source, (gate,), shortcuts, rectified), pooled, gate
 
 
 @_compiled
@@ -192,7 +192,7 @@ def product(x, *gates):
         return _factor_gradients(dy, x, *gates)
 
     def forward(shortcuts, rectified):
-        return _gated_with_epilogue(Stored(x), gates, shortcuts, rectified), backward
+        return gated_with_epilogue(Stored(x), gates, shortcuts, rectified), backward
 
     return with_epilogue(forward, [x, *gates])
 
@@ -269,7 +269,8 @@ def _channel_gate(source, weights, options):
 
 
 @_compiled
-def _gated_with_epilogue(source, gates, shortcuts, rectified):
+def gated_with_epilogue(source, gates, shortcuts, rectified):
+    """Computes a map times gates, plus shortcuts, with zero for negative values if `rectified`."""
     y = math.prod(map(float32, gates), start=source.values(source.x))
     for shortcut in shortcuts:
         y += float32(shortcut)

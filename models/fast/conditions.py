@@ -27,14 +27,15 @@ def can_fuse(x):
         and len(x.shape) == 4
         and x.dtype in FUSED_DTYPES
         and None not in x.shape[1:]
-        and _is_large(x.shape)
+        and is_large(x)
         and bool(traced_functions() & TRAINER_FUNCTIONS)
     )
 
 
-def _is_large(shape):
+def is_large(x, least=LEAST_VALUES):
+    """Returns whether a map has as many values, and positions, that compiling is worth it."""
     return bool(_any_size) or (
-        math.prod(shape[1:3]) >= LEAST_POSITIONS and math.prod(shape[1:]) >= LEAST_VALUES
+        math.prod(x.shape[1:3]) >= LEAST_POSITIONS and math.prod(x.shape[1:]) >= least
     )
 
 

@@ -50,3 +50,14 @@ def source_of(tensor):
     from .maps import Stored
 
     return getattr(tensor, SOURCE, None) or Stored(tensor)
+
+
+def detached(outputs):
+    """Returns the output of a layer without what is attached to it.
+
+    What a model returns is computed anyway. A gradient by it needs that the next layers use it too.
+    """
+    for attached in (FUSED, SOURCE):
+        if hasattr(outputs, attached):
+            delattr(outputs, attached)
+    return outputs

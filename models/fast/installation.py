@@ -54,7 +54,11 @@ def remove(layer: Layer) -> Layer:
 
 def is_installed(layer: keras.layers.Layer) -> bool:
     """Returns whether a layer itself has fast forms, enabled or not."""
-    return any(isinstance(value, FastMethod) for value in vars(layer).values())
+    return bool(_methods(layer))
+
+
+def _methods(layer):
+    return [value for value in vars(layer).values() if isinstance(value, FastMethod)]
 
 
 def _parts(layer):
@@ -75,3 +79,6 @@ def _set_followers(model):
         method = method_of(operation)
         if method is not None:
             method.followers = following
+    for tensor in model.outputs:
+        for method in _methods(operation_of(tensor)):
+            method.is_output = True

@@ -6,12 +6,13 @@ import keras
 import numpy as np
 from keras import backend, ops
 
-from .conditions import can_fuse, is_tensorflow_on_cpu
+from .conditions import can_fuse, is_large, is_tensorflow_on_cpu
 from .fusion import fused_of, with_fused, with_source
 from .methods import method_of
 
 GROUPS_WIDTH = 32  # channels, at most, of the groups that share one dense convolution
-VECTOR = 16  # channels that TensorFlow's normalization of bfloat16 trains on at a time
+VECTOR = 16  # channels that TensorFlow's normalization trains on at a time
+LEAST_NORMALIZED = 16384  # values of a map; for less, compiling costs more than it saves
 
 
 def normalization(layer, inputs, training=None, mask=None):
@@ -46,8 +47,9 @@ def normalization_for_attention(layer, inputs, training=None, mask=None):
     if not (training and layer.trainable and _is_plain_map(inputs, mask) and can_fuse(inputs)):
         return None
     method = method_of(layer)
-    followers = method.followers if method is not None else []
-    if not followers or not all(map(_fuses_normalization, followers)):
+    if method is None or method.is_output or not method.followers:
+        return None
+    if not all(map(_fuses_normalization, method.followers)):
         return None
     from .maps import normalize
 
@@ -56,6 +58,22 @@ def normalization_for_attention(layer, inputs, training=None, mask=None):
     source, moments = normalize(inputs, gamma, beta, layer.epsilon)
     update_moving_averages(layer, *moments)
     return ops.cast(with_source(y, source), layer.compute_dtype)
+
+
+def compiled_normalization(layer, inputs, training=None, mask=None):
+    """The fast form of a `BatchNormalization` in training whose channels are no multiple of 16."""
+    if not (training and layer.trainable and _is_plain_map(inputs, mask) and can_fuse(inputs)):
+        return None
+    if inputs.shape[-1] % VECTOR == 0 or not is_large(inputs, LEAST_NORMALIZED):
+        return None
+    from .compiled_normalization import normalization
+    from .maps import normalize
+
+    gamma, beta = _scale_and_offset(layer)
+    source, moments = normalize(inputs, gamma, beta, layer.epsilon)
+    update_moving_averages(layer, *moments)
+    fused = normalization(source)
+    return with_fused(fused(), fused)
 
 
 def suits_normalization(layer):

@@ -147,6 +147,16 @@ class Normalized(typing.NamedTuple):
         for gradient, difference in zip(tf.unstack(dpooled, axis=1), differences, strict=True):
             total += gradient
             centered += gradient * difference
+        return self.input_gradients(dvalues, total, centered)
+
+    def input_gradients(self, dvalues, total, centered):
+        """Returns the gradients of `inputs`, from those of the map's values.
+
+        Args:
+            dvalues: float32 tensor `(batch, height, width, channels)`.
+            total: tensor `(batch, channels)`, the sums of `dvalues` over positions.
+            centered: tensor of its shape, the sums of `dvalues * (x - mean)`.
+        """
         dbeta = tf.reduce_sum(total, axis=0)
         dgamma = self.inverse * tf.reduce_sum(centered, axis=0)
         count = tf.cast(tf.size(self.x) // self.x.shape[3], tf.float32)

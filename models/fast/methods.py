@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from .fusion import detached
+
 # environment variable: 0 turns off every form
 SWITCH = "ATTENTION_ZOO_FAST"
 
@@ -73,6 +75,7 @@ class FastMethod:
         forms: list of `Form`; the first that applies is computed.
         followers: list of the layers and operations that take the layer's output, in the model that
             was handed to `install`; empty for a layer that was handed over by itself.
+        is_output: bool, whether a model that was handed to `install` returns the layer's output.
     """
 
     def __init__(self, layer: keras.layers.Layer, name: str, forms: list[Form]) -> None:
@@ -80,6 +83,7 @@ class FastMethod:
         self.name = name
         self.forms = forms
         self.followers: list = []
+        self.is_output = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         for form in self.usable_forms():
@@ -87,7 +91,7 @@ class FastMethod:
             if outputs is not None:
                 for record in _RECORDS:
                     record.append((self.layer, form))
-                return outputs
+                return detached(outputs) if self.is_output else outputs
         return getattr(type(self.layer), self.name)(self.layer, *args, **kwargs)
 
     def usable_forms(self) -> list[Form]:

@@ -19,6 +19,12 @@ FORMS = [
     Form(
         layers.BatchNormalization,
         "call",
+        keras_forms.compiled_normalization,
+        suits=keras_forms.suits_normalization,
+    ),
+    Form(
+        layers.BatchNormalization,
+        "call",
         keras_forms.normalization,
         suits=keras_forms.suits_normalization,
     ),

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from models.fast import install, recorded
+from models.fast import disabled, install, recorded
+from models.fast.keras_forms import compiled_normalization
 from models.saving import load_model
 
 OPTIONS = {
@@ -54,6 +55,55 @@ def test_normalization_is_the_plain_one(options, shape, policy, rng):
     # weights after a step: the gradients; the moving statistics are among them
     tolerance = 1e-5 if policy == "float32" else 1e-2
     assert_same(fast, plain, x, tolerance)
+
+
+AFTER = {  # what is done to a normalized map `y` and to the map `x` before it
+    "nothing": lambda x, y: y,
+    "rectified": lambda x, y: layers.Activation("relu")(y),
+    "residual": lambda x, y: layers.Activation("relu")(layers.Add()([x, y])),
+    "added": lambda x, y: layers.Add()([y, x]),
+    "used twice": lambda x, y: layers.Activation("relu")(y) - y,
+    "an output": lambda x, y: (layers.Activation("relu")(y), y),
+}
+
+
+def normalizing_network(channels, after):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((6, 5, 3))
+    x = layers.Conv2D(channels, 3, padding="same")(image)
+    y = layers.BatchNormalization(gamma_initializer="random_normal")(x + 2.0)
+    outputs = [y * y for y in keras.tree.flatten(AFTER[after](x, y))]
+    model = keras.Model(image, [layers.GlobalAveragePooling2D()(y) for y in outputs])
+    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+    return install(model)
+
+
+@pytest.mark.once
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the form is TensorFlow's")
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("after", AFTER)
+def test_normalization_of_odd_channels_with_what_follows(after, policy, any_size, rng):
+    """In float32 it is the plain one; in bfloat16 that of the rounded map, in float32."""
+    keras.config.set_dtype_policy(policy)
+    x = rng.normal(size=(8, 6, 5, 3)).astype("float32")
+    fast = normalizing_network(12, after)
+    targets = [np.zeros((8, 12), "float32")] * len(fast.outputs)
+    with recorded() as used:
+        fast.train_on_batch(x, targets)
+    assert compiled_normalization in [form.compute for _, form in used]
+    with disabled():
+        plain = normalizing_network(12, after)
+        plain.train_on_batch(x, targets)
+        tolerance = 1e-5 if policy == "float32" else 1e-2
+        assert_same(fast, plain, x, tolerance)
+
+
+@pytest.mark.once
+def test_channels_that_fill_a_vector_keep_the_kernel(any_size, rng):
+    model = normalizing_network(16, "rectified")
+    with recorded() as used:
+        model.train_on_batch(rng.normal(size=(8, 6, 5, 3)), np.zeros((8, 16)))
+    assert compiled_normalization not in [form.compute for _, form in used]
 
 
 def trained_convolution(fast, make, x, targets, eagerly=False):

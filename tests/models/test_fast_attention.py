@@ -368,3 +368,41 @@ def test_a_callers_own_graph_is_plain(any_size):
         tf.function(layer)(tf.zeros((2, 8, 8, 8)))
         layer(tf.zeros((2, 8, 8, 8)))
     assert not used
+
+
+class Gradients(keras.Model):
+    """A model of two outputs whose training step measures the gradient of the second by the first.
+
+    Nothing is trained.
+    """
+
+    def train_step(self, data):
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            inner, last = self(data[0], training=True)
+            total = keras.ops.sum(last)
+        return {"norm": tf.norm(tape.gradient(total, inner))}
+
+
+@pytest.mark.parametrize("inner", ["norm", "attention", "add"])
+@pytest.mark.parametrize("module", ["cbam_block", "se_block", "eca_block"])
+def test_gradients_by_what_a_model_returns(module, inner, any_size, rng):
+    def measured():
+        keras.utils.set_random_seed(0)
+        image = keras.Input((8, 8, 12))
+        norm = layers.BatchNormalization(name="norm")(layers.Conv2D(12, 3, padding="same")(image))
+        attended = attach_attention_module(norm, module)
+        added = layers.Add(name="add")([image, attended])
+        tensors = {"norm": norm, "attention": attended, "add": added}
+        last = layers.Activation("relu")(added)
+        fast.install(keras.Model(image, last))  # which returns none of the others
+        model = fast.install(Gradients(image, [tensors[inner], last * last]))
+        model.compile(jit_compile=False)
+        return model.train_on_batch(x, x, return_dict=True)["norm"]
+
+    x = rng.normal(size=(4, 8, 8, 12)).astype("float32")
+    with fast.disabled():
+        expected = measured()
+    assert expected > 0
+    np.testing.assert_allclose(measured(), expected, rtol=1e-4)

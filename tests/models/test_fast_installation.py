@@ -34,13 +34,13 @@ def installed(model):
 def own_network(rng):
     """A user's own network, and a batch to train it on."""
     image = keras.Input((8, 8, 3))
-    x = layers.Conv2D(8, 3, padding="same", name="conv")(image)
+    x = layers.Conv2D(16, 3, padding="same", name="conv")(image)
     x = layers.BatchNormalization(name="norm")(x)
     x = layers.Add(name="add")([x, CBAM(batch_norm=True, name="attention")(x)])
     x = layers.Activation("relu", name="relu")(x)
     model = keras.Model(image, layers.GlobalAveragePooling2D()(x))
     model.compile("sgd", "mse", jit_compile=False)
-    return model, rng.normal(size=(4, 8, 8, 3)).astype("float32"), np.zeros((4, 8), "float32")
+    return model, rng.normal(size=(4, 8, 8, 3)).astype("float32"), np.zeros((4, 16), "float32")
 
 
 def trained_weights(change, seed=0):
@@ -211,13 +211,13 @@ def test_a_normalization_is_its_own_where_attention_has_no_form():
     """Attention computes a normalization before it only if nothing else uses it."""
 
     def step(change):
-        image = keras.Input((8, 8, 8))
+        image = keras.Input((8, 8, 16))
         norm = layers.BatchNormalization(name="norm")
         model = fast.install(keras.Model(image, SE(name="attention")(norm(image))))
         change(model)
         model.compile("sgd", "mse", jit_compile=False)
         with fast.for_any_size(), fast.recorded() as used:
-            model.train_on_batch(np.zeros((2, 8, 8, 8)), np.zeros((2, 8, 8, 8)))
+            model.train_on_batch(np.zeros((2, 8, 8, 16)), np.zeros((2, 8, 8, 16)))
         return [form.compute.__name__ for _, form in used]
 
     assert step(lambda model: None) == ["normalization_for_attention", "channel_attention"]
