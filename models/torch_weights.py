@@ -49,7 +49,9 @@ def load_torch_weights(
 
     Networks with the same options then have the same outputs:
 
-    - torchvision's and pytorchcv's for ImageNet: `build_model("resnet", stem="imagenet", ...)`
+    - torchvision's and pytorchcv's for ImageNet: `build_model("resnet", stem="imagenet", ...)`;
+      pytorchcv's `resnet50`, `seresnet50` and deeper ones, without a `b` at the end of their names,
+      need `stride_in="1x1"`, which no file tells
     - the CBAM authors': `attention_module=partial(cbam_block, **CBAM_OFFICIAL)`, with BAM
       `attention_module=bam_block, attention_at="stage"`
     - ECA-Net's: `attention_module="eca_block(kernel_size=3)"`

@@ -35,7 +35,8 @@ class IdentityStart(keras.layers.Layer):
         A tensor of the input's shape and dtype.
 
     Raises:
-        ValueError: `module` is no Keras layer.
+        ValueError: `module` is no Keras layer, or its weights were quantized. Adapters (LoRA) are
+            allowed.
 
     Example:
 
@@ -80,15 +81,33 @@ class IdentityStart(keras.layers.Layer):
 
     def _at_start(self, inputs):
         """The module's outputs with the kept weights, whose moving statistics it updates."""
-        weights = self.module.weights
-        seeds = [v for v in self.module.variables if all(v is not w for w in weights)]
-        state = [*zip(weights, self.start, strict=True), *((seed, seed.value) for seed in seeds)]
+        weights, adapters = self._weights_and_adapters()
+        seeds = [v for v in self.module.variables if all(v is not w for w in self.module.weights)]
+        state = [
+            *zip(weights, self.start, strict=True),
+            *((adapter, ops.zeros_like(adapter)) for adapter in adapters),
+            *((seed, seed.value) for seed in seeds),
+        ]
         with keras.StatelessScope(state) as scope:
             outputs = self.module(inputs)
         for weight, start in zip(weights, self.start, strict=True):
             if not weight.trainable:
                 start.assign(scope.get_current_value(weight))
         return outputs
+
+    def _weights_and_adapters(self):
+        """The module's weights that have a start, and those that LoRA has added since."""
+        found = self.module.weights
+        adapters = [weight for weight in found if weight.name.startswith("lora_")]
+        weights = [weight for weight in found if all(weight is not a for a in adapters)]
+        if [(w.shape, w.dtype) for w in weights] != [(w.shape, w.dtype) for w in self.start]:
+            raise ValueError(
+                f"{self.name} needs the weights that {self.module.name} had when it was built, and "
+                f"these were replaced, as quantize() does; quantize a model whose attention starts "
+                f"as the identity without IdentityStart: "
+                f"add_attention(model, \"se_block(start='identity')\", start='standard')"
+            )
+        return weights, adapters
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)

@@ -19,6 +19,9 @@ from ..system.files import replacing
 from .networks import network_from_settings
 from .outputs import require_folder_of
 
+# pytorchcv's files, as it names them: the stride is in the 1x1 convolution but for names with a b,
+# and nothing in the file tells
+STRIDE_IN_1X1 = re.compile(r"(se)?resnet(50|101|152)-\d{4}-[0-9a-f]{8}\.pth")
 WHICH_NETWORK = "say with --model, --depth, --classes and --attention which network the file holds"
 
 
@@ -84,12 +87,17 @@ def _with_name(
 ) -> tuple[ImportTorchSettings, dict[str, Any]]:
     """Returns the settings and options of the architecture, as far as the file's name says."""
     if not settings.file.startswith(PREFIX):
-        return settings, {"stem": "imagenet"} if settings.model == "resnet" else {}
+        return settings, _options_by_file(settings) if settings.model == "resnet" else {}
     options = timm_options(settings.file)
     named = {name: options.pop(name) for name in ("model", "attention")}
     own = {field.name: field.default for field in dataclasses.fields(settings)}
     missing = {name: value for name, value in named.items() if getattr(settings, name) == own[name]}
     return dataclasses.replace(settings, **missing), options
+
+
+def _options_by_file(settings: ImportTorchSettings) -> dict[str, Any]:
+    strided = settings.stride_in is None and STRIDE_IN_1X1.fullmatch(Path(settings.file).name)
+    return {"stem": "imagenet"} | ({"stride_in": "1x1"} if strided else {})
 
 
 def _authors_options(module: str, state: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,3 +38,29 @@ def test_returns_its_input_until_it_learns(rng):
     model.compile(keras.optimizers.Adam(0.02), "mse")
     losses = [model.train_on_batch(x, 0.2 * x) for _ in range(10)]
     assert losses[-1] < losses[0]
+
+
+def test_adapters_are_what_it_learns(rng):
+    """LoRA on the module's dense layers and its convolution: it learns, the kernels do not."""
+    x = rng.normal(size=(4, 6, 5, 8)).astype("float32")
+    layer = IdentityStart(CBAM())
+    model = keras.Sequential([keras.Input(x.shape[1:]), layer])
+    module = layer.module
+    kernels = [module.channel.reduce, module.channel.expand, module.spatial.conv]
+    before = [keras.ops.convert_to_numpy(part.kernel) for part in kernels]
+    for part in kernels:
+        part.enable_lora(2)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), x)
+    model.compile(keras.optimizers.Adam(0.02), "mse")
+    losses = [model.train_on_batch(x, 0.2 * x) for _ in range(10)]
+    assert losses[-1] < losses[0]
+    for part, kernel in zip(kernels, before, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(part._kernel), kernel)
+
+
+def test_refuses_quantized_weights(rng):
+    x = rng.normal(size=(4, 6, 5, 8)).astype("float32")
+    model = keras.Sequential([keras.Input(x.shape[1:]), IdentityStart(CBAM())])
+    model.quantize("int8")
+    with pytest.raises(ValueError, match="these were replaced, as quantize"):
+        model(x)

@@ -124,6 +124,29 @@ def test_networks_for_cifar(attention, words, tmp_path, rng):
     np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.parametrize(
+    ("file", "words", "stride_in"),
+    [
+        ("seresnet50-0560-e75ef498.pth", [], "1x1"),
+        ("seresnet50-0560-e75ef498.pth", ["--stride-in", "3x3"], "3x3"),
+        ("seresnet50b-0533-539e58be.pth", [], "3x3"),
+        ("seresnet50.pth", [], "3x3"),
+    ],
+)
+def test_the_name_of_a_file_tells_the_stride(file, words, stride_in, tmp_path, rng):
+    """Weights of both networks have the same names and shapes; pytorchcv's code has the strides."""
+    options = {"depth": 50, "stem": "imagenet", "width": 0.125, "classes": 3}
+    attention = "se_block(ratio=16)"
+    network = build_model("resnet", attention_module=attention, stride_in=stride_in, **options)
+    torch.save(torch_state(network, rng, SCHEMES[-1]), tmp_path / file)
+    main(["import-torch", str(tmp_path / file), "--depth", "50", "--width", "0.125", "--classes",
+          "3", "--attention", "se_block", *words])  # fmt: skip
+    model = load_model((tmp_path / file).with_suffix(".keras"))
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            assert model.get_layer(layer.name).strides == layer.strides
+
+
 def imported_by_name(name, state, tmp_path, monkeypatch):
     """What the command makes of a name and nothing else, with weights that timm gives."""
 
