@@ -191,8 +191,9 @@ def test_weights_that_keras_does_not_have(cifar10_dir, tmp_path, capsys):
     )
 
 
-def test_random_weights_are_not_frozen(cifar10_dir, tmp_path, capsys):
-    frozen = ["--freeze", "backbone", "--model", "resnet_v1"]
+@pytest.mark.parametrize("model", ["resnet_v1", "keras.applications/MobileNet(alpha=0.25)"])
+def test_random_weights_are_not_frozen(model, cifar10_dir, tmp_path, capsys):
+    frozen = ["--freeze", "backbone", "--model", model]
     assert "freeze would keep random weights; give trained ones with --init RUN" in refused(
         capsys, *training(cifar10_dir, tmp_path / "run", *frozen)
     )

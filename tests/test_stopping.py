@@ -117,6 +117,28 @@ def test_a_finished_run_stays_as_it_is(copy, whole, capsys):
     assert same_result(copy, whole)
 
 
+def test_a_finished_run_without_checkpoints_is_not_trained_again(copy, whole, capsys):
+    shutil.rmtree(copy / "last")
+    said = refused(capsys, 2, resume, copy)
+    assert f"{copy} is finished and has no checkpoint to go on from; train another run" in said
+    assert same_result(copy, whole)
+
+
+def test_a_run_that_goes_on_is_not_finished(copy, monkeypatch, capsys):
+    """A comparison would take the results of fewer epochs for those of all."""
+
+    def die(logs):
+        raise KeyboardInterrupt
+
+    at_step(monkeypatch, 1, die)
+    more = ["--epochs", "3", "--force"]
+    assert refused(capsys, 130, resume, copy, *more) == "interrupted"
+    assert not (copy / "summary.json").exists()
+    monkeypatch.undo()
+    resume(copy)
+    assert json.loads((copy / "summary.json").read_text())["epochs"] == 3
+
+
 def test_a_damaged_checkpoint(copy, whole, capsys):
     newest = checkpoints(copy / "last")[-1]
     content = bytearray((newest / "variables.npz").read_bytes())

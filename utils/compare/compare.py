@@ -12,13 +12,13 @@ from ..data.datasets import load_dataset
 from ..data.splits import validation_indices
 from ..explain.explain import draw_explanations
 from ..runs.naming import default_comparison_dir
-from ..runs.run_folder import locked
+from ..runs.run_folder import LOCK, locked
 from ..system.errors import RunError, UserError
 from ..system.processes import call_in_process
 from ..training.logs import require_logs
 from .costs import Costs, costs_of
 from .latex import write_latex
-from .missing_runs import read_jobs, train_missing
+from .missing_runs import CONFIGS, JOBS, LOGS, read_jobs, train_missing
 from .planning import PlannedRun, plan_runs, plan_variants
 from .plot import plot_comparison
 from .ray_cluster import require_ray
@@ -60,6 +60,7 @@ def compare(settings: CompareSettings, announce: Callable[[str], None] = print) 
     dataset = load_dataset(**settings.load_options(), announce=announce)
     settings = with_model(settings, dataset.image_shape)
     run_dir = Path(settings.run_dir or default_comparison_dir(settings, dataset.name))
+    _require_own_folder(run_dir)
     runs = plan_runs(settings, dataset, run_dir)
     require_logs(runs[0].settings)
     for split in {run.settings.validation_split for run in runs}:
@@ -87,6 +88,18 @@ def compare(settings: CompareSettings, announce: Callable[[str], None] = print) 
     if failed:
         raise RunError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
     return run_dir
+
+
+def _require_own_folder(run_dir: Path) -> None:
+    """Refuses a folder of other files than a comparison's, which it would replace."""
+    found = {entry.name for entry in run_dir.iterdir()} if run_dir.is_dir() else set()
+    others = sorted(found - {LOCK, LOGS, CONFIGS})
+    has_runs = JOBS in found or any((run_dir / name / "config.json").exists() for name in others)
+    if others and not has_runs:
+        raise UserError(
+            f"{run_dir} holds other files, such as {others[0]}, and no runs; name another folder "
+            "with --run-dir"
+        )
 
 
 def explain_runs(

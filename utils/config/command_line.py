@@ -139,7 +139,7 @@ def _refuse_contradictions(values: dict[str, Any]) -> None:
 def _of_initial_run(values: dict[str, Any], known: list[str]) -> dict[str, Any]:
     """The network and, of one training, the attention of the run to start from, if not given."""
     init = values.get("init")
-    compares = isinstance(init, list)  # several modules, which the run does not name
+    compares = "seeds" in known  # several modules, which the run does not name
     if isinstance(init, list) and len(init) == 1:
         (init,) = init
     if not isinstance(init, str):

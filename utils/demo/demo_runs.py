@@ -126,7 +126,7 @@ def load_demo_runs(settings: DemoSettings, announce: Callable[[str], None] = pri
     config = read_common_config(runs, settings.data_dir)
     dataset, reason = None, ""
     try:
-        dataset = _load_local_dataset(config, settings.data_dir)
+        dataset = _load_local_dataset(runs[0], config, settings.data_dir)
     except UserError as error:
         if settings.data_dir:
             raise
@@ -144,9 +144,9 @@ def _network(run: Path, dataset: Dataset | None, precision: str) -> keras.Model:
     return in_precision_of_run(network, read_config(run), precision)
 
 
-def _load_local_dataset(config: dict[str, Any], data_dir: str | None) -> Dataset:
+def _load_local_dataset(run: Path, config: dict[str, Any], data_dir: str | None) -> Dataset:
     """Loads the data set that a run was trained on, without downloading it."""
-    return load_run_dataset(config, data_dir, announce=lambda line: None, download=False)
+    return load_run_dataset(run, config, data_dir, announce=lambda line: None, download=False)
 
 
 def _common_shape_and_classes(

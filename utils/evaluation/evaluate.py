@@ -1,6 +1,7 @@
 """The evaluation of a trained network on the test set."""
 
 import dataclasses
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from ..data.dataset import Dataset
 from ..feeding.sources import image_source
 from ..plots.confusion_matrix import plot_confusion_matrix
 from ..runs.predictions import Predictions, read_predictions, write_predictions
-from ..runs.run_folder import load_run_dataset, read_config
+from ..runs.run_folder import SUMMARY, load_run_dataset, read_config
 from ..system.backend_precision import precision_of_run
 from ..system.errors import RunError, UserError
-from ..system.files import write_json
+from ..system.files import read_json, write_json
 from .confusion import write_confusion
 
 
@@ -101,6 +102,7 @@ def evaluate_run(
     data_dir: str | PathLike[str] | None = None,
     precision: str = "auto",
     flip: bool = False,
+    announce: Callable[[str], object] = print,
 ) -> Evaluation:
     """Evaluates the best network of a run, and writes the results into the run's folder.
 
@@ -116,19 +118,20 @@ def evaluate_run(
             this device has units for it. Defaults to `"auto"`.
         flip: bool, whether the probabilities are means over each image and its mirror image.
             Defaults to `False`.
+        announce: function that takes a line of text. Defaults to `print`.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        UserError: the folder is not that of a run, its data set cannot be loaded, a mirror image
-            has another class there, or its network cannot be loaded, does not fit the data or has
-            outputs that are not finite.
+        UserError: the folder is not that of a run, its data set cannot be loaded or has other
+            classes, a mirror image has another class there, or its network cannot be loaded, does
+            not fit the data or has outputs that are not finite.
         RunError: a test image cannot be read.
     """
     run = Path(run)
     config = read_config(run)
-    dataset = load_run_dataset(config, data_dir)
+    dataset = load_run_dataset(run, config, data_dir)
     if flip and not dataset.flips:
         raise UserError(
             f"--flip: a mirror image of {dataset.name} does not belong to the same class; "
@@ -139,6 +142,11 @@ def evaluate_run(
     result = _evaluate_best(run, dataset, precision, flip)
     _check_finite(run, result)
     own_data = data_dir is None or _is_same_place(data_dir, config.get("data_dir"))
+    if own_data and _has_changed(run, dataset):
+        announce(
+            f"the images are not those of the training any more: {run} may have been trained on "
+            "some that are test images now; name a folder of new images with --data-dir"
+        )
     as_trained = own_data and precision == trained_in
     if not flip and (as_trained or not _has_predictions(run, dataset if own_data else None)):
         write_predictions(run, result.predictions)
@@ -167,6 +175,13 @@ def _check_finite(run: Path, result: Evaluation) -> None:
     raise UserError(
         f"the outputs of {run}/best.keras are not finite in {result.precision}; {advice}"
     )
+
+
+def _has_changed(run: Path, dataset: Dataset) -> bool:
+    path = run / SUMMARY
+    summary = read_json(path) if path.is_file() else {}
+    recorded = summary.get("data") if isinstance(summary, dict) else None
+    return recorded not in (None, dataset.fingerprint())
 
 
 def _is_same_place(data_dir: str | PathLike[str], other: str | None) -> bool:

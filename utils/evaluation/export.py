@@ -76,7 +76,7 @@ def export(settings: ExportSettings) -> Exported:
     run, format = Path(settings.run), EXPORT_FORMATS[settings.format]
     check_available(settings.format, settings.int8)
     config = read_config(run)
-    dataset = load_run_dataset(config, settings.data_dir)
+    dataset = load_run_dataset(run, config, settings.data_dir)
     try:
         network = in_precision(load_network(run, dataset), "float32")
     except Exception as error:  # the file can hold any network, which can raise any error
@@ -150,6 +150,9 @@ def _export_and_reload(
             layer.mean = keras.ops.convert_to_numpy(layer.mean)
             layer.variance = keras.ops.convert_to_numpy(layer.variance)
     image = np.zeros((1, *network.input_shape[1:]), "float32")
+    # Keras traces it without `training`, and by default its random layers are in training
+    inputs = keras.Input(network.input_shape[1:])
+    network = keras.Model(inputs, network(inputs, training=False))
     with quiet_stderr(show_on_error=False), deep_graphs():
         network(image)  # Keras exports no network to ONNX that was never called
         network.export(str(path), format.keras_name, verbose=False, **options)

@@ -19,7 +19,7 @@ from ..system.errors import UserError
 from ..system.files import write_json
 from .explanation_plots import plot_explanations, plot_faithfulness
 from .explanations import Explanation, explain_images
-from .faithfulness import BATCH_SIZE, Faithfulness, area_under_curves, faithfulness
+from .faithfulness import Faithfulness, area_under_curves, batch_size_of, faithfulness
 from .loading import (
     display_names,
     load_explainable_network,
@@ -54,7 +54,7 @@ def explain(
     config, scored = read_common_config(runs, settings.data_dir), settings.faithfulness
     sources: Sequence[str] = settings.images or ()
     try:
-        dataset = load_run_dataset(config, settings.data_dir, announce)
+        dataset = load_run_dataset(runs[0], config, settings.data_dir, announce)
     except UserError as error:
         if settings.data_dir or any(source.isdigit() for source in sources):
             raise
@@ -137,9 +137,10 @@ def _score(network: keras.Model, dataset: Dataset, settings: ExplainSettings) ->
     count = min(settings.faithfulness, len(dataset.x_test))
     sample = np.sort(rng.choice(len(dataset.x_test), count, replace=False))
     images = dataset.x_test[sample]
+    batch_size = batch_size_of(images.shape)
 
     def predict(images: np.ndarray) -> np.ndarray:
-        return in_batches(network.predict_on_batch, in_data_format(images), BATCH_SIZE)
+        return in_batches(network.predict_on_batch, in_data_format(images), batch_size)
 
     classes = predict(images).argmax(axis=-1)
     saliency = grad_cam(network, in_data_format(images), classes, settings.layer)

@@ -14,11 +14,15 @@ from models.graphs import deep_graphs, inlined
 
 from ..data.dataset import Dataset
 from ..data.datasets import IMAGE_SIZE
-from ..data.images.class_folders import MOST_NAMED
 from ..data.images.folder import TEST_SHARE
 from ..evaluation.networks import load_network
 from ..predict.trained_network import fixed_image_shape
-from ..runs.run_folder import read_class_names, read_config, recorded_class_names
+from ..runs.run_folder import (
+    difference_of_classes,
+    read_class_names,
+    read_config,
+    recorded_class_names,
+)
 from ..system.errors import UserError
 
 
@@ -69,8 +73,7 @@ def _require_same_classes(runs: Sequence[Path]) -> None:
     for run, names in recorded[1:]:
         first, expected = recorded[0]
         if names != expected:
-            others = sorted(set(names) ^ set(expected))[:MOST_NAMED]
-            how = f"only one has {', '.join(others)}" if others else "they differ in their order"
+            how = difference_of_classes(names, expected)
             raise UserError(f"the runs must have the same classes; of {first} and {run}, {how}")
 
 

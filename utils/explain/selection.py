@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data.dataset import Dataset
-from ..data.images.class_folders import find_image_files, name_files
+from ..data.images.class_folders import class_of_file, find_image_files, name_files
 from ..data.images.decoding import ENDINGS, read_image
 from ..system.errors import UserError
 
@@ -148,6 +148,7 @@ def _read_folder(
 
 
 def _read_file(path: Path, dataset: Dataset) -> SelectedImage:
-    names, folder = dataset.class_names, path.resolve().parent.name
+    names = dataset.class_names
+    label = class_of_file(path, names)
     pixels = read_image(path, dataset.image_shape)
-    return SelectedImage(path.name, pixels, names.index(folder) if folder in names else None)
+    return SelectedImage(path.name, pixels, None if label is None else names.index(label))

@@ -6,7 +6,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ..data.images.class_folders import find_image_files, passed_over
+from ..data.images.class_folders import (
+    class_of_file,
+    class_of_folders,
+    find_image_files,
+    passed_over,
+)
 from ..data.images.decoding import ENDINGS
 from ..system.errors import UserError
 
@@ -87,7 +92,7 @@ def _images_of(
         if each.is_dir():
             yield from _images_below(each, class_names, announce)
         else:
-            yield ImagePath(each, _label([each.parent.resolve().name], class_names))
+            yield ImagePath(each, class_of_file(each, class_names))
 
 
 def _matches(pattern: str) -> list[Path]:
@@ -109,9 +114,4 @@ def _images_below(
         announce(passed_over(passed, folder))
     for file in files:
         parents = [folder.resolve().name, *file.relative_to(folder).parts[:-1]]
-        yield ImagePath(file, _label(parents[::-1], class_names))
-
-
-def _label(folders: Sequence[str], class_names: Sequence[str]) -> str | None:
-    """The first of the folders' names that is a class's."""
-    return next((name for name in folders if name in class_names), None)
+        yield ImagePath(file, class_of_folders(parents[::-1], class_names))

@@ -91,6 +91,11 @@ def _predict_batch(trained, as_probabilities, images, read):
     if pixels:
         batch = in_data_format(np.stack(pixels))
         outputs = np.asarray(trained.network.predict_on_batch(batch), "float64")
+        if not np.isfinite(outputs).all():
+            raise UserError(
+                "the network's outputs are not finite numbers; predict with --precision float32 "
+                "or, if that is what it computed in, train again"
+            )
         scores = iter(as_probabilities(outputs))
     for image, each in zip(images, read, strict=True):
         if isinstance(each, UserError):

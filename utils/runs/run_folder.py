@@ -6,7 +6,7 @@ import dataclasses
 import math
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ import filelock
 from ..config.settings import DataSettings, TrainSettings
 from ..data.dataset import Dataset
 from ..data.datasets import load_dataset
+from ..data.images.class_folders import MOST_NAMED
 from ..system.errors import UserError
 from ..system.files import read_json, write_json
 from ..system.terminal import shell_word
 from .own_code import import_own_code
 
 LOCK = "lock"
+SUMMARY = "summary.json"  # of a finished run
 LARGEST_LOCK = 2**10  # bytes; a number and the name of a host take less than 300
 SECONDS_TO_RECORD = 0.5  # within which a process has written into the lock that it created
 
@@ -41,7 +43,7 @@ def check_run_dir(path: str | PathLike[str]) -> None:
             f"{path} already holds a run; resume it with --resume {shell_word(path)}, or name "
             "another folder with --run-dir"
         )
-    if (path / "summary.json").exists():
+    if (path / SUMMARY).exists():
         raise UserError(
             f"{path} holds results without their config.json, so they can be neither compared nor "
             "resumed; name another folder with --run-dir"
@@ -169,6 +171,7 @@ def read_metrics(path: str | PathLike[str]) -> list[dict[str, float]]:
 
 
 def load_run_dataset(
+    run: str | PathLike[str],
     config: dict[str, Any],
     data_dir: str | PathLike[str] | None = None,
     announce: Callable[[str], object] = print,
@@ -177,6 +180,7 @@ def load_run_dataset(
     """Loads the data set of a run.
 
     Args:
+        run: path of the run's folder.
         config: dictionary, what `read_config` returns.
         data_dir: path of the folder with the data. Defaults to the run's own.
         announce: function that takes a line of text. Defaults to `print`.
@@ -186,12 +190,18 @@ def load_run_dataset(
         A `Dataset`.
 
     Raises:
-        UserError: the data set cannot be found, downloaded or read.
+        UserError: the data set cannot be found, downloaded or read, or has other classes than the
+            run was trained on.
     """
     settings = _data_settings(config)
     if data_dir is not None:
         settings = dataclasses.replace(settings, data_dir=str(data_dir))
-    return load_dataset(**settings.load_options(), announce=announce, download=download)
+    dataset = load_dataset(**settings.load_options(), announce=announce, download=download)
+    names = recorded_class_names(run)
+    if names not in (None, dataset.class_names):
+        how = difference_of_classes(names, dataset.class_names)
+        raise UserError(f"{run} was trained on other classes than {dataset.name} has: {how}")
+    return dataset
 
 
 def read_config(run: str | PathLike[str]) -> dict[str, Any]:
@@ -251,12 +261,18 @@ def recorded_class_names(run: str | PathLike[str]) -> tuple[str, ...] | None:
         A tuple of different strings, or `None` if the run is not finished, or its summary does not
         hold such names.
     """
-    path = Path(run) / "summary.json"
+    path = Path(run) / SUMMARY
     summary = read_json(path) if path.is_file() else {}
     names = summary.get("class_names") if isinstance(summary, dict) else None
     if isinstance(names, list) and len(names) == len(set(map(str, names))):
         return tuple(map(str, names))
     return None
+
+
+def difference_of_classes(names: Sequence[str], others: Sequence[str]) -> str:
+    """Returns in words how the names of two runs' or data sets' classes differ."""
+    different = sorted(set(names) ^ set(others))[:MOST_NAMED]
+    return f"only one has {', '.join(different)}" if different else "they differ in their order"
 
 
 def numbered_class_names(count: int) -> tuple[str, ...]:

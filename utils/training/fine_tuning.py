@@ -9,7 +9,7 @@ import numpy as np
 
 from models import list_models
 from models.private_api import all_layers
-from models.specification import parse_specification
+from models.specification import APPLICATIONS, parse_specification
 from models.transfer import CLASSIFIER, is_attention, layers_by_path
 
 from ..config.settings import TrainSettings
@@ -83,9 +83,10 @@ def frozen_layers(network: keras.Model, settings: TrainSettings) -> list[keras.l
 
 
 def _begins_at_random(settings):
-    """Whether no weights are given to a network of ours; those of others may have their own."""
-    ours = settings.model is None or parse_specification(settings.model)[0] in list_models()
-    return ours and not settings.init and settings.weights != "imagenet"
+    """Whether no weights are given to a network that is made new; a file has its own."""
+    name = settings.model and parse_specification(settings.model)[0]
+    new = name is None or name in list_models() or name.startswith(APPLICATIONS)
+    return new and not settings.init and settings.weights != "imagenet"
 
 
 def set_trainable(layers: Sequence[keras.layers.Layer], trainable: bool) -> None:

@@ -12,15 +12,19 @@ import numpy as np
 
 from models.attention.registry import at_identity
 from models.attention.specification import AttentionSpec
+from models.specification import is_keras_model, parse_specification
 
 from ..config.settings import TrainSettings
 from ..runs.checkpoint import CHECKPOINTS, newest_checkpoint
 from ..runs.progress import Progress, progress_from
 from ..runs.recorder import REMEDIES, RunRecorder
 from ..runs.resuming import check_state
+from ..runs.run_folder import SUMMARY
 from ..system.backend_batches import keras_input
+from ..system.errors import UserError
 from ..system.files import replacing, write_json
 from ..system.signals import StopSignals
+from ..system.terminal import shell_word
 from .averaging import WeightAverages
 from .callbacks import (
     Checkpointer,
@@ -106,6 +110,8 @@ def _recorder(settings, setup, run_dir, progress, devices, averages):
 
 def _remedies_of_attention(settings):
     """What to try if a network learns nothing whose gates do not start at one."""
+    if settings.model and is_keras_model(parse_specification(settings.model)[0]):
+        return []  # it begins as the network that it was without attention
     spec = AttentionSpec.parse(settings.attention)  # options that are flags stay flags
     started = at_identity(spec)
     return [] if started in (None, spec) else [f'--attention "{started}"']
@@ -207,11 +213,17 @@ def resume(
         new `Progress` and `None` if there is no checkpoint yet.
 
     Raises:
-        UserError: settings, data or environment differ from those of the checkpoint.
+        UserError: settings, data or environment differ from those of the checkpoint, or the run is
+            finished and has no checkpoint.
         RunError: all checkpoints are damaged.
     """
     checkpoint = newest_checkpoint(run_dir / CHECKPOINTS, announce)
     progress, values = Progress(), None
+    if checkpoint is None and (run_dir / SUMMARY).exists():
+        raise UserError(
+            f"{run_dir} is finished and has no checkpoint to go on from; train another run from "
+            f"its network with --init {shell_word(run_dir)}"
+        )
     if checkpoint is not None:
         progress, values = progress_from(checkpoint, steps), checkpoint.variables
         check_state(settings, checkpoint.state, state)
@@ -228,6 +240,13 @@ def resume(
             shutil.copyfile(best, temporary)
     if progress.epoch >= settings.epochs:
         announce(f"all {progress.epoch} epochs are done; --epochs N --force trains to epoch N")
+    elif lacks_progress(progress, settings.patience):
+        announce(
+            f"the run ended after epoch {progress.epoch} by its patience of {settings.patience} "
+            "epochs: nothing is left to train"
+        )
     else:
         announce(f"resuming after epoch {progress.epoch}, step {progress.step} of the next epoch")
+        if write_files:  # the run is not finished any more
+            (run_dir / SUMMARY).unlink(missing_ok=True)
     return progress, values

@@ -186,6 +186,16 @@ def test_no_train_compares_what_is_finished(tmp_path):
     }
 
 
+@pytest.mark.parametrize("mine", ["report.html", "photos/0.png"])
+def test_the_files_of_others_stay(mine, tmp_path):
+    (tmp_path / mine).parent.mkdir(exist_ok=True)
+    (tmp_path / mine).write_text("mine")
+    (tmp_path / ".configs").mkdir()
+    with pytest.raises(UserError, match=f"holds other files, such as {mine.split('/')[0]}, and no"):
+        command.compare(settings_of(run_dir=str(tmp_path)), lambda line: None)
+    assert (tmp_path / mine).read_text() == "mine"
+
+
 @pytest.mark.usefixtures("without_work")
 def test_runs_on_other_images_are_refused(tmp_path):
     """Labels are the same, as those of a copy of a data set in another compression."""

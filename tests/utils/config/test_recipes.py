@@ -60,11 +60,14 @@ def test_weights_to_start_from_are_fine_tuned_with_a_file_too(tmp_path):
     assert (found.recipe, found.epochs) == (FINE_TUNING, 3)
 
 
-def test_a_comparison_takes_the_network_of_the_run_that_it_starts_from():
+def test_a_comparison_takes_the_network_of_the_run_that_it_starts_from(tmp_path):
     words = ["--init", "cifar10/resnet_v1-56-none"]
     found = parse(*words, settings_class=CompareSettings)
     assert found.depth == (56,)
     assert found.attention == CompareSettings().attention  # its modules, not that of the run
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({"init": "cifar10/resnet_v1-56-none"}))
+    assert parse("--config", str(file), settings_class=CompareSettings) == found
 
 
 def test_comparisons_take_recipes_too(tmp_path):

@@ -15,6 +15,7 @@ from utils.evaluation.confusion import confused_pairs, confusion_text, write_con
 from utils.evaluation.evaluate import evaluate_run, with_mirror_images
 from utils.runs.predictions import Predictions, read_predictions, write_predictions
 from utils.system.errors import RunError, UserError
+from utils.system.files import write_json
 
 pytestmark = pytest.mark.once
 
@@ -71,7 +72,7 @@ def run(tmp_path, rng, monkeypatch):
     """A run that says that it was trained in bfloat16; the tests evaluate it in float32."""
     images = rng.integers(0, 256, (6, 8, 8, 3)).astype("uint8")
     data = Dataset("cifar10", images, LABELS, images, LABELS, ("a", "b", "c"), 0, flips=True)
-    monkeypatch.setattr(module, "load_run_dataset", lambda config, data_dir: data)
+    monkeypatch.setattr(module, "load_run_dataset", lambda run, config, data_dir: data)
     options = {"attention": "none", "precision": "mixed_bfloat16", "data_dir": str(tmp_path)}
     return write_run(tmp_path / "run", data, **options)
 
@@ -136,3 +137,14 @@ def test_outputs_that_are_not_finite_leave_the_run_as_it_was(precision, advice, 
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_images_that_are_not_those_of_the_training_are_named(run, capsys):
+    """Some that are test images now may have been trained on; a folder that is named is new."""
+    data = module.load_run_dataset(run, {}, None)
+    for recorded, said in ((data.fingerprint(), False), ("another", True), (None, False)):
+        write_json(run / "summary.json", {"data": recorded})
+        for folder in (None, run.parent, run.parent / "other"):
+            evaluate_run(run, folder, "float32")
+            named = "are not those of the training any more" in capsys.readouterr().out
+            assert named == (said and folder != run.parent / "other")

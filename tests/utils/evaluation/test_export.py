@@ -283,6 +283,18 @@ def test_pixels_are_normalized_in_a_model_inside(run, name, cifar10_dir):
     check_plain(run, name)
 
 
+@pytest.mark.parametrize("name", ["onnx", "savedmodel"])
+def test_augmentation_inside_the_network_is_left_out(run, name, cifar10_dir):
+    """As in Keras's tutorials; a random layer is in training where nothing says otherwise."""
+    image = keras.Input((32, 32, 3))
+    x = keras.layers.RandomFlip("horizontal")(keras.layers.Rescaling(1 / 64)(image))
+    x = keras.layers.Conv2D(8, 3, 8)(keras.layers.RandomTranslation(0.2, 0.2)(x))
+    x = keras.layers.Dense(10, "softmax")(keras.layers.Flatten()(x))
+    keras.Model(image, x).save(run / "best.keras")
+    export(run, name, "--rounds", "0")
+    assert_same_probabilities(run, name, cifar10_dir)
+
+
 @pytest.mark.once
 def test_refusals(run, faked, capsys, tmp_path):
     assert "--int8 is for --format litert only; received onnx" in refused(

@@ -105,7 +105,7 @@ def test_images_of_a_folder(cifar10, photo):
     (photo.parent / "note.txt").write_text("no image")
     found = select_images([str(photo.parent)], cifar10)
     assert [(image.name, image.label) for image in found] == [
-        ("another.PNG", None),
+        ("another.PNG", 3),  # the class of the folder around its own
         ("large.png", 3),
     ]
     assert all(image.pixels.shape == (32, 32, 3) for image in found)

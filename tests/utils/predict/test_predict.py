@@ -105,6 +105,22 @@ def test_a_link_is_of_the_class_whose_folder_it_is_in(run, photos, capsys):
     assert found["label"] == "flower"
 
 
+def test_the_innermost_folder_of_a_class_counts_in_a_pattern_too(run, photos, capsys):
+    predicted(run, f"{photos}/**/*.png", "--format", "json")
+    for found in json.loads(capsys.readouterr().out):
+        assert f"/{found['label']}/" in found["path"]
+
+
+def test_outputs_that_are_not_finite_are_no_predictions(photos, tmp_path, capsys):
+    network = small_network("softmax")
+    network.layers[-1].bias.assign([np.nan, 0, 0, 0])
+    save_model(network, tmp_path / "network.keras")
+    predicted(tmp_path / "network.keras", photos, "--format", "json", code=2)
+    said = capsys.readouterr()
+    assert "outputs are not finite numbers; predict with --precision float32" in said.err
+    assert "NaN" not in said.out
+
+
 def test_folders_of_classes_are_scored(run, photos, tmp_path, capsys):
     predicted(run, photos, "--output", tmp_path / "new" / "result", "--precision", "float32")
     said = capsys.readouterr().out

@@ -9,6 +9,7 @@ import pytest
 from utils.runs import run_folder
 from utils.runs.run_folder import locked
 from utils.system.errors import UserError
+from utils.system.files import write_json
 
 pytestmark = pytest.mark.once
 
@@ -63,3 +64,18 @@ def test_what_is_no_lock_is_named(tmp_path):
     (tmp_path / "lock").mkdir()
     with pytest.raises(UserError, match="lock is a folder; remove it"), locked(tmp_path):
         pass
+
+
+def test_data_of_other_classes_are_refused(tmp_path):
+    """As many classes in another order would be taken for those of the training."""
+    config = {"dataset": "digits"}
+    names = [str(digit) for digit in range(10)]
+    for summary in ({}, {"class_names": names}, {"class_names": "damaged"}):
+        write_json(tmp_path / "summary.json", summary)
+        assert run_folder.load_run_dataset(tmp_path, config).class_names == tuple(names)
+    for others, how in ((names[::-1], "they differ in their order"), (
+        [*names[:9], "ten"], "only one has 9, ten"
+    )):  # fmt: skip
+        write_json(tmp_path / "summary.json", {"class_names": others})
+        with pytest.raises(UserError, match=f"on other classes than digits has: {how}"):
+            run_folder.load_run_dataset(tmp_path, config)

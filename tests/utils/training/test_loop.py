@@ -20,3 +20,9 @@ from utils.training.loop import _remedies_of_attention
 )
 def test_remedies(attention, remedies):
     assert _remedies_of_attention(TrainSettings(attention=attention)) == remedies
+
+
+@pytest.mark.once
+def test_attention_in_a_model_of_keras_starts_at_one_already():
+    settings = TrainSettings(attention="cbam_block", model="keras.applications/MobileNet")
+    assert _remedies_of_attention(settings) == []

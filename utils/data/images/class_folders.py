@@ -168,3 +168,17 @@ def name_files(paths: Iterable[Path], folder: Path) -> str:
     shown = [name if name.isprintable() else ascii(name) for name in names[:MOST_NAMED]]
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(shown) + more
+
+
+def class_of_file(path: Path, class_names: Sequence[str]) -> str | None:
+    """Returns the class whose name a folder in a file's path has, the innermost; or `None`."""
+    # a path need not name the folder that the file is in; a link's own counts, not its target's
+    folders = [path.parent.resolve().name, *reversed(path.parent.parts)]
+    return class_of_folders(folders, class_names)
+
+
+def class_of_folders(folders: Sequence[str], class_names: Sequence[str]) -> str | None:
+    """Returns the class whose name the first of some folders has, in any form of Unicode."""
+    classes = {unicodedata.normalize("NFC", name): name for name in class_names}
+    found = (classes.get(unicodedata.normalize("NFC", folder)) for folder in folders)
+    return next((name for name in found if name is not None), None)

@@ -96,7 +96,7 @@ def read_image(path: Path, shape: Sequence[int], window: Window | None = None) -
                 raise ValueError(f"Image size of {math.prod(image.size)} pixels: a bomb?")
             # Pillow turns a TIFF file when it loads it, and tells the size after that
             turned = image.format == "TIFF"
-            orientation = UPRIGHT if turned else image.getexif().get(ORIENTATION, UPRIGHT)
+            orientation = UPRIGHT if turned else _orientation(image)
             size = image.size if orientation < 5 else image.size[::-1]
             box = window(*size) if window else middle(*size, width / height)
             shrink = min((box[2] - box[0]) / width, (box[3] - box[1]) / height)
@@ -118,6 +118,15 @@ def read_image(path: Path, shape: Sequence[int], window: Window | None = None) -
     except Exception as error:  # a damaged image can fail in any way
         raise UserError(f"{path} is no image that can be read: {error}") from None
     return np.asarray(resized).reshape(shape)
+
+
+def _orientation(image: Image.Image) -> int:
+    """How an image is to be turned: 1 to 8, as its EXIF data say; damaged data say nothing."""
+    try:
+        found = image.getexif().get(ORIENTATION)
+    except Exception:  # data of any kind can stand there
+        return UPRIGHT
+    return found if isinstance(found, int) and found in range(1, 9) else UPRIGHT
 
 
 def enclosing_part(
@@ -203,7 +212,7 @@ def _is_upright(data: bytes) -> bool:
     if not any(mark in header for mark in ORIENTATION_MARKS):
         return True
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-        return image.getexif().get(ORIENTATION, UPRIGHT) == UPRIGHT
+        return _orientation(image) == UPRIGHT
 
 
 def _header(data: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """The faster decoder of JPEG files gives what Pillow gives, for any file."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -135,6 +136,18 @@ def test_what_is_damaged_or_no_photograph_is_for_pillow(tmp_path, change, capfd)
 def test_a_file_that_is_gone_is_named(tmp_path):
     with pytest.raises(UserError, match=r"gone\.jpg is no image that can be read"):
         read_jpeg(tmp_path / "gone.jpg", (8, 8, 3))
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
+@pytest.mark.parametrize(("kind", "value"), [(3, 0), (3, 9), (3, 2**15), (2, ord("6"))])
+def test_an_orientation_that_there_is_not_turns_nothing(kind, value, ending, tmp_path):
+    """It is a short integer, of kind 3; kind 2 is text."""
+    entry = struct.pack("<HHHIII", 1, 0x0112, kind, 1, value, 0)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + entry
+    plain = saved(tmp_path / f"plain.{ending}")
+    path = saved(tmp_path / f"photo.{ending}", exif=exif)
+    read = read_jpeg if ending == "jpg" else read_image
+    np.testing.assert_array_equal(read(path, (90, 60, 3)), read(plain, (90, 60, 3)))
 
 
 def test_a_window_is_the_part_that_it_names(tmp_path):

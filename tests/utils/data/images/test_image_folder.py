@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from tests.image_folders import CLASSES, encoded
 from utils.data.datasets import load_dataset
+from utils.data.images.class_folders import class_of_file
 from utils.system.errors import UserError
 
 pytest.importorskip("grain")
@@ -215,3 +217,13 @@ def test_names_that_differ_by_unicode_form_alone_are_shown(own_image_folder):
     shutil.copytree(test / "cafe\u0301", train / "cafe\u0301")
     with pytest.raises(UserError, match="train: the names of these classes differ by their Uni"):
         load(own_image_folder)
+
+
+def test_the_class_of_a_file_is_its_innermost_folder_of_that_name():
+    names = ("caf\u00e9", "temple")
+    for path, expected in (
+        ("temple/cafe\u0301/more/0.png", "caf\u00e9"),
+        ("caf\u00e9/temple/0.png", "temple"),
+        ("temples/0.png", None),
+    ):
+        assert class_of_file(Path(path), names) == expected
