@@ -54,7 +54,8 @@ def in_precision(model: keras.Model, policy: str) -> keras.Model:
         model: a Functional or Sequential `keras.Model`.
         policy: string, a dtype policy with float32 weights: `"float32"`, `"mixed_bfloat16"` or
             `"mixed_float16"`. It is that of the models and layers inside others too. The layers
-            named in `FLOAT32_LAYERS` are in float32 with any, and so are the gates of attention.
+            named in `FLOAT32_LAYERS` are in float32 with any, and so are the gates that attention
+            computes from pooled values.
 
     Returns:
         The model itself if it computes in `policy`, and a copy otherwise.

@@ -1,5 +1,6 @@
 """What all attention layers share: input checks, axes, and the maps they can return."""
 
+import contextlib
 import functools
 import inspect
 import math
@@ -70,8 +71,7 @@ class AttentionLayer(keras.layers.Layer):
         announce(self)
 
     def _refuse_unknown(self, kwargs):
-        own = {"name", "dtype", "trainable", "autocast", "activity_regularizer"}
-        unknown = set(kwargs) - own - set(WEIGHT_OPTIONS)
+        unknown = set(kwargs) - {"name", *KERAS_OPTIONS, *WEIGHT_OPTIONS}
         if unknown:
             options = inspect.signature(type(self).__init__).parameters
             known = [name for name in options if name not in ("self", "kwargs")]
@@ -134,6 +134,8 @@ class AttentionLayer(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=self.rank, axes={axis: channels})
 
     def call(self, inputs: Any, training: bool | None = None, return_maps: bool = False) -> Any:
+        if not keras.backend.is_float_dtype(inputs.dtype):  # in integers, a gate is zero or one
+            inputs = ops.cast(inputs, self.compute_dtype)
         outputs, maps = (self._attend_nothing if inputs.shape[0] == 0 else self.attend)(
             inputs, training
         )
@@ -178,10 +180,12 @@ class AttentionLayer(keras.layers.Layer):
         return {
             **super().get_config(),
             "data_format": self.data_format,
-            **self.weight_options,
+            **{name: _config_of(name, option) for name, option in self.weight_options.items()},
         }
 
 
+# of every Keras layer, besides its name
+KERAS_OPTIONS = ("dtype", "trainable", "autocast", "activity_regularizer")
 # of every attention layer, besides its own options
 WEIGHT_OPTIONS = ("kernel_initializer", "bias_initializer", "kernel_regularizer")
 DESCRIPTIONS = {
@@ -207,13 +211,27 @@ def _refuse_several(name, shapes):
 
 
 def _serialized(**given):
-    """The options that are given, as configurations: an object would give all layers one draw."""
+    """The options that are given, as configurations: an object would give all layers one draw.
+
+    An object that Keras cannot make again, such as a function that is not registered, stays itself.
+    """
     found = {}
     for name, option in given.items():
         if option is not None:
-            kind = keras.regularizers if name.endswith("regularizer") else keras.initializers
-            found[name] = _unshared(kind.serialize(kind.get(_unshared(option))))
+            found[name] = made = _kind_of(name).get(_unshared(option))
+            with contextlib.suppress(ValueError, TypeError):
+                config = _config_of(name, made)
+                _kind_of(name).get(config)
+                found[name] = config
     return found
+
+
+def _kind_of(name):
+    return keras.regularizers if name.endswith("regularizer") else keras.initializers
+
+
+def _config_of(name, option):
+    return option if isinstance(option, dict) else _unshared(_kind_of(name).serialize(option))
 
 
 def _unshared(config):

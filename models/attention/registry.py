@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import keras
 
 from ..specification import is_reference, load_reference
-from .base import WEIGHT_OPTIONS, AttentionLayer, shapes_of_ranks
+from .base import KERAS_OPTIONS, WEIGHT_OPTIONS, AttentionLayer, shapes_of_ranks
 from .specification import NONE, AttentionSpec
 
 # what names or is an attention module: a name, a name with options, `None`, a callable on a feature
@@ -227,7 +227,8 @@ def _closest(name):
 def _check_known(spec):
     """Refuses an option that a registered block would pass on to a layer that does not have it."""
     layer, known = _LAYERS.get(spec.name), attention_options(spec.name) or []
-    unknown = [option for option, _ in spec.options if option not in known]
+    of_keras = KERAS_OPTIONS if layer is not None and issubclass(layer, AttentionLayer) else ()
+    unknown = [option for option, _ in spec.options if option not in (*known, *of_keras)]
     if unknown and layer is not None:
         raise ValueError(
             f"{layer.__name__} has no option {', '.join(map(repr, unknown))}; it takes "

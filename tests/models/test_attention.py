@@ -6,7 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from models.attention_module import CBAM, CBAM_OFFICIAL, SE, ChannelAttention, SpatialAttention
+from models.attention_module import (
+    CBAM,
+    CBAM_OFFICIAL,
+    SE,
+    ChannelAttention,
+    SpatialAttention,
+    attach_attention_module,
+)
 from tests.layer_checks import check_statistics, run_layer_test
 from tests.models.layer_cases import CASES
 
@@ -23,6 +30,17 @@ def test_battery(layer_class, options, params, rng):
     # the scale of a normalization that starts at zero lets a gradient through after one step
     steps = 2 if options.get("start") == "authors" else 1
     run_layer_test(layer_class, options, params, rng, steps)
+
+
+@pytest.mark.parametrize("name", ["cbam_block", "se_block", "simam_block", "grn_block"])
+def test_integers_count_as_the_numbers_that_they_are(name, rng):
+    x = rng.integers(0, 200, (2, 6, 5, 8)).astype("uint8")
+    image = keras.Input(x.shape[1:], dtype="uint8")
+    model = keras.Model(image, attach_attention_module(image, name))
+    found, expected = model(x), model.layers[-1](x.astype("float32"))
+    assert keras.backend.standardize_dtype(found.dtype) == model.output.dtype == "float32"
+    found, expected = map(keras.ops.convert_to_numpy, (found, expected))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def sigmoid(x):

@@ -101,6 +101,38 @@ def test_a_module_without_kernels_refuses_them(name):
         attended(name, kernel_initializer="ones")
 
 
+class Twos(keras.initializers.Initializer):
+    """Not registered in Keras."""
+
+    def __call__(self, shape, dtype=None):
+        return 2 * keras.ops.ones(shape, dtype)
+
+    def get_config(self):
+        return {}
+
+
+def twos(shape, dtype=None):
+    return Twos()(shape, dtype)
+
+
+@pytest.mark.parametrize("initializer", [twos, Twos(), Twos])
+def test_options_that_keras_cannot_load_can_be_trained_with(initializer):
+    options = {"kernel_initializer": initializer, "kernel_regularizer": lambda x: keras.ops.sum(x)}
+    model = attended("cbam_block", **options)
+    for kernel in kernels_of(model):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), 2)
+    sizes = [keras.ops.size(kernel) for kernel in kernels_of(model)]
+    assert float(sum(model.losses)) == 2 * sum(map(int, sizes))
+    assert "kernel_initializer" in model.get_layer("attention").get_config()
+
+
+def test_options_of_keras_are_known_by_name_too():
+    spec = "se_block(dtype='float64', trainable=False, activity_regularizer='l2')"
+    layer = attended(spec).get_layer("attention")
+    assert (layer.dtype, layer.trainable, layer.reduce.trainable) == ("float64", False, False)
+    assert layer.activity_regularizer is not None
+
+
 def test_two_layers_draw_their_own_weights():
     initializer = keras.initializers.RandomNormal()
     one, other = (kernels_of(attended("se_block", kernel_initializer=initializer)) for _ in "ab")
