@@ -49,7 +49,7 @@ def keras_model(name: str) -> Callable[..., keras.Model]:
         `name`. A network of `keras.applications` also takes `weights`, its own options, such as
         `alpha`, and `trained`, whether attention starts at the identity, by default where there
         are `weights`. A file also takes `preprocess`, the name of a module of `keras.applications`
-        whose `preprocess_input` its network needs.
+        whose `preprocess_input` its network needs, and has its own `input_shape` by default.
 
     Raises:
         ValueError: `keras.applications` has no such network, or there is no such file. The
@@ -117,6 +117,8 @@ def _from_file(path: str) -> Callable[..., keras.Model]:
     ) -> keras.Model:
         _refuse_unknown(path, build, unknown)
         source = as_graph(load_model(path))
+        if input_tensor is None:
+            input_shape = input_shape or _shape_of_images(source)
         image = image_input(input_shape, input_tensor, IMAGE_SIZE)
         function = None if preprocess is None else _preprocess_input(preprocess)
         with default_policy("float32"), deep_graphs():
@@ -189,6 +191,13 @@ def _with_weights(constructor, weights, **options):
             f"{weights!r}"
         )
     return application(constructor, include_top=False, weights=weights, **options)
+
+
+def _shape_of_images(source):
+    """The shape of a network's images, or `None` if it takes several."""
+    shapes = [x.shape[1:] for x in source.inputs] if is_functional(source) else []
+    alone = len(shapes) == 1 and len(shapes[0]) == 3 and None not in shapes[0]
+    return shapes[0] if alone else None
 
 
 def _on_input(source, pixels, path):

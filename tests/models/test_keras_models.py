@@ -195,6 +195,15 @@ def test_a_sequential_model(tmp_path, images):
     )
 
 
+@pytest.mark.once
+@pytest.mark.parametrize(("shape", "expected"), [((9, 7, 1), (9, 7, 1)), ((None, None, 3), 224)])
+def test_a_file_has_its_own_shape_of_images(shape, expected, tmp_path):
+    parts = [layers.Conv2D(4, 3), layers.GlobalAveragePooling2D(), layers.Dense(4, "softmax")]
+    path = saved(keras.Sequential([keras.Input(shape), *parts]), tmp_path)
+    sides = (expected, expected, 3) if expected == 224 else expected
+    assert build_model(path, classes=4).input_shape[1:] == sides
+
+
 @pytest.mark.parametrize("size", [SHAPE, (None, None, 3)])
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_an_adapted_normalization_stays_adapted(policy, size, tmp_path, images):

@@ -30,8 +30,10 @@ class Row:
         validated: bool, whether the curves are those of the validation split.
         speed: float, median over the seeds of the images per second in training, divided by the
             base's; `None` if the speeds cannot be compared.
+        base: string, the name of the variant that this one is compared with; `None` for the base,
+            and if they share no seed.
         difference: the `Difference` between the test accuracies and the base's over the seeds that
-            both have; `None` for the base, and if they share no seed.
+            both have, or `None` likewise.
         mcnemar: the `McNemar` of the predictions of those seeds together, or `None`.
     """
 
@@ -44,6 +46,7 @@ class Row:
     curves: list[list[float]]
     validated: bool
     speed: float | None = None
+    base: str | None = None
     difference: Difference | None = None
     mcnemar: McNemar | None = None
 
@@ -118,6 +121,7 @@ def _compare_pairs(pairs: Sequence[tuple[Result, Result]], speeds: bool) -> dict
     ratios = [result.images_per_second / base.images_per_second for result, base in pairs]
     return {
         "speed": statistics.median(ratios) if speeds else None,
+        "base": bases[0].run.variant.name,
         "difference": paired_difference(
             [result.accuracy for result in results], [base.accuracy for base in bases]
         ),
@@ -150,6 +154,8 @@ def _csv_cells(row: Row) -> dict[str, Any]:
         "seeds": len(row.accuracies),
         "test_accuracy": row.mean,
         "test_accuracy_deviation": row.deviation,
+        "base": row.base and spreadsheet_text(row.base),
+        "pairs": difference and difference.pairs,
         "difference": difference and difference.mean,
         "difference_low": difference and difference.low,
         "difference_high": difference and difference.high,

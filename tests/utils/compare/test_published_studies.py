@@ -22,11 +22,6 @@ from utils.runs.predictions import read_predictions
 pytestmark = pytest.mark.once
 
 HALF, IDENTITY = (f"\"cbam_block(start='{start}')\"" for start in ("half", "identity"))
-MOBILENETS = {
-    "none": "none",
-    "cbam_block": "cbam_block",
-    IDENTITY: "cbam_block-start_identity",
-}
 PUBLISHED = ("none", "se_block", "cbam_block")  # whose 6 epochs are in results/precision.csv
 # row of the table of docs/recipe.md -> flags of its runs in results/recipe.csv
 SMALL = "--batch-size 64 --learning-rate"
@@ -125,6 +120,15 @@ STUDIED = {
     **MODULES,
     "CBAM in every block, ratio 16, kernel 3": "cbam_block-ratio16-kernel_size3",
     "CBAM before the classifier": "cbam_block-ratio16-kernel_size3-at_head",
+}
+
+
+CATALOG = {
+    **MODULES,
+    'Coordinate attention, `start="identity"`': "coordinate_block-start_identity",
+    'ECA, `start="identity"`': "eca_block-start_identity",
+    "Global context": "gc_block",
+    "SimAM": "simam_block",
 }
 
 
@@ -291,12 +295,25 @@ def test_single_changes():
         assert f"{printed_interval(own, other)} {words}" in text
 
 
+def test_the_catalog():
+    experiment = "cifar10-resnet20-6epochs"
+    rows = read_table(page("docs/does-attention-help.md"), "catalog, 6 epochs")
+    assert {CATALOG[row["catalog, 6 epochs"]] for row in rows} == variants_of(experiment) - {"none"}
+    base = read_runs(experiment, "none")
+    for row in rows:
+        own = read_runs(experiment, CATALOG[row["catalog, 6 epochs"]])
+        check_figures(row["seeds"], list(own))
+        lead = [100 * (own[seed]["test_accuracy"] - base[seed]["test_accuracy"]) for seed in own]
+        check_figures(row["difference"], lead)
+    own, other = (
+        [100 * run["test_accuracy"] for run in read_runs(experiment, variant).values()]
+        for variant in ("simam_block", "none")
+    )
+    assert f"{printed_interval(own, other)} points ahead" in text_of("docs/does-attention-help.md")
+
+
 def test_changes_in_mobilenet():
-    runs = {
-        f"--attention {module}": [100 * summary["test_accuracy"]]
-        for module, variant in MOBILENETS.items()
-        for summary in read_runs("cifar10-mobilenet-3epochs", variant).values()
-    }
+    runs: dict[str, list[float]] = {}
     with open(RESULTS / "mobilenet_changes.csv", newline="") as file:
         for run in csv.DictReader(file):
             assert run["seed"] == "0"
@@ -331,14 +348,13 @@ def test_original_pixels():
 def test_precision():
     with open(RESULTS / "precision.csv", newline="") as file:
         runs = list(csv.DictReader(file))
-    rows = read_table(page("docs/precision.md"), "module")
+    rows = read_table(page("docs/precision.md"), "module, 6 epochs")
     for row in rows:
-        if row["epochs"] == "6":
-            which = {"module": MODULES[row["module"]], "seed": row["seed"]}
-            of_seed = {run["precision"]: run for run in runs if which.items() <= run.items()}
-            for column, precision in (("bfloat16", "mixed_bfloat16"), ("float32", "float32")):
-                check_figures(row[column], [100 * float(of_seed[precision]["test_accuracy"])])
-    assert [row["epochs"] for row in rows].count("6") == len(runs) / 2
+        which = {"module": MODULES[row["module, 6 epochs"]], "seed": row["seed"]}
+        of_seed = {run["precision"]: run for run in runs if which.items() <= run.items()}
+        for column, precision in (("bfloat16", "mixed_bfloat16"), ("float32", "float32")):
+            check_figures(row[column], [100 * float(of_seed[precision]["test_accuracy"])])
+    assert len(rows) == len(runs) / 2
     text = text_of("docs/precision.md")
     for modules in ({"none"}, set(MODULES.values())):
         lost = paired_differences(runs, modules)

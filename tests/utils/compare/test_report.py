@@ -102,6 +102,7 @@ def test_text_of_the_page(tmp_path):
     assert se_cells["test accuracy"] == "{:.2f} % ± {:.2f}".format(*percent)
     for name in ("difference", "difference_low", "difference_high"):
         assert f"{100 * float(se[name]):+.2f}" in se_cells["difference [95 %]"]
+    assert (se["base"], se["pairs"]) == ("none", se_cells["seeds"])
     assert se_cells["gained, lost"] == f"{se['mcnemar_gained']}, {se['mcnemar_lost']}"
     for line in markdown.splitlines():
         if line.startswith("- "):
