@@ -100,7 +100,7 @@ class IdentityStart(keras.layers.Layer):
         found = self.module.weights
         adapters = [weight for weight in found if weight.name.startswith("lora_")]
         weights = [weight for weight in found if all(weight is not a for a in adapters)]
-        if [(w.shape, w.dtype) for w in weights] != [(w.shape, w.dtype) for w in self.start]:
+        if [weight.shape for weight in weights] != [start.shape for start in self.start]:
             raise ValueError(
                 f"{self.name} needs the weights that {self.module.name} had when it was built, and "
                 f"these were replaced, as quantize() does; quantize a model whose attention starts "
