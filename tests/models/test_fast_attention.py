@@ -41,6 +41,7 @@ MORE_CASES = {
 }
 
 
+LONG = pytest.mark.long
 # one of each kind of gate: of channels, positions, rows and columns, and values, and none
 ALWAYS = (
     "cbam_block", "se_block", "eca_block", "sse_block", "coordinate_block", "simam_block",
@@ -386,7 +387,9 @@ class Gradients(keras.Model):
 
 
 @pytest.mark.parametrize("inner", ["norm", "attention", "add"])
-@pytest.mark.parametrize("module", ["cbam_block", "se_block", "eca_block"])
+@pytest.mark.parametrize(
+    "module", ["cbam_block", *(pytest.param(m, marks=LONG) for m in ("se_block", "eca_block"))]
+)
 def test_gradients_by_what_a_model_returns(module, inner, any_size, rng):
     def measured():
         keras.utils.set_random_seed(0)

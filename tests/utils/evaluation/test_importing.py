@@ -128,9 +128,10 @@ def test_networks_for_cifar(attention, words, tmp_path, rng):
     ("file", "words", "stride_in"),
     [
         ("seresnet50-0560-e75ef498.pth", [], "1x1"),
-        ("seresnet50-0560-e75ef498.pth", ["--stride-in", "3x3"], "3x3"),
         ("seresnet50b-0533-539e58be.pth", [], "3x3"),
-        ("seresnet50.pth", [], "3x3"),
+        pytest.param(
+            "seresnet50-0560-e75ef498.pth", ["--stride-in", "3x3"], "3x3", marks=pytest.mark.long
+        ),
     ],
 )
 def test_the_name_of_a_file_tells_the_stride(file, words, stride_in, tmp_path, rng):
