@@ -97,15 +97,16 @@ class IdentityStart(keras.layers.Layer):
 
     def _weights_and_adapters(self):
         """The module's weights that have a start, and those that LoRA has added since."""
-        found = self.module.weights
-        adapters = [weight for weight in found if weight.name.startswith("lora_")]
-        weights = [weight for weight in found if all(weight is not a for a in adapters)]
+        weights: list[keras.Variable] = []
+        adapters: list[keras.Variable] = []
+        for weight in self.module.weights:
+            (adapters if weight.name.startswith("lora_") else weights).append(weight)
         if [weight.shape for weight in weights] != [start.shape for start in self.start]:
             raise ValueError(
                 f"{self.name} needs the weights that {self.module.name} had when it was built, and "
                 f"these were replaced, as quantize() does; quantize a model whose attention starts "
-                f"as the identity without IdentityStart: "
-                f"add_attention(model, \"se_block(start='identity')\", start='standard')"
+                "as the identity without IdentityStart: "
+                "add_attention(model, \"se_block(start='identity')\", start='standard')"
             )
         return weights, adapters
 

@@ -3,7 +3,8 @@
 TensorFlow's kernel is slow where the channels are no multiple of 16, as in DenseNet with a growth
 rate of 12, and in networks made narrow. In bfloat16 it then has to be given float32, and each
 conversion is a pass of its own; so are the rectifier and its gradient. Here XLA makes four passes:
-the moments and the output forward, two sums and the gradient of the input backward. The formulas
+the moments and the output forward, two sums and the gradient of the input backward. The gradient of
+the rectifier is a part of the last two, not a pass before them as in `with_epilogue`. The formulas
 are at the top of `maps.py`.
 """
 

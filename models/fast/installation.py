@@ -33,7 +33,7 @@ def install(layer: Layer) -> Layer:
                 setattr(part, name, FastMethod(part, name, forms))
     for model in all_layers(layer):
         if is_functional(model):
-            _set_followers(model)
+            _set_neighbors(model)
     return layer
 
 
@@ -70,7 +70,7 @@ def _parts(layer):
     yield from filter(is_announced, all_layers(layer, include_self=False))
 
 
-def _set_followers(model):
+def _set_neighbors(model):
     followers = collections.defaultdict(list)
     for node in calls(model):
         for tensor in node.input_tensors:

@@ -12,7 +12,7 @@ from .methods import method_of
 
 GROUPS_WIDTH = 32  # channels, at most, of the groups that share one dense convolution
 VECTOR = 16  # channels that TensorFlow's normalization trains on at a time
-LEAST_NORMALIZED = 16384  # values of a map; for less, compiling costs more than it saves
+LEAST_NORMALIZED = 16384  # values of a map; compiling takes as long for less, and saves less
 
 
 def normalization(layer, inputs, training=None, mask=None):

@@ -17,7 +17,7 @@ from ..data.dataset import Dataset
 from ..runs.naming import attention_name, folder_name, part_of_name
 from ..runs.own_code import with_own_code
 from ..runs.resuming import changed_settings
-from ..runs.run_folder import check_run_dir, read_config
+from ..runs.run_folder import SUMMARY, check_run_dir, read_config
 from ..system.errors import UserError
 from ..training.train import with_defaults
 
@@ -112,7 +112,7 @@ class PlannedRun:
 
     def is_finished(self) -> bool:
         """Whether its folder holds all of it; raises what `is_begun` raises."""
-        return self.is_begun() and (self.folder / "summary.json").exists()
+        return self.is_begun() and (self.folder / SUMMARY).exists()
 
 
 def plan_variants(settings: CompareSettings) -> list[Variant]:

@@ -7,9 +7,8 @@ import numpy as np
 
 from ..data.dataset import Dataset
 from ..runs.predictions import PREDICTIONS, read_predictions
-from ..runs.run_folder import read_metrics
+from ..runs.run_folder import read_metrics, read_summary
 from ..system.errors import UserError
-from ..system.files import read_json
 from ..system.terminal import shell_word
 from .planning import PlannedRun
 
@@ -58,8 +57,7 @@ def require_same_data(runs: Sequence[PlannedRun], dataset: Dataset) -> None:
     """
     fingerprint = None
     for run in runs:
-        summary = read_json(run.folder / "summary.json")
-        recorded = summary.get("data") if isinstance(summary, dict) else None
+        recorded = read_summary(run.folder).get("data")
         if recorded is None:
             continue
         fingerprint = fingerprint or dataset.fingerprint()
@@ -92,8 +90,7 @@ def read_result(run: PlannedRun, dataset: Dataset) -> Result:
             f"{PREDICTIONS}, then 'python main.py evaluate {shell_word(run.folder)}{words}' writes "
             "it again"
         )
-    summary = read_json(run.folder / "summary.json")
-    speed = summary.get("images_per_second") if isinstance(summary, dict) else None
+    speed = read_summary(run.folder).get("images_per_second")
     if not isinstance(speed, (int, float)) or speed <= 0:
         raise UserError(f"{run.folder}/summary.json has no images_per_second; remove that folder")
     history = read_metrics(run.folder)

@@ -16,10 +16,10 @@ from ..data.dataset import Dataset
 from ..feeding.sources import image_source
 from ..plots.confusion_matrix import plot_confusion_matrix
 from ..runs.predictions import Predictions, read_predictions, write_predictions
-from ..runs.run_folder import SUMMARY, load_run_dataset, read_config
+from ..runs.run_folder import load_run_dataset, read_config, read_summary
 from ..system.backend_precision import precision_of_run
 from ..system.errors import RunError, UserError
-from ..system.files import read_json, write_json
+from ..system.files import write_json
 from .confusion import write_confusion
 
 
@@ -178,9 +178,7 @@ def _check_finite(run: Path, result: Evaluation) -> None:
 
 
 def _has_changed(run: Path, dataset: Dataset) -> bool:
-    path = run / SUMMARY
-    summary = read_json(path) if path.is_file() else {}
-    recorded = summary.get("data") if isinstance(summary, dict) else None
+    recorded = read_summary(run).get("data")
     return recorded not in (None, dataset.fingerprint())
 
 

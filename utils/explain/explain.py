@@ -11,6 +11,7 @@ import numpy as np
 from models.class_activation import grad_cam
 
 from ..config.command_settings import ExplainSettings
+from ..data.batch_sizes import images_per_batch
 from ..data.data_format import in_data_format
 from ..data.dataset import Dataset
 from ..runs.predictions import in_batches
@@ -19,7 +20,7 @@ from ..system.errors import UserError
 from ..system.files import write_json
 from .explanation_plots import plot_explanations, plot_faithfulness
 from .explanations import Explanation, explain_images
-from .faithfulness import Faithfulness, area_under_curves, batch_size_of, faithfulness
+from .faithfulness import LARGEST_BATCH, Faithfulness, area_under_curves, faithfulness
 from .loading import (
     display_names,
     load_explainable_network,
@@ -137,7 +138,7 @@ def _score(network: keras.Model, dataset: Dataset, settings: ExplainSettings) ->
     count = min(settings.faithfulness, len(dataset.x_test))
     sample = np.sort(rng.choice(len(dataset.x_test), count, replace=False))
     images = dataset.x_test[sample]
-    batch_size = batch_size_of(images.shape)
+    batch_size = images_per_batch(images.shape[1:], LARGEST_BATCH)
 
     def predict(images: np.ndarray) -> np.ndarray:
         return in_batches(network.predict_on_batch, in_data_format(images), batch_size)

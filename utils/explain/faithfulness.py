@@ -2,15 +2,17 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from scipy.integrate import trapezoid
 from scipy.ndimage import gaussian_filter
 
+from ..data.batch_sizes import images_per_batch
+
 STEPS = 32  # in which all pixels are deleted or inserted
 BLUR = 1 / 8  # standard deviation as a share of the image's side: no object can be recognized
-LARGEST_BATCH, BATCH_PIXELS = 512, 2**21
+LARGEST_BATCH = 512  # images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,11 +113,6 @@ def faithfulness(
     )
 
 
-def batch_size_of(shape: Sequence[int]) -> int:
-    """Returns how many images of a shape `(n, height, width, channels)` make a batch."""
-    return int(np.clip(BATCH_PIXELS // (shape[1] * shape[2]), 1, LARGEST_BATCH))
-
-
 def _curves(
     predict: Callable[[np.ndarray], np.ndarray],
     start: np.ndarray,
@@ -130,7 +127,7 @@ def _curves(
     rank = rank.reshape(*start.shape[:3], 1)
     replaced = np.round(pixels * np.linspace(0, 1, STEPS + 1)).astype(int)  # after each step
     replaced = replaced.reshape(-1, 1, 1, 1, 1)
-    chunk = max(1, batch_size_of(start.shape) // len(replaced))
+    chunk = max(1, images_per_batch(start.shape[1:], LARGEST_BATCH) // len(replaced))
     found = []
     for first in range(0, count, chunk):
         part = slice(first, first + chunk)

@@ -10,6 +10,7 @@ from keras import layers
 from ..config.fields import filled_in
 from ..config.optimization import BATCH_SIZE
 from ..config.settings import TrainSettings
+from ..data.batch_sizes import images_per_batch
 from ..data.data_format import shape_in_data_format
 from ..data.dataset import Dataset, ImagesOnDisk
 from ..system.backend import threads
@@ -22,8 +23,7 @@ from .streaming import StreamedBatches, reading_images
 LEAST_BATCH, STEPS = 8, 20
 # at most so many images, of together so many pixels, represent all in the statistics
 STATISTICS_IMAGES, STATISTICS_PIXELS = 500, 2**27
-# at most so many images, of about so many pixels, are in a batch to validate or test on
-LARGEST_BATCH, BATCH_PIXELS = 500, 2**21
+LARGEST_BATCH = 500  # images to validate or test on
 
 
 class OnDisk:
@@ -131,6 +131,6 @@ def images_in_order(
         indices: int array, the images to give.
         share: a `Share`, the rows of every batch to give. Defaults to all.
     """
-    batch_size = int(np.clip(BATCH_PIXELS // images.shape[1] ** 2, 1, LARGEST_BATCH))
+    batch_size = images_per_batch(images.shape[1:], LARGEST_BATCH)
     batches = ImageBatches(images, labels, indices, batch_size, classes=0, share=share)
     return StreamedBatches(batches)

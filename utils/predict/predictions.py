@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.batch_sizes import images_per_batch
 from ..data.data_format import in_data_format
 from ..data.images.decoding import read_file
 from ..system.backend import threads
@@ -15,8 +16,7 @@ from .image_paths import ImagePath
 from .scores import look_like_probabilities, softmax
 from .trained_network import TrainedNetwork
 
-# at most so many images, of together about so many pixels, are in a batch
-LARGEST_BATCH, BATCH_PIXELS = 128, 2**21
+LARGEST_BATCH = 128  # images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +50,7 @@ def predictions(trained: TrainedNetwork, images: Sequence[ImagePath]) -> Iterato
     Yields:
         A `Prediction` each.
     """
-    height, width, _ = trained.shape
-    size = int(np.clip(BATCH_PIXELS // (height * width), 1, LARGEST_BATCH))
+    size = images_per_batch(trained.shape, LARGEST_BATCH)
     as_probabilities = _AsProbabilities(trained.are_probabilities)
     batches = [images[first : first + size] for first in range(0, len(images), size)]
     with ThreadPoolExecutor(threads()) as pool:

@@ -236,6 +236,20 @@ def _data_settings(config):
     return DataSettings(**{name: config[name] for name in names if name in config})
 
 
+def read_summary(run: str | PathLike[str]) -> dict[str, Any]:
+    """Reads the `summary.json` of a run.
+
+    Args:
+        run: path of the run's folder.
+
+    Returns:
+        A dictionary, empty if the run is not finished or its summary is none.
+    """
+    path = Path(run) / SUMMARY
+    summary = read_json(path) if path.is_file() else {}
+    return summary if isinstance(summary, dict) else {}
+
+
 def read_class_names(run: str | PathLike[str], count: int) -> tuple[str, ...]:
     """Reads the names of a run's classes without its data set, from `summary.json`.
 
@@ -261,9 +275,7 @@ def recorded_class_names(run: str | PathLike[str]) -> tuple[str, ...] | None:
         A tuple of different strings, or `None` if the run is not finished, or its summary does not
         hold such names.
     """
-    path = Path(run) / SUMMARY
-    summary = read_json(path) if path.is_file() else {}
-    names = summary.get("class_names") if isinstance(summary, dict) else None
+    names = read_summary(run).get("class_names")
     if isinstance(names, list) and len(names) == len(set(map(str, names))):
         return tuple(map(str, names))
     return None

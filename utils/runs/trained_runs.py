@@ -12,8 +12,8 @@ from models.pretrained import trained_weights
 from ..config.fields import Settings
 from ..config.settings import TrainSettings
 from ..system.errors import UserError
-from ..system.files import flush_folder, read_json, replacing, temporary_path, write_json
-from .run_folder import locked
+from ..system.files import flush_folder, replacing, temporary_path, write_json
+from .run_folder import SUMMARY, locked, read_summary
 
 NAMING = ("run", "runs", "network", "init")  # settings that can name a trained network
 ROOT = Path("runs")
@@ -92,7 +92,7 @@ def _write_run(folder, entry, checksum):
     with replacing(folder / "best.keras") as temporary:
         save_model(trained_model(entry.name), temporary)
     write_json(
-        folder / "summary.json",
+        folder / SUMMARY,
         {
             "test_accuracy": entry.test_accuracy,
             "params": entry.params,
@@ -117,13 +117,11 @@ def _write_run(folder, entry, checksum):
 def _put(made, folder):
     """Moves the files of a run into its folder, where others of the user's may be."""
     (folder / "config.json").unlink(missing_ok=True)  # until the rest is there, this is no run
-    for name in ("best.keras", "summary.json", "config.json"):
+    for name in ("best.keras", SUMMARY, "config.json"):
         os.replace(made / name, folder / name)
     flush_folder(folder)
 
 
 def _checksum_in(folder):
     """The checksum of the weights that a folder was made from, or `None`."""
-    summary = folder / "summary.json"
-    found = read_json(summary) if summary.exists() else {}
-    return found.get("weights") if isinstance(found, dict) else None
+    return read_summary(folder).get("weights")

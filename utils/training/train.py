@@ -33,7 +33,7 @@ from ..runs.own_code import with_own_code
 from ..runs.predictions import write_predictions
 from ..runs.progress import Progress
 from ..runs.resuming import check_settings, environment
-from ..runs.run_folder import check_run_dir, create_run_dir, locked, read_config
+from ..runs.run_folder import SUMMARY, check_run_dir, create_run_dir, locked, read_config
 from ..system.backend import versions
 from ..system.backend_precision import AUTO
 from ..system.errors import Interrupted, RunError, UserError
@@ -159,7 +159,7 @@ def _tested(settings, dataset, setup, run_dir, progress, fingerprint):
         )
     write_predictions(run_dir, test.predictions)
     summary = summarize(settings, setup.params, progress, test, fingerprint)
-    write_json(run_dir / "summary.json", summary)
+    write_json(run_dir / SUMMARY, summary)
     return summary
 
 

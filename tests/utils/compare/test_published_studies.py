@@ -123,6 +123,12 @@ STUDIED = {
 }
 
 
+def differences(experiment, variant):
+    """Accuracy minus that without attention with the same seed, in points."""
+    own, base = read_runs(experiment, variant), read_runs(experiment, "none")
+    return [100 * (run["test_accuracy"] - base[seed]["test_accuracy"]) for seed, run in own.items()]
+
+
 CATALOG = {
     **MODULES,
     'Coordinate attention, `start="identity"`': "coordinate_block-start_identity",
@@ -138,29 +144,22 @@ def test_the_study():
     for row in rows:
         experiment, variant = STUDY[row["network, epochs"]], STUDIED[row["module"]]
         found.add((experiment, variant))
-        own, base = read_runs(experiment, variant), read_runs(experiment, "none")
-        check_figures(row["seeds"], list(own))
-        differences = [
-            100 * (own[seed]["test_accuracy"] - base[seed]["test_accuracy"]) for seed in own
-        ]
-        check_figures(row["difference"], differences)
+        check_figures(row["seeds"], list(read_runs(experiment, variant)))
+        check_figures(row["difference"], differences(experiment, variant))
     every = {(e, v) for e in STUDY.values() for v in variants_of(e) if v != "none"}
     assert found == every
 
 
 def test_the_study_in_the_readme():
     text = text_of("README.md")
-    differences = {
-        (experiment, variant): [
-            100 * (run["test_accuracy"] - read_runs(experiment, "none")[seed]["test_accuracy"])
-            for seed, run in read_runs(experiment, variant).items()
-        ]
+    found = {
+        (experiment, variant): differences(experiment, variant)
         for experiment in STUDY.values()
         for variant in variants_of(experiment)
     }
-    first, second = differences[STUDY["MobileNet, 15"], "cbam_block"]
+    first, second = found[STUDY["MobileNet, 15"], "cbam_block"]
     assert f"{-first:.2f} and {-second:.2f} points behind `none`" in text
-    from_one = {key: values for key, values in differences.items() if "identity" in key[1]}
+    from_one = {key: values for key, values in found.items() if "identity" in key[1]}
     assert len({experiment for experiment, _ in from_one}) == 5
     assert set(map(len, from_one.values())) == {1, 2}
     ends = [end for values in from_one.values() for end in (min(values), max(values))]
@@ -299,12 +298,10 @@ def test_the_catalog():
     experiment = "cifar10-resnet20-6epochs"
     rows = read_table(page("docs/does-attention-help.md"), "catalog, 6 epochs")
     assert {CATALOG[row["catalog, 6 epochs"]] for row in rows} == variants_of(experiment) - {"none"}
-    base = read_runs(experiment, "none")
     for row in rows:
-        own = read_runs(experiment, CATALOG[row["catalog, 6 epochs"]])
-        check_figures(row["seeds"], list(own))
-        lead = [100 * (own[seed]["test_accuracy"] - base[seed]["test_accuracy"]) for seed in own]
-        check_figures(row["difference"], lead)
+        variant = CATALOG[row["catalog, 6 epochs"]]
+        check_figures(row["seeds"], list(read_runs(experiment, variant)))
+        check_figures(row["difference"], differences(experiment, variant))
     own, other = (
         [100 * run["test_accuracy"] for run in read_runs(experiment, variant).values()]
         for variant in ("simam_block", "none")

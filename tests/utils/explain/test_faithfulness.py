@@ -3,12 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.explain.faithfulness import (
-    Faithfulness,
-    area_under_curves,
-    batch_size_of,
-    faithfulness,
-)
+from utils.explain.faithfulness import Faithfulness, area_under_curves, faithfulness
 
 SIDE, PATCH = 16, 8  # a quarter of the pixels
 
@@ -72,7 +67,3 @@ def test_a_single_image_has_no_standard_error():
     curves = np.array([[1.0, 0.2, 0.0]])
     score = Faithfulness(*[curves] * 4)
     assert score.gain("deletion") == (0.0, None)
-
-
-def test_batches_hold_as_many_pixels_at_every_size():
-    assert [batch_size_of((9, side, side, 3)) for side in (32, 224, 4096)] == [512, 41, 1]

@@ -107,8 +107,9 @@ def test_a_link_is_of_the_class_whose_folder_it_is_in(run, photos, capsys):
 
 def test_the_innermost_folder_of_a_class_counts_in_a_pattern_too(run, photos, capsys):
     predicted(run, f"{photos}/**/*.png", "--format", "json")
-    for found in json.loads(capsys.readouterr().out):
-        assert f"/{found['label']}/" in found["path"]
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == 6
+    assert all(f"/{each['label']}/" in each["path"] for each in found)
 
 
 def test_outputs_that_are_not_finite_are_no_predictions(photos, tmp_path, capsys):
